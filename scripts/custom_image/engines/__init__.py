@@ -1,0 +1,152 @@
+"""What can run an image's boot file: a Docker engine, or this machine's own processes.
+
+Two nouns: an :class:`Engine` starts things, an :class:`Instance` is a started thing. Everything
+above (rules, notebooks, the CLI) speaks to these protocols and never to a client library, so that
+a rehearsal without Docker and one on a remote engine run the same drills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, Self
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the metadata of an image says, before anything runs.
+
+    Attributes:
+        reference: as the user named it.
+        id: the digest of the image's configuration, ``sha256:...``.
+        size_bytes: uncompressed, the sum of all layers.
+        layers: digests of the uncompressed layers, lowest first.
+        command: ``CMD`` (and ``ENTRYPOINT`` before it) as an exec-form list.
+        shell_form: true where ``CMD`` or ``ENTRYPOINT`` was written in shell form.
+        environment: of the image's configuration.
+        exposed_ports: TCP ports.
+        history: (instruction, bytes) of every step, oldest first, empty layers included.
+    """
+
+    reference: str
+    id: str
+    size_bytes: int
+    layers: tuple[str, ...]
+    command: tuple[str, ...]
+    shell_form: bool
+    user: str
+    working_dir: str
+    environment: Mapping[str, str]
+    exposed_ports: tuple[int, ...]
+    architecture: str
+    os: str
+    labels: Mapping[str, str]
+    history: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of an instance, with ids as the instance itself sees them."""
+
+    pid: int
+    parent_pid: int
+    command: str
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A listening TCP socket, ``address`` as the instance itself sees it (``0.0.0.0``, ``::``)."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """How to start an instance.
+
+    Attributes:
+        environment: added to the image's own.
+        command: replaces the image's own where not empty.
+        user: ``uid:gid``; empty for the image's own.
+        memory_bytes: the ceiling; 0 for none.
+        cpus: the CPU quota; 0 for none.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    user: str = ""
+    read_only: bool = False
+    memory_bytes: int = 0
+    cpus: float = 0
+
+
+class Instance(Protocol):
+    """A started service. Leaving its ``with`` block removes it, whatever happened inside."""
+
+    url: str
+    """Where it answers from here, for example ``http://127.0.0.1:49153``; no trailing slash."""
+
+    def is_running(self) -> bool:
+        """Tell whether its first process still runs."""
+        ...
+
+    def logs(self) -> str:
+        """Return all it wrote to standard output and standard error."""
+        ...
+
+    def send_signal(self, name: str) -> None:
+        """Send a signal such as ``SIGTERM`` to its first process."""
+        ...
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Return its exit code, or None where it still runs after ``timeout_s``."""
+        ...
+
+    def processes(self) -> list[Process]:
+        """Return what runs in it now."""
+        ...
+
+    def listening(self) -> list[Socket]:
+        """Return the TCP sockets it listens on.
+
+        Raises:
+            Unavailable: nothing here can look inside it.
+        """
+        ...
+
+    def read_file(self, path: str) -> bytes | None:
+        """Return one file of it, or None where there is none."""
+        ...
+
+    def execute(self, command: Sequence[str]) -> tuple[int, str]:
+        """Run a command inside it; return its exit code and what it printed."""
+        ...
+
+    def stop(self) -> None:
+        """Stop and remove it. Harmless when repeated."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Engine(Protocol):
+    """Starts instances."""
+
+    name: str
+    """``docker`` or ``process``."""
+
+    def start(self, target: str, options: StartOptions) -> Instance:
+        """Start ``target`` (an image reference, or a folder that mirrors ``/home``) and return.
+
+        The instance need not be ready yet: see :func:`custom_image.engines.readiness.wait_until_ready`.
+        """
+        ...

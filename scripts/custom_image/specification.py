@@ -1,0 +1,135 @@
+"""Every number and name the platform prescribes, each with its source.
+
+Nothing else in ``custom_image`` spells a platform number. A :class:`Requirement` prints as people
+write it (``50 GB``), so that reports and error messages quote the same object the rule compares with.
+``gb`` is 10**9 bytes, as the platform's pages count.
+
+The platform's pages disagree with each other by age and region (10, 30, 50 GB; 40 s, 60 s), so a
+requirement also names its edition, and says when it is inferred rather than read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T", int, float, str)
+
+GB: Final = 10**9
+MIB: Final = 2**20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A page of the platform's documentation."""
+
+    title: str
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.title} <{self.url}>"
+
+
+@dataclass(frozen=True)
+class Requirement(Generic[T]):
+    """One number or name the platform prescribes.
+
+    Attributes:
+        value: in ``unit``.
+        unit: as written behind the value: ``s``, ``GB``, ``MB``; empty for names.
+        inferred: true where no page states it and it follows from other behaviour.
+    """
+
+    value: T
+    unit: str
+    source: Source
+    edition: str = "international, 2024-10-29"
+    inferred: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.unit}".rstrip()
+
+
+SPECIFICATIONS: Final = Source(
+    "Creating a Custom Image for an AI Application: Specifications for Custom Images",
+    "https://support.huaweicloud.com/docker-modelarts/modelarts_23_0219.html",
+)
+CONFIG_FILE: Final = Source(
+    "Specifications for Editing a Model Configuration File",
+    "https://support.huaweicloud.com/intl/en-us/usermanual-standard-modelarts/inference-modelarts-0056.html",
+)
+ECS_EXAMPLE: Final = Source(
+    "Creating a Custom Image on ECS",
+    "https://support.huaweicloud.com/docker-modelarts/modelarts_23_0270.html",
+)
+CUSTOM_ENGINE: Final = Source(
+    "Specifications for Custom Engines",
+    "https://support.huaweicloud.com/usermanual-standard-modelarts/inference-modelarts-0128.md",
+)
+CONTAINER_IMAGE: Final = Source(
+    "Importing a Meta Model from a Container Image",
+    "https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/managing_modelarts_models/"
+    "creating_a_model/importing_a_meta_model_from_a_container_image.html",
+)
+PREDICTION_LIMITS: Final = Source(
+    "Accessing a Real-Time Service: limits of the gateway",
+    "https://support.huaweicloud.com/inference-modelarts/inference-modelarts-0105.html",
+)
+DEPLOYMENT_TIMEOUT: Final = Source(
+    "Troubleshooting: Service Deployment Failed",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0195.html",
+)
+SERVICE_UNREACHABLE: Final = Source(
+    "Troubleshooting: Error ModelArts.4503",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0219.html",
+)
+SERVICE_OVERLOADED: Final = Source(
+    "Troubleshooting: Error ModelArts.4302",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0218.html",
+)
+ARCHITECTURE_MISMATCH: Final = Source(
+    "Troubleshooting: exec format error",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0204.html",
+)
+
+# --- size ---------------------------------------------------------------------------------------
+IMAGE_SIZE: Final = Requirement(50, "GB", SPECIFICATIONS)
+IMAGE_SIZE_OTC: Final = Requirement(30, "GB", SPECIFICATIONS, "Open Telekom Cloud, 2024")
+IMAGE_SIZE_OLD: Final = Requirement(10, "GB", SPECIFICATIONS, "before 2024")
+NOTEBOOK_IMAGE_SIZE: Final = Requirement(35, "GB", SPECIFICATIONS)
+
+# --- HTTP ---------------------------------------------------------------------------------------
+PORT: Final = Requirement(8080, "", ECS_EXAMPLE)
+BIND_ADDRESS: Final = Requirement("0.0.0.0", "", ECS_EXAMPLE)
+INFERENCE_URL: Final = Requirement("/", "", CONFIG_FILE)
+HEALTH_URL: Final = Requirement("/health", "", SPECIFICATIONS)
+KEEP_ALIVE: Final = Requirement(200, "s", SPECIFICATIONS)
+GATEWAY_LATENCY: Final = Requirement(40, "s", PREDICTION_LIMITS)
+SYNCHRONOUS_LATENCY: Final = Requirement(60, "s", SPECIFICATIONS)
+REQUEST_BODY: Final = Requirement(12, "MB", PREDICTION_LIMITS)
+
+# --- life cycle ---------------------------------------------------------------------------------
+SIGTERM_DRAIN: Final = Requirement(60, "s", SPECIFICATIONS)
+SIGTERM_EXIT: Final = Requirement(90, "s", SPECIFICATIONS)
+DEPLOY_TIMEOUT: Final = Requirement(20, "min", DEPLOYMENT_TIMEOUT)
+BOOT_FILE: Final = Requirement("/home/run.sh", "", SPECIFICATIONS)
+BOOT_COMMAND: Final = Requirement("sh /home/run.sh", "", SPECIFICATIONS)
+USER_ID: Final = Requirement(1000, "", CUSTOM_ENGINE)
+GROUP_ID: Final = Requirement(100, "", CUSTOM_ENGINE)
+USER_NAME: Final = Requirement("ma-user", "", CUSTOM_ENGINE)
+USER_HOME: Final = Requirement("/home/ma-user", "", CUSTOM_ENGINE)
+MODEL_DIR: Final = Requirement("/home/ma-user/infer/model/1", "", ECS_EXAMPLE, inferred=True)
+
+# --- health probe: the console's defaults ---------------------------------------------------------
+HEALTH_INITIAL_DELAY: Final = Requirement(12, "s", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
+HEALTH_PERIOD: Final = Requirement(5, "s", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
+HEALTH_FAILURES: Final = Requirement(12, "", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
+
+# --- config.json ----------------------------------------------------------------------------------
+MODEL_TYPE: Final = Requirement("Image", "", CONFIG_FILE)
+MODEL_ALGORITHM_LENGTH: Final = Requirement(36, "characters", CONFIG_FILE)
+MODEL_ALGORITHM_FORBIDDEN: Final = Requirement("&!'\\\"<>=", "", CONFIG_FILE)
+METRIC_DECIMALS: Final = Requirement(17, "decimals", CONFIG_FILE)
+CONTENT_TYPES: Final = ("application/json", "multipart/form-data")
+API_METHODS: Final = ("post", "get")
+BATCH_TOOLS: Final = ("python3", "java", "zip")
