@@ -21,3 +21,47 @@ install: $(VENV)/installed ## create .venv from the lock, torch included
 .PHONY: engine
 engine: ## see to a Docker engine, or say what is then not checked
 	scripts/ensure_docker.sh
+
+.PHONY: demo
+demo: install engine ## from nothing to a verified image: train, build, start, ask, verify (quick)
+	$(BIN)/custom-image demo
+
+.PHONY: test
+test: install engine ## the whole suite with compressed waits, at most 20 minutes on 2 cores
+	$(BIN)/pytest
+
+.PHONY: test-full
+test-full: install engine ## the suite with the platform's true waits (60, 90, 200 s)
+	$(BIN)/pytest -m "true_time or not true_time"
+
+.PHONY: lint
+lint: install ## ruff, mypy, import-linter, hadolint, shellcheck, codespell
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
+	git ls-files '*.sh' .ci/run | xargs $(BIN)/shellcheck
+	$(BIN)/codespell
+
+.PHONY: notebooks
+notebooks: install engine ## run the notebooks at level full and keep their outputs, cleaned and stamped
+	$(BIN)/custom-image notebooks refresh
+
+.PHONY: notebooks-check
+notebooks-check: install engine ## run the notebooks headless as CI does; nothing in the tree changes
+	$(BIN)/custom-image notebooks run --parameters notebooks/parameters/ci.yaml
+
+.PHONY: lock
+lock: ## resolve requirements.lock and docker/requirements/*.txt anew
+	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev --unsafe-package torch \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header \
+	  --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove build/, keeping what was downloaded
+	rm -rf build/context build/notebooks build/reports build/model_package
+
+.PHONY: clean-containers
+clean-containers: ## remove containers this tool left, found by their label
+	$(BIN)/custom-image clean
