@@ -8,11 +8,8 @@ BIN := $(VENV)/bin
 help: ## show the targets
 	@grep -hE '^[a-z%/-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
-$(VENV)/installed: requirements.lock pyproject.toml scripts/install_torch.sh
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	scripts/install_torch.sh $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+$(VENV)/installed: requirements.lock pyproject.toml scripts/install.sh scripts/install_torch.sh
+	scripts/install.sh $(PYTHON) $(VENV)
 	@touch $@
 
 .PHONY: install
