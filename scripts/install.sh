@@ -31,4 +31,5 @@ fi
 pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
 pip install --require-hashes --requirement requirements.lock
 scripts/install_torch.sh "$venv/bin/python"
-pip install --no-deps --no-build-isolation --editable .
+# setuptools warns of two source roots in one editable install, which is what is wanted here.
+PYTHONWARNINGS=ignore pip install --no-deps --no-build-isolation --editable .
