@@ -1,0 +1,15 @@
+"""``python3 -m model_service``."""
+
+from __future__ import annotations
+
+import sys
+
+from model_service.signals import Signals
+
+if __name__ == "__main__":
+    # First of all: PID 1 loses a SIGTERM that comes before its handler.
+    signals = Signals()
+
+    from model_service.supervisor import main
+
+    sys.exit(main(signals))

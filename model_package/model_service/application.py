@@ -1,0 +1,176 @@
+"""From a request to a response: routes, health, limits, refusals. No input or output of its own.
+
+:meth:`Application.admit` answers what needs no body; :meth:`Application.answer` what does. Neither
+raises, and neither answers 500 to anything a client can send.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable
+
+from model_service.board import Board, State
+from model_service.bodies import decode_body
+from model_service.lane import MAX_STUCK, Lane
+from model_service.logs import AccessLog
+from model_service.messages import (
+    REASONS,
+    Headers,
+    Refused,
+    Request,
+    Response,
+    to_json,
+    too_large,
+)
+from model_service.metrics import Metrics, count_cells
+from model_service.model import Model
+from model_service.settings import Settings
+from model_service.surface import Api, Surface
+
+log = logging.getLogger("model_service")
+
+METRICS_URL = "/metrics"
+Target = Api | Callable[[], Response | None]
+
+
+def list_paths(surface: Surface) -> tuple[str, ...]:
+    """Return every path that is served, each once."""
+    paths = [*(api.url for api in surface.apis), surface.health_url, METRICS_URL]
+    return tuple(dict.fromkeys(paths))
+
+
+def make_board(settings: Settings, surface: Surface) -> Board:
+    """Return a board with a slot for each worker and counters for each path."""
+    return Board(settings.workers, count_cells(list_paths(surface)))
+
+
+class Application:
+    """One worker's answers.
+
+    Attributes:
+        model: loads in a thread of its own.
+        lane: says where predictions run; the server runs them there.
+    """
+
+    def __init__(self, settings: Settings, surface: Surface, board: Board, slot: int) -> None:
+        def publish(state: State) -> None:
+            board.set_state(slot, state)
+
+        self.board = board
+        self.slot = slot
+        self.settings = settings
+        self.model = Model(settings, surface, publish)
+        self.lane = Lane(settings)
+        self.metrics = Metrics(board, slot, list_paths(surface))
+        self._access_log = AccessLog(slot)
+        self._ids = (b"%s-%x" % (os.urandom(4).hex().encode(), n) for n in itertools.count(1))
+        self._targets: dict[str, dict[str, Target]] = {METRICS_URL: {"GET": self.metrics.response}}
+        self._targets[surface.health_url] = {"GET": self._health}
+        for api in surface.apis:
+            self._targets.setdefault(api.url, {})[api.method] = api
+        for methods in self._targets.values():
+            if "GET" in methods:
+                methods["HEAD"] = methods["GET"]
+
+    def admit(self, request: Request) -> Response | None:
+        """Answer from the head of a request, or return None where its body is needed."""
+        target = self._targets.get(request.path, {}).get(request.method)
+        if target is None:
+            return self._without_target(request)
+        if not isinstance(target, Api):
+            return target()
+        if request.content_length and request.content_length > self.settings.max_body_bytes:
+            return too_large(self.settings.max_body_bytes).response()
+        if not self.model.ready:
+            headers = ((b"retry-after", b"1"),)
+            return Refused(503, self.model.reason, headers).response()
+        return None
+
+    def answer(self, request: Request) -> Response:
+        """Answer a request that was admitted and has its body; the lane learns how long it took."""
+        started = time.perf_counter()
+        response = self._answer(request)
+        self.lane.took(time.perf_counter() - started, len(request.body))
+        return response
+
+    def _answer(self, request: Request) -> Response:
+        target = self._targets[request.path][request.method]
+        try:
+            if not isinstance(target, Api):
+                self.model.check()
+                return self._report_health()
+            return Response(200, self.model.predict(decode_body(target, request)))
+        except Refused as refused:
+            return refused.response()
+        except Exception:
+            log.exception("the runtime failed")
+            return Refused(500, "the service failed; its log says why").response()
+
+    def dispatch(self, request: Request) -> Response:
+        """Answer a whole request."""
+        return self.admit(request) or self.answer(request)
+
+    def finish(self, request: Request, response: Response, seconds: float) -> tuple[Headers, bool]:
+        """Log and count an answered request; return its headers, and whether to close."""
+        request_id = request.request_id or next(self._ids)
+        size_bytes = len(response.body)
+        self.metrics.count(request.path, response.status, seconds)
+        self._access_log.write(
+            request.method,
+            request.target,
+            response.status,
+            seconds,
+            size_bytes,
+            request_id,
+            response.note,
+        )
+        headers = ((b"x-request-id", request_id), *response.headers)
+        if response.status != 204:  # RFC 9110, 8.6: no Content-Length there
+            kind = (b"content-type", response.content_type)
+            headers = (kind, (b"content-length", b"%d" % size_bytes), *headers)
+        return headers, self.board.farewell()
+
+    def refuse_head(self, status: int, sentence: str) -> bytes:
+        """Return all the bytes that answer what is no request; logged and counted like one."""
+        request = Request("-", "-", b"", "-")
+        response = Refused(status, sentence).response()
+        headers, _ = self.finish(request, response, 0.0)
+        reason = REASONS[status].encode()
+        head = [b"HTTP/1.1 %d %s" % (status, reason), b"connection: close"]
+        head += [name + b": " + value for name, value in headers]
+        return b"\r\n".join([*head, b"", response.body])
+
+    def _health(self) -> Response | None:
+        """Report, or return None where the model is to be asked first."""
+        if self.model.unseen and not self.lane.in_flight:
+            return None
+        return self._report_health()
+
+    def _report_health(self) -> Response:
+        reason = "" if self.model.ready else self.model.reason
+        if self.lane.stuck >= MAX_STUCK:
+            reason = f"{self.lane.stuck} predictions ran past their time and still run"
+        if self.board.draining and self.settings.health_while_draining == 503:
+            reason = "the service is about to stop"
+        if reason:
+            return Response(503, to_json({"health": "false", "error": reason}), note=reason)
+        return Response(200, b'{"health": "true"}')
+
+    def _without_target(self, request: Request) -> Response:
+        if request.path == "*":
+            methods = {method for found in self._targets.values() for method in found}
+        else:
+            methods = set(self._targets.get(request.path, ()))
+        if not methods:
+            served = ", ".join(self._targets)
+            sentence = f"nothing is served at {request.path[:200]}; served are {served}"
+            return Refused(404, sentence).response()
+        allow = ", ".join(sorted({*methods, "OPTIONS"}))
+        headers = ((b"allow", allow.encode("latin-1", "replace")),)
+        if request.method == "OPTIONS":
+            return Response(204, headers=headers)
+        sentence = f"{request.path} is asked by {allow}, not by {request.method}"
+        return Refused(405, sentence, headers).response()

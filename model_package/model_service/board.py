@@ -1,0 +1,123 @@
+"""Memory that the supervisor and its workers share: the phases of a drain, signs of life, counters.
+
+One array of doubles in anonymous shared memory, so that a read-only root file system, a missing
+``/dev/shm`` and a crash leave nothing behind. Every cell has one writer, and an aligned double is
+written whole, so there are no locks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from enum import IntEnum
+
+_STOP, _DRAINING_SINCE, _FAREWELL_FROM, _RESTARTS = range(4)
+_HEADER_CELLS = 4
+_HEARTBEAT, _STATE, _CONNECTIONS = range(3)
+_SLOT_CELLS = 3
+
+
+class State(IntEnum):
+    """What a worker last said of its model."""
+
+    LOADING = 0
+    READY = 1
+    FAILED = 2
+
+
+class Board:
+    """The shared array.
+
+    Attributes:
+        workers: how many slots there are; a worker that replaces another takes over its slot.
+        cells: doubles; the last ``workers * counters`` of them are counters, slot by slot.
+    """
+
+    def __init__(self, workers: int, counters: int) -> None:
+        self.workers = workers
+        self.counters = counters
+        self._counters_from = _HEADER_CELLS + workers * _SLOT_CELLS
+        cells = self._counters_from + workers * counters
+        self.cells: memoryview[float] = memoryview(mmap.mmap(-1, cells * 8)).cast("d")
+
+    # --- the supervisor writes, workers read -----------------------------------------------------
+
+    def announce_drain(self, farewell_from: float) -> None:
+        """Say that SIGTERM came, and from when (monotonic) connections are to be closed."""
+        self.cells[_FAREWELL_FROM] = farewell_from
+        self.cells[_DRAINING_SINCE] = time.monotonic()
+
+    def announce_stop(self) -> None:
+        """Tell the workers to stop accepting, finish, and leave."""
+        self.cells[_STOP] = 1
+
+    @property
+    def draining(self) -> bool:
+        """Whether SIGTERM came."""
+        return self.cells[_DRAINING_SINCE] > 0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the workers are to leave."""
+        return self.cells[_STOP] > 0
+
+    def farewell(self) -> bool:
+        """Tell whether responses are to close their connection now."""
+        return self.draining and time.monotonic() >= self.cells[_FAREWELL_FROM]
+
+    def count_restart(self) -> None:
+        """Count a worker that was replaced."""
+        self.cells[_RESTARTS] += 1
+
+    @property
+    def restarts(self) -> int:
+        """How many workers were replaced."""
+        return int(self.cells[_RESTARTS])
+
+    # --- a worker writes, the supervisor reads ---------------------------------------------------
+
+    def enter(self, slot: int) -> None:
+        """Start a worker's life in its slot; the counters of the one before it go on."""
+        self.set_state(slot, State.LOADING)
+        self.set_connections(slot, 0)
+        self.beat(slot)
+
+    def beat(self, slot: int) -> None:
+        """Say that the worker's event loop turns."""
+        self.cells[_HEADER_CELLS + slot * _SLOT_CELLS + _HEARTBEAT] = time.monotonic()
+
+    def last_beat(self, slot: int) -> float:
+        """Return when (monotonic) the worker's event loop last turned."""
+        return self.cells[_HEADER_CELLS + slot * _SLOT_CELLS + _HEARTBEAT]
+
+    def set_state(self, slot: int, state: State) -> None:
+        """Say what became of the worker's model."""
+        self.cells[_HEADER_CELLS + slot * _SLOT_CELLS + _STATE] = state
+
+    def set_connections(self, slot: int, connections: int) -> None:
+        """Say how many connections the worker holds."""
+        self.cells[_HEADER_CELLS + slot * _SLOT_CELLS + _CONNECTIONS] = connections
+
+    def states(self) -> list[State]:
+        """Return the state of every worker."""
+        return [State(int(value)) for value in self._column(_STATE)]
+
+    def connections(self) -> list[int]:
+        """Return how many connections each worker holds."""
+        return [int(value) for value in self._column(_CONNECTIONS)]
+
+    def _column(self, cell: int) -> list[float]:
+        first = _HEADER_CELLS + cell
+        return [self.cells[first + slot * _SLOT_CELLS] for slot in range(self.workers)]
+
+    # --- counters --------------------------------------------------------------------------------
+
+    def own_counters(self, slot: int) -> memoryview[float]:
+        """Return the counters that this worker alone writes."""
+        first = self._counters_from + slot * self.counters
+        return self.cells[first : first + self.counters]
+
+    def total(self, counter: int) -> float:
+        """Return the sum of one counter over all workers."""
+        first = self._counters_from + counter
+        return sum(self.cells[first + slot * self.counters] for slot in range(self.workers))

@@ -1,0 +1,157 @@
+"""Where a prediction runs: in the event loop, or in a thread beside it.
+
+Handing a prediction of 0.4 ms to a thread and back costs more than half the throughput; running one
+of 5 s in the event loop stops every other connection of the worker, health included. No declaration
+tells them apart, so they are told apart by measurement, and trust is earned: predictions start in
+a thread, move into the loop after many quick ones, and move back at the first slow one.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum, auto
+from queue import SimpleQueue
+from typing import Any
+
+from model_service.messages import Refused, Response, overloaded
+from model_service.settings import Settings
+
+log = logging.getLogger("model_service")
+
+QUICK_SECONDS = 0.005
+SLOW_SECONDS = 0.1
+TRUST_NEEDED = 200
+HICCUP_COST = 5
+"""What a prediction between quick and slow costs: on a busy machine quick ones are delayed too."""
+SMALL_BYTES = 64 * 1024
+"""A larger body may take long to decode however quick the model is."""
+MAX_STUCK = 8
+WORTH_STARTING = 0.9
+"""A prediction that has waited for so much of its time is not begun: it would only be given up."""
+
+Call = Callable[[], Response]
+
+
+class JobState(Enum):
+    """How far a prediction came."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    DONE = auto()
+    GIVEN_UP = auto()
+
+
+class Job:
+    """One prediction on its way through a thread."""
+
+    __slots__ = ("call", "deliver", "start_by", "state")
+
+    def __init__(self, call: Call, deliver: Callable[[Any], None], start_by: float) -> None:
+        self.call = call
+        self.deliver = deliver
+        self.start_by = start_by
+        self.state = JobState.WAITING
+
+
+class Lane:
+    """Decides, runs what goes to threads, and refuses what would only wait.
+
+    Attributes:
+        in_flight: predictions in threads, waiting ones included.
+        stuck: threads whose prediction was given up and still runs.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.in_flight = 0
+        self.stuck = 0
+        self._choice = settings.predict_in_threads
+        self._threads = settings.predict_threads
+        self._patience_s = settings.predict_timeout_seconds or math.inf
+        self._limit = settings.predict_threads + settings.max_waiting
+        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._trust = 0
+        self._trust_needed = TRUST_NEEDED
+
+    def inline(self, body_bytes: int) -> bool:
+        """Tell whether to run the next prediction in the event loop."""
+        if self._choice != "auto":
+            return self._choice == "never"
+        return self._trust >= self._trust_needed and body_bytes <= SMALL_BYTES
+
+    def took(self, seconds: float, body_bytes: int) -> None:
+        """Learn from a prediction how quick the next ones will be."""
+        if body_bytes > SMALL_BYTES:
+            return
+        trusted = self._trust >= self._trust_needed
+        if seconds < QUICK_SECONDS:
+            self._trust = min(self._trust + 1, 2 * self._trust_needed)
+        elif seconds < SLOW_SECONDS:
+            self._trust = max(0, self._trust - HICCUP_COST)
+        else:
+            self._trust_needed *= 2 if trusted else 1
+            self._trust = 0
+        if trusted is not (self._trust >= self._trust_needed):
+            place = "in threads" if trusted else "in the event loop"
+            log.info("predictions now run %s; the last took %.1f ms", place, seconds * 1000)
+
+    def submit(self, call: Call, deliver: Callable[[Any], None]) -> Job:
+        """Run ``call`` in a thread, which then hands the response to ``deliver``.
+
+        Raises:
+            Refused: 503, too many predictions wait already, or too many threads are stuck.
+        """
+        with self._lock:
+            if self.stuck >= MAX_STUCK:
+                raise overloaded(f"{self.stuck} predictions ran past their time and still run")
+            if self.in_flight >= self._limit:
+                raise overloaded(f"{self.in_flight} predictions wait already; come back later")
+            self.in_flight += 1
+            if self._running < self._threads:
+                self._start_thread()
+        job = Job(call, deliver, time.monotonic() + WORTH_STARTING * self._patience_s)
+        self._queue.put(job)
+        return job
+
+    def give_up(self, job: Job) -> Refused:
+        """Stop waiting for a job; return what to tell its client.
+
+        A thread cannot be ended from outside. Its prediction runs on, unwatched, and another thread
+        takes over the queue; the first one leaves when it is done.
+        """
+        with self._lock:
+            found, job.state = job.state, JobState.GIVEN_UP
+            if found is JobState.WAITING:
+                return overloaded("the prediction waited too long to be started; come back later")
+            if found is JobState.RUNNING:
+                self.stuck += 1
+                self.in_flight -= 1
+                self._running -= 1
+                self._start_thread()
+        return Refused(504, "the prediction took longer than PREDICT_TIMEOUT_SECONDS")
+
+    def _start_thread(self) -> None:
+        self._running += 1
+        threading.Thread(target=self._work, name="predict", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            job = self._queue.get()
+            with self._lock:
+                if job.state is JobState.GIVEN_UP or time.monotonic() > job.start_by:
+                    self.in_flight -= 1
+                    continue
+                job.state = JobState.RUNNING
+            response = job.call()
+            with self._lock:
+                if job.state is JobState.GIVEN_UP:
+                    self.stuck -= 1
+                    return
+                job.state = JobState.DONE
+                self.in_flight -= 1
+            job.deliver(response)

@@ -1,0 +1,96 @@
+"""Counters of all workers, in the text format that Prometheus reads.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+from model_service.board import Board, State
+from model_service.messages import REASONS, Response
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+OTHER = "other"
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+_STATUSES = tuple(REASONS)
+_SUM = len(_STATUSES) + len(BUCKETS_S) + 1
+_CELLS = _SUM + 1
+
+
+def count_cells(paths: tuple[str, ...]) -> int:
+    """Return how many counters one worker needs for these paths."""
+    return _CELLS * (len(paths) + 1)
+
+
+class Metrics:
+    """Counts requests of one worker, and shows those of all.
+
+    Per path: one counter a status, one a bucket of the duration, and the sum of durations.
+    """
+
+    def __init__(self, board: Board, slot: int, paths: tuple[str, ...]) -> None:
+        self._board = board
+        self._own = board.own_counters(slot)
+        self._paths = (*paths, OTHER)
+        self._first = {path: index * _CELLS for index, path in enumerate(self._paths)}
+        self._other = self._first[OTHER]
+        self._status = {status: index for index, status in enumerate(_STATUSES)}
+
+    def count(self, path: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        own, first = self._own, self._first.get(path, self._other)
+        own[first + self._status[status]] += 1
+        own[first + len(_STATUSES) + bisect_left(BUCKETS_S, seconds)] += 1
+        own[first + _SUM] += seconds
+
+    def response(self) -> Response:
+        """Return everything counted by every worker."""
+        return Response(200, self.to_text().encode(), content_type=CONTENT_TYPE)
+
+    def to_text(self) -> str:
+        """Return everything counted by every worker, one sample a line."""
+        total = self._board.total
+        lines = _head("model_service_requests_total", "counter", "Requests answered.")
+        for path, first in self._first.items():
+            for index, status in enumerate(_STATUSES):
+                count = total(first + index)
+                if count:
+                    labels = f'path="{_escape(path)}",status="{status}"'
+                    lines.append(f"model_service_requests_total{{{labels}}} {count:.0f}")
+        name = "model_service_request_seconds"
+        lines += _head(name, "histogram", "From the request's head to its answer.")
+        for path, first in self._first.items():
+            lines += self._histogram(name, _escape(path), first + len(_STATUSES))
+        states = Counter(self._board.states())
+        lines += _head("model_service_workers", "gauge", "Workers by the state of their model.")
+        for state in State:
+            labels = f'state="{state.name.lower()}"'
+            lines.append(f"model_service_workers{{{labels}}} {states[state]}")
+        lines += _head("model_service_connections", "gauge", "Open connections.")
+        lines.append(f"model_service_connections {sum(self._board.connections())}")
+        lines += _head("model_service_restarts_total", "counter", "Workers that were replaced.")
+        lines.append(f"model_service_restarts_total {self._board.restarts}")
+        lines += _head("model_service_draining", "gauge", "1 from SIGTERM on.")
+        lines.append(f"model_service_draining {int(self._board.draining)}")
+        return "\n".join(lines) + "\n"
+
+    def _histogram(self, name: str, path: str, first: int) -> list[str]:
+        lines, running = [], 0.0
+        for index, bound in enumerate((*BUCKETS_S, "+Inf")):
+            running += self._board.total(first + index)
+            lines.append(f'{name}_bucket{{path="{path}",le="{bound}"}} {running:.0f}')
+        seconds = self._board.total(first + len(BUCKETS_S) + 1)
+        lines.append(f'{name}_sum{{path="{path}"}} {seconds:.6f}')
+        lines.append(f'{name}_count{{path="{path}"}} {running:.0f}')
+        return lines if running else []
+
+
+def _head(name: str, kind: str, text: str) -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} {kind}"]
+
+
+def _escape(label: str) -> str:
+    return label.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

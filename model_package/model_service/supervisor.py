@@ -1,0 +1,241 @@
+"""The first process: binds the port, starts and replaces workers, and owns SIGTERM.
+
+On SIGTERM nothing changes at first, because the platform goes on routing to this instance for a
+while: new connections, kept-alive ones and health are served for ``DRAIN_SECONDS``. A few seconds
+before the end responses start to close their connections; then workers stop accepting, answer what
+they have, and leave; what does not leave is killed before ``EXIT_SECONDS``. The exit code is 0.
+
+Source: Specifications for Custom Images ("wait 60 s, exit within 90 s").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_service.application import make_board
+from model_service.board import Board, State
+from model_service.listener import bind, turn_away_new_connections
+from model_service.logs import configure_logging
+from model_service.package import SERVICE_FILE
+from model_service.settings import Settings, SettingsError, read_settings
+from model_service.signals import Signals
+from model_service.surface import Surface, read_surface
+from model_service.worker import SERVER_MODULES, run_worker
+
+log = logging.getLogger("model_service")
+
+TICK_SECONDS = 0.2
+STOPPED_TICKS = 5
+YOUNG_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 5.0
+HASTE_SECONDS = 3.0
+USAGE_ERROR = 2
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main(signals: Signals) -> int:
+    """Run until SIGTERM, or until the port or a setting cannot be used; return the exit code."""
+    # Before numpy or torch is imported: workers are the parallelism, each with one thread.
+    for variable in _THREAD_VARIABLES:
+        os.environ.setdefault(variable, "1")
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        os.write(1, f"{error}\n".encode())
+        return USAGE_ERROR
+    configure_logging(settings.log_level)
+    try:
+        listener = bind(settings)
+    except OSError as error:
+        log.error("%s:%d cannot be bound: %s", settings.host, settings.port, error)
+        return USAGE_ERROR
+    log.info(
+        "listening on %s port %d, %d workers, %s",
+        *listener.getsockname()[:2],
+        settings.workers,
+        settings.model_server,
+    )
+    try:
+        preload(settings)
+    except ImportError as error:
+        log.error("MODEL_SERVER=%s cannot be used here: %s", settings.model_server, error)
+        return USAGE_ERROR
+    Supervisor(settings, read_surface(settings.model_path), listener, signals).run()
+    return 0
+
+
+def preload(settings: Settings) -> None:
+    """Import what every worker needs, once, before they are forked: they start faster and share it.
+
+    Only libraries that start no thread on import: a thread does not survive a fork. ONNX Runtime
+    starts one, torch several, so that each worker imports those itself.
+
+    Raises:
+        ImportError: the server is not installed.
+    """
+    importlib.import_module(SERVER_MODULES[settings.model_server])
+    names = ["uvloop"] if settings.model_server == "uvicorn" else []
+    with contextlib.suppress(OSError):
+        code = (settings.model_path / SERVICE_FILE).read_text(encoding="utf-8", errors="replace")
+        names += ["numpy"] if "numpy" in code or "onnx" in code else []
+        names += ["PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin"] if "PIL" in code else []
+    for name in names:
+        with contextlib.suppress(Exception):  # the worker meets it again, and says so in health
+            importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # a collection in a worker would copy every page it marks
+
+
+@dataclass
+class Worker:
+    """A started process.
+
+    Attributes:
+        stopped_ticks: for how many rounds in a row it was found stopped (SIGSTOP).
+    """
+
+    slot: int
+    pid: int
+    started: float
+    stopped_ticks: int = 0
+
+
+class Supervisor:
+    """Keeps the workers alive until SIGTERM, and sees them out afterwards."""
+
+    def __init__(
+        self, settings: Settings, surface: Surface, listener: socket.socket, signals: Signals
+    ) -> None:
+        self._settings = settings
+        self._surface = surface
+        self._listener = listener
+        self._signals = signals
+        self._board: Board = make_board(settings, surface)
+        self._workers: dict[int, Worker] = {}
+        self._start_at = dict.fromkeys(range(settings.workers), 0.0)
+        self._backoff = dict.fromkeys(range(settings.workers), 0.1)
+        self._was_ready = False
+
+    def run(self) -> None:
+        """Start the workers and return when SIGTERM has been obeyed."""
+        while not self._terminated():
+            self._start_missing()
+            self._signals.wait(TICK_SECONDS)
+            self._look_after_workers()
+        self._drain()
+
+    def _terminated(self) -> bool:
+        return bool({signal.SIGTERM, signal.SIGINT} & self._signals.seen.keys())
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def _start_missing(self) -> None:
+        now = time.monotonic()
+        for slot, due in list(self._start_at.items()):
+            if due <= now:
+                del self._start_at[slot]
+                self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        self._board.enter(slot)
+        pid = os.fork()
+        if pid == 0:
+            run_worker(self._settings, self._surface, self._board, slot, self._listener)
+        self._workers[pid] = Worker(slot, pid, time.monotonic())
+
+    def _look_after_workers(self) -> None:
+        self._was_ready = self._was_ready or State.READY in self._board.states()
+        self._reap()
+        for worker in list(self._workers.values()):
+            reason = self._find_frozen(worker)
+            if reason:
+                log.error("worker %d (pid %d) %s; killing it", worker.slot, worker.pid, reason)
+                os.kill(worker.pid, signal.SIGKILL)
+
+    def _find_frozen(self, worker: Worker) -> str:
+        worker.stopped_ticks = worker.stopped_ticks + 1 if _is_stopped(worker.pid) else 0
+        if worker.stopped_ticks >= STOPPED_TICKS:
+            return "was stopped by a signal"
+        limit_s = self._settings.predict_timeout_seconds
+        silent_s = time.monotonic() - self._board.last_beat(worker.slot)
+        if limit_s and silent_s > limit_s + min(5.0, 2.0 + limit_s):
+            return f"has not turned its event loop for {silent_s:.0f} s"
+        return ""
+
+    def _reap(self) -> None:
+        """Take note of every process that ended, orphans of the user's code included (PID 1)."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            worker = self._workers.pop(pid, None)
+            if worker is not None and not self._board.stopping:
+                self._replace(worker, os.waitstatus_to_exitcode(status))
+
+    def _replace(self, worker: Worker, exit_code: int) -> None:
+        now = time.monotonic()
+        young = now - worker.started < YOUNG_SECONDS
+        wait_s = self._backoff[worker.slot] if young else 0.0
+        self._backoff[worker.slot] = min(MAX_BACKOFF_SECONDS, wait_s * 2) if young else 0.1
+        self._start_at[worker.slot] = now + wait_s
+        self._board.set_state(worker.slot, State.LOADING)
+        self._board.count_restart()
+        log.error("worker %d (pid %d) %s; replaced", worker.slot, worker.pid, _say(exit_code))
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def _drain(self) -> None:
+        settings, seen = self._settings, self._signals.seen
+        began = min(seen[number] for number in (signal.SIGTERM, signal.SIGINT) if number in seen)
+        self._look_after_workers()
+        # Nobody is routed here before the first 200 of health, and Ctrl-C is not the platform.
+        serve_on = self._was_ready and signal.SIGTERM in seen
+        stop_at = began + (settings.drain_seconds if serve_on else 0.0)
+        kill_after_s = settings.exit_seconds - settings.spare_seconds
+        kill_at = began + (kill_after_s if serve_on else min(HASTE_SECONDS, kill_after_s))
+        log.info("stopping: serving on for %.1f s", max(0.0, stop_at - time.monotonic()))
+        self._board.announce_drain(farewell_from=stop_at - settings.farewell_seconds)
+        while time.monotonic() < stop_at and (signal.SIGINT not in seen or not serve_on):
+            self._start_missing()
+            self._signals.wait(min(TICK_SECONDS, max(0.0, stop_at - time.monotonic())))
+            self._look_after_workers()
+        turn_away_new_connections(self._listener)
+        self._board.announce_stop()
+        self._listener.close()
+        log.info("stopping: finishing open requests")
+        while self._workers and time.monotonic() < kill_at:
+            self._signals.wait(TICK_SECONDS / 4)
+            self._reap()
+        for pid in self._workers:
+            log.warning(
+                "worker %d (pid %d) did not leave; killing it", self._workers[pid].slot, pid
+            )
+            os.kill(pid, signal.SIGKILL)
+        log.info("stopped")
+
+
+def _is_stopped(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return stat.rpartition(b")")[2].split()[0] == b"T"
+    return False
+
+
+def _say(exit_code: int) -> str:
+    if exit_code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"left with exit code {exit_code}"
