@@ -1,0 +1,217 @@
+"""A model package holds what the platform expects, and promises what the code keeps."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from small_digits import small_digits
+
+from custom_image import specification
+from custom_image.errors import ModelError, PackageError, UsageError
+from custom_image.mnist import Digits
+from custom_image.model_config import read_model_config
+from custom_image.packaging import SERVICE_FILE, ModelPackage, generate_config, package_model
+from custom_image.training import Metrics, TrainedModel, train_or_load
+
+
+@pytest.fixture(scope="module")
+def digits() -> Digits:
+    return small_digits()
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> TrainedModel:
+    """A weak model, made in a second."""
+    return train_or_load(digits, epochs=1, folder=tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def package(
+    trained: TrainedModel, digits: Digits, tmp_path_factory: pytest.TempPathFactory
+) -> ModelPackage:
+    return package_model(trained, digits, folder=tmp_path_factory.mktemp("package"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_package_is_a_folder_called_model_that_others_may_read(package: ModelPackage):
+    assert package.folder.name == "model"
+    assert sorted(content(package.folder)) == ["config.json", "customize_service.py", "mnist.onnx"]
+    assert stat.S_IMODE(package.folder.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(path.stat().st_mode) for path in package.folder.iterdir()} == {0o644}
+    assert list(package.folder.parent.iterdir()) == [package.folder]
+
+
+def test_the_code_of_a_package_is_the_code_of_this_repository(package: ModelPackage):
+    assert content(package.folder)["customize_service.py"] == SERVICE_FILE.read_bytes()
+
+
+def test_a_config_carries_the_measured_metrics(package: ModelPackage, trained: TrainedModel):
+    assert package.config == read_model_config(package.folder / "config.json")
+    assert package.config.metrics is not None
+    assert package.config.metrics.accuracy == trained.metrics.accuracy
+    assert package.config.remarks == ()
+
+
+def test_packaging_again_changes_nothing(
+    package: ModelPackage, trained: TrainedModel, digits: Digits
+):
+    before = {path: path.stat().st_mtime_ns for path in package.folder.iterdir()}
+
+    again = package_model(trained, digits, folder=package.folder.parent)
+
+    assert again == package
+    assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == before
+
+
+def test_an_older_package_is_replaced_as_a_whole(
+    package: ModelPackage, trained: TrainedModel, digits: Digits, tmp_path: Path
+):
+    (tmp_path / "model" / "__pycache__").mkdir(parents=True)
+    (tmp_path / "model" / "old.onnx").write_bytes(b"old")
+
+    replaced = package_model(trained, digits, folder=tmp_path)
+
+    assert content(replaced.folder) == content(package.folder)
+    assert list(tmp_path.iterdir()) == [replaced.folder]
+
+
+def test_a_package_that_cannot_be_made_leaves_the_old_one(
+    trained: TrainedModel, digits: Digits, tmp_path: Path
+):
+    old = tmp_path / "package" / "model" / "config.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}", encoding="utf-8")
+    gone = TrainedModel(tmp_path / "gone.safetensors", {}, trained.metrics, (), trained=False)
+
+    with pytest.raises(ModelError, match=r"gone.safetensors: the weights cannot be read"):
+        package_model(gone, digits, folder=tmp_path / "package")
+
+    assert [path.name for path in (tmp_path / "package").iterdir()] == ["model"]
+    assert old.read_text(encoding="utf-8") == "{}"
+
+
+def test_a_runtime_that_is_not_offered_is_refused(trained: TrainedModel, digits: Digits):
+    with pytest.raises(UsageError, match="runtime: expected onnx, found mxnet"):
+        package_model(trained, digits, runtime="mxnet")
+
+
+def test_a_package_shows_its_files_with_sizes_and_reasons(package: ModelPackage):
+    lines = str(package).splitlines()
+
+    assert lines[0] == f"{package.folder}/"
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["├──", "config.json"],
+        ["├──", "customize_service.py"],
+        ["└──", "mnist.onnx"],
+    ]
+    assert " kB  beside the code" in lines[3]
+    assert "beside the code" in package._repr_html_()
+
+
+def test_the_committed_config_is_the_generated_one_but_for_its_metrics():
+    committed_path = SERVICE_FILE.with_name("config.json")
+    committed = json.loads(committed_path.read_text(encoding="utf-8"))
+
+    generated = json.loads(generate_config(SERVICE_FILE).to_json())
+
+    metrics = committed.pop("metrics")
+    assert committed == generated
+    assert metrics["accuracy"] >= 0.985
+    assert committed_path.read_text(encoding="utf-8") == read_model_config(committed_path).to_json()
+
+
+SERVICE = """
+from model_service.onnx_model_service import OnnxServingBaseService
+INPUT_NAME = "photo"
+OUTPUT_NAME = "label"
+class Service(OnnxServingBaseService):
+    def _postprocess(self, data):
+        return {OUTPUT_NAME: int(data["logits"].argmax())}
+"""
+
+
+def generate(tmp_path: Path, code: str) -> dict[str, object]:
+    path = tmp_path / "customize_service.py"
+    path.write_text(code, encoding="utf-8")
+    config = generate_config(path, Metrics(0.5, 0.5, 0.5, 0.5))
+    (api,) = config.apis
+    assert api.request is not None
+    assert api.response is not None
+    assert api.request.data is not None
+    assert api.response.data is not None
+    return {**api.request.data["properties"], **api.response.data["properties"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "schema"),
+    [
+        ("int(x)", {"type": "integer"}),
+        ("float(x)", {"type": "number"}),
+        ("str(x)", {"type": "string"}),
+        ("x.tolist()", {}),
+    ],
+)
+def test_a_config_is_read_off_the_code(tmp_path: Path, answer: str, schema: dict[str, str]):
+    code = SERVICE.replace('int(data["logits"].argmax())', answer)
+
+    assert generate(tmp_path, code) == {"photo": {"type": "file"}, "label": schema}
+
+
+def test_the_base_class_may_be_named_by_its_module(tmp_path: Path):
+    code = SERVICE.replace("(OnnxServing", "(model_service.model_service.PTServing")
+
+    assert "photo" in generate(tmp_path, code)
+
+
+def test_code_is_read_and_never_run(tmp_path: Path):
+    assert "photo" in generate(tmp_path, SERVICE + "\nraise SystemExit('ran')\n")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("(OnnxServingBaseService)", "", "expected one class .*found none"),
+        (
+            "class Service",
+            "class Other(OnnxServingBaseService): pass\nclass Service",
+            "Other, Serv",
+        ),
+        ("INPUT_NAME =", "INPUT =", "expected a constant INPUT_NAME"),
+        ('OUTPUT_NAME = "label"', "OUTPUT_NAME = 7", "expected a constant OUTPUT_NAME"),
+        ("def _post", "def :", "line 6: is not Python"),
+        ("def _post", "\0", "is not Python"),
+    ],
+)
+def test_code_that_leaves_its_api_open_is_refused(
+    tmp_path: Path, before: str, after: str, expected: str
+):
+    with pytest.raises(PackageError, match=expected) as caught:
+        generate(tmp_path, SERVICE.replace(before, after))
+
+    assert str(caught.value).startswith(str(tmp_path / "customize_service.py"))
+
+
+def test_code_that_is_not_there_is_refused(tmp_path: Path):
+    with pytest.raises(PackageError, match="the inference code cannot be read"):
+        generate_config(tmp_path / "customize_service.py")
+
+
+def test_the_health_check_has_the_defaults_of_the_console():
+    health = generate_config(SERVICE_FILE).health
+
+    assert health is not None
+    assert (health.check_method, health.url) == ("HTTP", specification.HEALTH_URL.value)
+    assert json.loads(generate_config(SERVICE_FILE).to_json())["health"] == {
+        "check_method": "HTTP",
+        "protocol": "http",
+        "url": "/health",
+        "initial_delay_seconds": "12",
+        "period_seconds": "5",
+        "failure_threshold": "12",
+    }
