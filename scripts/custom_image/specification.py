@@ -1,7 +1,8 @@
 """Every number and name the platform prescribes, each with its source.
 
 Nothing else in ``custom_image`` spells a platform number. A :class:`Requirement` prints as people
-write it (``50 GB``), so that reports and error messages quote the same object the rule compares with.
+write it (``50 GB``), so that reports and error messages quote the object that the rule compares
+with.
 ``gb`` is 10**9 bytes, as the platform's pages count.
 
 The platform's pages disagree with each other by age and region (10, 30, 50 GB; 40 s, 60 s), so a
@@ -124,6 +125,8 @@ MODEL_DIR: Final = Requirement("/home/ma-user/infer/model/1", "", ECS_EXAMPLE, i
 HEALTH_INITIAL_DELAY: Final = Requirement(12, "s", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
 HEALTH_PERIOD: Final = Requirement(5, "s", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
 HEALTH_FAILURES: Final = Requirement(12, "", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
+HEALTH_LARGEST: Final = Requirement(2**31 - 1, "", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
+HEALTH_METHODS: Final = ("HTTP", "EXEC")
 
 # --- config.json ----------------------------------------------------------------------------------
 MODEL_TYPE: Final = Requirement("Image", "", CONFIG_FILE)
@@ -133,3 +136,22 @@ METRIC_DECIMALS: Final = Requirement(17, "decimals", CONFIG_FILE)
 CONTENT_TYPES: Final = ("application/json", "multipart/form-data")
 API_METHODS: Final = ("post", "get")
 BATCH_TOOLS: Final = ("python3", "java", "zip")
+
+# --- editions -------------------------------------------------------------------------------------
+Number = Requirement[int] | Requirement[float]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """The limits that differ between the platform's editions."""
+
+    name: str
+    image_size: Number
+    notebook_image_size: Number
+    latency: Number
+
+
+INTERNATIONAL: Final = Edition("international", IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
+OTC: Final = Edition("otc", IMAGE_SIZE_OTC, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
+OLD: Final = Edition("before-2024", IMAGE_SIZE_OLD, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
+EDITIONS: Final = {edition.name: edition for edition in (INTERNATIONAL, OTC, OLD)}

@@ -4,148 +4,97 @@ A rule is a small function with data beside it::
 
     @rule(
         id="image.size",
-        title="The image is small enough to be imported",
+        title="The image is small enough to become a model",
+        why="The platform refuses to import a larger one, after the upload.",
         severity=Severity.ERROR,
         profiles=ALL_PROFILES,
         needs=Needs.IMAGE,
-        required=specification.IMAGE_SIZE,
+        required=lambda edition: edition.image_size,
         mend="Remove what the model does not need, or ...",
     )
-    def image_size(subject: Subject) -> Finding:
+    def size(subject: Subject) -> Finding:
         size_gb = subject.image.size_bytes / GB
-        if size_gb > specification.IMAGE_SIZE.value: return failed(f"{size_gb:.1f} GB", evidence)
+        if size_gb > subject.edition.image_size.value: return failed(f"{size_gb:.1f} GB", evidence)
         return passed(f"{size_gb:.2f} GB")
 
-The function judges; it does not decide whether it can. What it ``needs`` is looked up beforehand
-by :mod:`custom_image.verification`, which also turns an exception into NOT CHECKED with its reason
-and a rule of severity WARNING that fails into the verdict WARNING.
+The function judges; it does not decide whether it can. What it ``needs`` of the target, and which
+rules it comes ``after``, is looked up beforehand by :mod:`custom_image.verification`, which also
+turns an exception into NOT CHECKED with its reason, and FAILED into the verdict WARNING where the
+rule's severity is below error.
 
 A rule about a duration passes only at the true duration. At level ``quick`` it drills the
-mechanism with :attr:`Subject.waits` and returns :func:`not_checked` where the mechanism works,
+mechanism with :attr:`Subject.waits` and returns :func:`not_waited` where the mechanism works,
 :func:`failed` where it does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Flag, StrEnum, auto
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Final
 
 from custom_image.report import Severity, Verdict
-from custom_image.specification import Requirement, Source
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from custom_image.engines import ImageFacts, Instance, StartOptions
-    from custom_image.model_config import ModelConfig
-
-
-class Profile(StrEnum):
-    """The kind of deployment that a target is judged for."""
-
-    CLASSIC = "classic"
-    ENGINE = "engine"
-    BATCH = "batch"
-    INFERENCE_2_0 = "inference-2.0"
-    NOTEBOOK_SAVE = "notebook-save"
-    REGISTRY = "registry"
-
-
-ALL_PROFILES = frozenset(Profile)
-SERVING_PROFILES = frozenset(
-    {Profile.CLASSIC, Profile.ENGINE, Profile.BATCH, Profile.INFERENCE_2_0}
+from custom_image.rules.subject import (
+    ALL_PROFILES,
+    QUICK_WAITS,
+    SERVING_PROFILES,
+    TRUE_WAITS,
+    CalledOff,
+    Level,
+    Needs,
+    Profile,
+    Service,
+    Subject,
+    Waits,
 )
+from custom_image.specification import INTERNATIONAL, Edition, Requirement, Source
 
+__all__ = [
+    "ALL_PROFILES",
+    "QUICK_WAITS",
+    "SERVING_PROFILES",
+    "TRUE_WAITS",
+    "CalledOff",
+    "Finding",
+    "Level",
+    "Needs",
+    "Profile",
+    "Rule",
+    "Service",
+    "Severity",
+    "Subject",
+    "Waits",
+    "catalogue",
+    "failed",
+    "not_checked",
+    "not_waited",
+    "passed",
+    "rule",
+    "warned",
+]
 
-class Level(StrEnum):
-    """How far a verification goes: no container, short waits, or the platform's true waits."""
+GROUPS: Final = (
+    *("config", "image", "boot", "network", "health", "api", "http", "logs", "user"),
+    *("sigterm", "batch"),
+)
+"""The modules that hold rules, in the order of a report; a rule's id starts with its module."""
 
-    STATIC = "static"
-    QUICK = "quick"
-    FULL = "full"
-
-
-class Needs(Flag):
-    """What a rule needs of its target; a target that lacks it gets NOT CHECKED, with the reason."""
-
-    NOTHING = 0
-    CONFIG = auto()
-    """A config.json that parses: :attr:`Subject.config`."""
-    FILES = auto()
-    """The files of the image or folder: :meth:`Subject.read_file`."""
-    IMAGE = auto()
-    """Image metadata: :attr:`Subject.image`."""
-    SERVICE = auto()
-    """Something that answers HTTP: :attr:`Subject.url`; shared, so leave it as it was."""
-    INSTANCE = auto()
-    """Instances of its own, to signal, starve and kill: :meth:`Subject.start`."""
-    CONTAINER = auto()
-    """Such an instance in a container: a user, a network and a process tree of its own."""
-
-
-@dataclass(frozen=True)
-class Waits:
-    """The durations that drills wait for, in seconds: the platform's own, or compressed ones.
-
-    Attributes:
-        true: whether these are the platform's own durations.
-        drain_s: told to the image as ``DRAIN_SECONDS``.
-    """
-
-    true: bool
-    keep_alive_s: float
-    drain_s: float
-    exit_s: float
-
-
-class Subject(Protocol):
-    """What a rule sees of the target under verification."""
-
-    name: str
-    level: Level
-    profile: Profile
-    waits: Waits
-    config: ModelConfig
-    """The parsed config.json. Only where the rule needs CONFIG."""
-    config_path: Path | None
-    image: ImageFacts
-    """Only where the rule needs IMAGE."""
-    url: str
-    """Base URL of a running service, no trailing slash. Only where the rule needs SERVICE."""
-    port: int
-    """The container port that the model declares."""
-    facts: dict[str, Any]
-    """Measurements one rule leaves for others, for example ``ready_s``."""
-
-    def read_file(self, path: str) -> bytes | None:
-        """Return a file of the image by its absolute path, or None where there is none."""
-        ...
-
-    def start(self, options: StartOptions | None = None) -> AbstractContextManager[Instance]:
-        """Start an instance of one's own, wait until it is ready, and remove it afterwards."""
-        ...
-
-    def logs(self) -> str:
-        """Return what the shared service printed so far. Only where the target can tell."""
-        ...
-
-    def sample(self) -> tuple[bytes, str]:
-        """Return a body that the first api accepts, and its Content-Type header."""
-        ...
+CONFIG_RULE: Final = "config.valid"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule returns: a verdict with its facts, without the data that stands beside the rule."""
+    """What a rule returns: a verdict with its facts, without the data that stands beside the rule.
+
+    Attributes:
+        mend: replaces the rule's own where the finding knows better.
+    """
 
     verdict: Verdict
     measured: str
     evidence: str = ""
     mend: str = ""
-    """Replaces the rule's own mend where the finding knows better."""
 
 
 def passed(measured: str, evidence: str = "") -> Finding:
@@ -158,9 +107,22 @@ def failed(measured: str, evidence: str = "", mend: str = "") -> Finding:
     return Finding(Verdict.FAILED, measured, evidence, mend)
 
 
+def warned(measured: str, evidence: str = "", mend: str = "") -> Finding:
+    """The rule is not broken, but something about it is probably not what was meant."""
+    return Finding(Verdict.WARNING, measured, evidence, mend)
+
+
 def not_checked(reason: str, evidence: str = "") -> Finding:
     """The rule could not be judged, and why."""
     return Finding(Verdict.NOT_CHECKED, reason, evidence)
+
+
+def not_waited(required: Requirement[Any], seen: str, evidence: str = "") -> Finding:
+    """The mechanism works, and only the true duration would prove the rule."""
+    return not_checked(f"{required} not waited; use --level full ({seen})", evidence)
+
+
+Required = Requirement[Any] | str | Callable[[Edition], Requirement[Any]]
 
 
 @dataclass(frozen=True)
@@ -171,7 +133,9 @@ class Rule:
         id: ``group.name``, stable: people waive rules by it.
         title: the rule as one sentence that is true of a good target.
         why: what happens on the platform when it is broken.
-        level: the lowest level at which it can say anything.
+        severity: in every profile that ``severities`` does not name.
+        after: rules that make this one pointless when they fail; it is then NOT CHECKED and
+            names them. One that needs CONFIG comes after ``config.valid`` in any case.
         exclusive: true where it measures time, so nothing else may run beside it.
     """
 
@@ -181,41 +145,58 @@ class Rule:
     severity: Severity
     profiles: frozenset[Profile]
     needs: Needs
-    required: str
+    required: Required
     source: Source
     mend: str
-    level: Level
+    after: tuple[str, ...]
     exclusive: bool
     judge: Callable[[Subject], Finding]
+    severities: Mapping[Profile, Severity] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if Needs.CONFIG in self.needs and CONFIG_RULE not in self.after:
+            object.__setattr__(self, "after", (CONFIG_RULE, *self.after))
+
+    @property
+    def level(self) -> Level:
+        """The lowest level at which it can say anything."""
+        return Level.QUICK if self.needs.runs_something else Level.STATIC
+
+    def required_by(self, edition: Edition) -> str:
+        """Return what this edition of the platform asks for, in its own unit."""
+        return str(self.required(edition) if callable(self.required) else self.required)
 
 
-REGISTRY: dict[str, Rule] = {}
+REGISTRY: Final[dict[str, Rule]] = {}
 
 
 def rule(
     *,
-    id: str,  # noqa: A002 - the rule's own word
+    id: str,
     title: str,
     why: str,
     severity: Severity,
     needs: Needs,
-    required: Requirement[Any] | str,
+    required: Required,
     mend: str,
     source: Source | None = None,
     profiles: frozenset[Profile] = SERVING_PROFILES,
-    level: Level = Level.STATIC,
+    severities: Mapping[Profile, Severity] | None = None,
+    after: tuple[str, ...] = (),
     exclusive: bool = False,
 ) -> Callable[[Callable[[Subject], Finding]], Callable[[Subject], Finding]]:
     """Register the decorated function as the rule ``id``; the function itself stays callable.
 
-    ``required`` is a :class:`Requirement`, which brings its own source, or a sentence with one.
+    ``required`` is a :class:`Requirement`, which brings its own source, a function that picks one
+    from the edition, or a sentence with a ``source`` beside it.
     """
     if id in REGISTRY:
         raise ValueError(f"two rules are called {id!r}")
     if source is None:
-        if not isinstance(required, Requirement):
+        requirement = required(INTERNATIONAL) if callable(required) else required
+        if not isinstance(requirement, Requirement):
             raise ValueError(f"rule {id!r} names no source")
-        source = required.source
+        source = requirement.source
     page = source
 
     def register(judge: Callable[[Subject], Finding]) -> Callable[[Subject], Finding]:
@@ -224,15 +205,23 @@ def rule(
             title=title,
             why=why,
             severity=severity,
+            severities=severities or {},
             profiles=profiles,
             needs=needs,
-            required=str(required),
+            required=required,
             source=page,
             mend=mend,
-            level=level,
+            after=after,
             exclusive=exclusive,
             judge=judge,
         )
         return judge
 
     return register
+
+
+def catalogue() -> tuple[Rule, ...]:
+    """Return every rule, in the order of a report: a rule stands below those it comes after."""
+    for group in GROUPS:
+        import_module(f"{__name__}.{group}")
+    return tuple(sorted(REGISTRY.values(), key=lambda rule: GROUPS.index(rule.id.split(".")[0])))

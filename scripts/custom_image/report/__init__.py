@@ -1,14 +1,20 @@
-"""Verdicts and reports: what a verification found, and how it is shown."""
+"""Verdicts and reports: what a verification found. Each form it is shown in has a module here."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from html import escape
+from typing import TYPE_CHECKING, Any, Final
 
 from custom_image.errors import VerificationFailed
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+COLUMNS: Final = ("verdict", "rule", "required", "measured")
 
 
 class Severity(StrEnum):
@@ -62,12 +68,17 @@ class Report:
         target: as the user named it.
         level: ``static``, ``quick`` or ``full``.
         profile: the kind of deployment that the target was judged for.
+        facts: what was measured on the way, JSON-serialisable. ``facts["sigterm"]`` holds the
+            timeline of the SIGTERM drill: see :meth:`custom_image.rules.drain.Drain.to_fact`.
+        duration_s: how long the verification took.
     """
 
     target: str
     level: str
     profile: str
     checks: tuple[Check, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    duration_s: float = 0.0
 
     @property
     def verdict(self) -> Verdict:
@@ -86,7 +97,9 @@ class Report:
     def summary(self) -> str:
         """One line: the target and how many rules passed, failed and were not checked."""
         counts = [f"{self.count(v)} {v.lower()}" for v in Verdict if self.count(v)]
-        return f"{self.target} ({self.profile}, {self.level}): {', '.join(counts)}"
+        found = ", ".join(counts) or "no rule applies"
+        took = f", in {self.duration_s:.1f} s" if self.duration_s else ""
+        return f"{self.target} ({self.profile}, {self.level}): {found}{took}"
 
     def check(self, rule_id: str) -> Check:
         """Return the check of one rule.
@@ -116,31 +129,24 @@ class Report:
             "level": self.level,
             "profile": self.profile,
             "verdict": self.verdict,
+            "duration_s": self.duration_s,
             "checks": [asdict(check) for check in self.checks],
+            "facts": dict(self.facts),
         }
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def __str__(self) -> str:
-        widths = [
-            max([len(header), *(len(str(cell)) for cell in column)])
-            for header, column in zip(_HEADERS, zip(*_rows(self), strict=True), strict=False)
-        ]
-        lines = [self.summary, ""]
-        for row in [_HEADERS, *_rows(self)]:
-            lines.append("  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip())
-        return "\n".join(lines)
+        from custom_image.report.terminal import to_text
+
+        return to_text(self)
+
+    def __rich__(self) -> RenderableType:
+        """Return the table, and below it what stands behind each verdict that is no pass."""
+        from custom_image.report.terminal import to_renderable
+
+        return to_renderable(self)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{escape(str(c))}</td>" for c in row) + "</tr>"
-            for row in _rows(self)
-        )
-        head = "".join(f"<th style='text-align:left'>{h}</th>" for h in _HEADERS)
-        return f"<p>{escape(self.summary)}</p><table><tr>{head}</tr>{rows}</table>"
+        from custom_image.report.html import to_html
 
-
-_HEADERS = ("verdict", "rule", "required", "measured")
-
-
-def _rows(report: Report) -> list[tuple[str, str, str, str]]:
-    return [(c.verdict, c.id, c.required, c.measured) for c in report.checks]
+        return to_html(self)

@@ -1,0 +1,61 @@
+"""A report for Jupyter, on a light or a dark page."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+from custom_image.report import COLUMNS, Check, Report, Verdict
+
+# The page's own colours show through: JupyterLab, VS Code and nbconvert are light or dark. Only
+# the badges bring a background of their own, dark enough for white letters on either.
+_CSS: Final = (
+    ".verdicts table{border-collapse:collapse;width:100%;table-layout:auto !important;"
+    "color:inherit;background:transparent}"
+    ".verdicts th,.verdicts td{text-align:left !important;vertical-align:top;"
+    "padding:.25em .8em .25em 0;border-bottom:1px solid rgba(128,128,128,.35);"
+    "background:transparent;color:inherit}"
+    ".verdicts code{white-space:nowrap;background:transparent;color:inherit}"
+    ".verdicts .badge{color:#fff;border-radius:3px;padding:.1em .5em;font-size:85%;"
+    "font-weight:600;white-space:nowrap}"
+    ".verdicts pre{white-space:pre-wrap;background:transparent;color:inherit;margin:.3em 0}"
+    ".verdicts summary{cursor:pointer}"
+)
+_BADGES: Final = {
+    Verdict.PASSED: "#1a7f37",
+    Verdict.FAILED: "#b91c1c",
+    Verdict.WARNING: "#9a6700",
+    Verdict.NOT_CHECKED: "#6b7280",
+}
+
+
+def to_html(report: Report) -> str:
+    """Return the summary and a table whose rows unfold."""
+    rows = "".join(_row(check) for check in report.checks)
+    head = "".join(f"<th>{title}</th>" for title in COLUMNS)
+    return (
+        f"<style>{_CSS}</style><div class='verdicts'><p><b>{escape(report.summary)}</b></p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _row(check: Check) -> str:
+    badge = (
+        f"<span class='badge' style='background:{_BADGES[check.verdict]}'>{check.verdict}</span>"
+    )
+    return (
+        f"<tr><td>{badge}</td><td><code title='{escape(check.title)}'>{check.id}</code></td>"
+        f"<td>{escape(check.required)}</td><td>{_measured(check)}</td></tr>"
+    )
+
+
+def _measured(check: Check) -> str:
+    """Return what was measured; what stands behind it unfolds, and is open where it matters."""
+    behind = f"<pre>{escape(check.evidence)}</pre>" if check.evidence else ""
+    is_broken = check.verdict in (Verdict.FAILED, Verdict.WARNING)
+    if is_broken:
+        behind += f"<p>{escape(check.mend)}<br><i>{escape(check.source)}</i></p>"
+    if not behind:
+        return escape(check.measured)
+    is_open = " open" if is_broken else ""
+    return f"<details{is_open}><summary>{escape(check.measured)}</summary>{behind}</details>"

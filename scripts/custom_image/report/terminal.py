@@ -1,0 +1,91 @@
+"""A report for a terminal and for the log of a CI run."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from custom_image.report import COLUMNS, Check, Report, Verdict
+
+TERMINAL_COLUMNS: Final = 100
+EVIDENCE_LINES: Final = 16
+STYLES: Final = {
+    Verdict.PASSED: "green",
+    Verdict.FAILED: "bold red",
+    Verdict.WARNING: "yellow",
+    Verdict.NOT_CHECKED: "dim",
+}
+
+
+def to_text(report: Report) -> str:
+    """Return the report as plain text, no line longer than :data:`TERMINAL_COLUMNS`."""
+    text = io.StringIO()
+    console = Console(file=text, width=TERMINAL_COLUMNS, color_system=None)
+    console.print(to_renderable(report))
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
+
+
+def to_renderable(report: Report) -> RenderableType:
+    """Return the table, and below it what stands behind each verdict that is no pass."""
+    parts: list[RenderableType] = [
+        Text(report.summary, style="bold"),
+        "",
+        _table(report.checks),
+    ]
+    for check in _broken(report.checks):
+        parts += ["", _details(check)]
+    return Group(*parts)
+
+
+def _broken(checks: tuple[Check, ...]) -> list[Check]:
+    """Return what failed, then what was warned about."""
+    wanted = (Verdict.FAILED, Verdict.WARNING)
+    return [check for verdict in wanted for check in checks if check.verdict is verdict]
+
+
+def _table(checks: tuple[Check, ...]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(COLUMNS[0], no_wrap=True)
+    table.add_column(COLUMNS[1], no_wrap=True)
+    table.add_column(COLUMNS[2], max_width=26, overflow="fold")
+    table.add_column(COLUMNS[3], overflow="fold")
+    for check in checks:
+        style = STYLES[check.verdict]
+        dim = "dim" if check.verdict is Verdict.NOT_CHECKED else ""
+        table.add_row(
+            Text(check.verdict, style=style),
+            Text(check.id),
+            Text(check.required, style="dim"),
+            Text(check.measured, style=dim),
+        )
+    return table
+
+
+def _details(check: Check) -> Table:
+    style = STYLES[check.verdict]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text(check.verdict, style=style), Text(f"{check.id}: {check.title}", style=style))
+    for name, text in (
+        ("required", check.required),
+        ("measured", check.measured),
+        ("evidence", _shortened(check.evidence)),
+        ("mend", check.mend),
+        ("source", check.source),
+    ):
+        if text:
+            table.add_row(Text(f"  {name}", style="dim"), Text(text))
+    return table
+
+
+def _shortened(evidence: str) -> str:
+    lines = evidence.splitlines()
+    if len(lines) <= EVIDENCE_LINES:
+        return evidence
+    left_out = f"... {len(lines) - EVIDENCE_LINES} more lines in the JSON report"
+    return "\n".join([*lines[:EVIDENCE_LINES], left_out])

@@ -1,0 +1,53 @@
+"""Users of an image, and what they may read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from custom_image.engines import ImageFile
+from custom_image.rules.subject import Subject
+
+ROOT_ID = 0
+
+
+@dataclass(frozen=True)
+class Account:
+    """One line of /etc/passwd."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.uid}:{self.gid} ({self.name})" if self.name else f"{self.uid}:{self.gid}"
+
+
+def accounts(subject: Subject) -> list[Account]:
+    """Return the accounts of an image; none where it has no /etc/passwd."""
+    found = []
+    for line in (subject.read_file("/etc/passwd") or b"").decode(errors="replace").splitlines():
+        fields = line.split(":")
+        if len(fields) >= 6 and fields[2].isdigit() and fields[3].isdigit():
+            found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
+    return found
+
+
+def start_user(subject: Subject) -> Account:
+    """Return whom the image starts as, from USER in its configuration: a name or ids."""
+    user, _, group = (subject.image.user or str(ROOT_ID)).partition(":")
+    for account in accounts(subject):
+        if user in (account.name, str(account.uid)):
+            gid = int(group) if group.isdigit() else account.gid
+            return Account(account.name, account.uid, gid, account.home)
+    uid = int(user) if user.isdigit() else ROOT_ID
+    return Account("", uid, int(group) if group.isdigit() else ROOT_ID)
+
+
+def can_read(account: Account, file: ImageFile) -> bool:
+    """Tell whether the mode of a file lets an account read it. Directories are not looked at."""
+    if account.uid == ROOT_ID:
+        return True
+    if account.uid == file.uid:
+        return bool(file.mode & 0o400)
+    return bool(file.mode & (0o040 if account.gid == file.gid else 0o004))

@@ -1,0 +1,72 @@
+"""What batch services need besides."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.specification import BATCH_TOOLS, BOOT_COMMAND, BOOT_FILE, SPECIFICATIONS
+
+BATCH = frozenset({Profile.BATCH})
+VERSION_ARGUMENTS = {"java": "-version", "zip": "-v"}
+
+
+@rule(
+    id="batch.boot-file",
+    title="A batch service boots from the file that the platform expects",
+    why="A batch service is started by this command and no other.",
+    severity=Severity.ERROR,
+    profiles=BATCH,
+    needs=Needs.IMAGE,
+    after=("boot.command",),
+    required=BOOT_COMMAND,
+    mend=f'Write CMD ["sh", "{BOOT_FILE}"] in the Dockerfile.',
+)
+def boot_file(subject: Subject) -> Finding:
+    """Compare the command; older pages write /bin/sh, which means the same."""
+    shown = shlex.join(subject.image.command)
+    expected = BOOT_COMMAND.value.split()
+    found = [posixpath.basename(subject.image.command[0]), *subject.image.command[1:]]
+    return passed(shown) if found == expected else failed(shown)
+
+
+@rule(
+    id="batch.dependencies",
+    title="The tools that batch services call are there for the start user",
+    why="The platform moves files in and out with them; without one of them the job fails.",
+    severity=Severity.ERROR,
+    profiles=BATCH,
+    needs=Needs.SERVICE | Needs.CONTAINER,
+    after=("health.ready",),
+    required=", ".join(BATCH_TOOLS) + " on PATH",
+    source=SPECIFICATIONS,
+    mend="Build with --batch, or install Python, a headless JRE and zip in the base image.",
+)
+def dependencies(subject: Subject) -> Finding:
+    """Run each tool in the container, as the user that it was started as."""
+    instance = subject.service.instance
+    if instance is None:
+        return not_checked("nothing here can run a command inside the service")
+    missing, evidence = [], []
+    for tool in BATCH_TOOLS:
+        argument = VERSION_ARGUMENTS.get(tool, "--version")
+        code, output = instance.execute([tool, argument])
+        line = (output.strip().splitlines() or ["no output"])[0]
+        evidence.append(f"{tool} {argument}: exit code {code}: {line[:120]}")
+        if code:
+            missing.append(tool)
+    shown = "\n".join(evidence)
+    if missing:
+        return failed(f"no {', '.join(missing)}", shown)
+    return passed(", ".join(BATCH_TOOLS), shown)

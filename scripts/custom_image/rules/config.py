@@ -1,0 +1,58 @@
+"""config.json, read as the platform reads it."""
+
+from __future__ import annotations
+
+from custom_image.errors import PackageError
+from custom_image.model_config import parse_model_config
+from custom_image.rules import (
+    ALL_PROFILES,
+    Finding,
+    Needs,
+    Severity,
+    Subject,
+    failed,
+    passed,
+    rule,
+)
+from custom_image.specification import CONFIG_FILE
+
+
+@rule(
+    id="config.valid",
+    title="The platform accepts config.json",
+    why="A model with a config.json that breaks its rules is refused when it is created.",
+    severity=Severity.ERROR,
+    profiles=ALL_PROFILES,
+    needs=Needs.CONFIG_TEXT,
+    required="accepted",
+    source=CONFIG_FILE,
+    mend="Change the member that the evidence names.",
+)
+def valid(subject: Subject) -> Finding:
+    """Parse the file; the parser's own message says what is wrong and how to mend it."""
+    try:
+        config = parse_model_config(subject.config_text, subject.config_where)
+    except PackageError as error:
+        fault, *mend = str(error).splitlines()
+        return failed(fault, str(error), " ".join(mend))
+    apis = ", ".join(f"{api.method.upper()} {api.url}" for api in config.apis) or "no api"
+    return passed(f"accepted: {apis}", f"read from {subject.config_where}")
+
+
+@rule(
+    id="config.meant",
+    title="Everything in config.json has an effect",
+    why="The platform ignores what it does not know: a misspelt member is not there at all.",
+    severity=Severity.WARNING,
+    profiles=ALL_PROFILES,
+    needs=Needs.CONFIG,
+    required="no remark",
+    source=CONFIG_FILE,
+    mend="Correct or remove the members that the evidence names.",
+)
+def meant(subject: Subject) -> Finding:
+    """Collect what is not refused, but is probably not what was meant."""
+    remarks = [str(remark) for remark in subject.config.remarks]
+    if remarks:
+        return failed(f"{len(remarks)} remarks" if remarks[1:] else remarks[0], "\n".join(remarks))
+    return passed("no remark")

@@ -1,0 +1,76 @@
+"""What the metadata of the image says, before anything runs."""
+
+from __future__ import annotations
+
+from custom_image.rules import (
+    ALL_PROFILES,
+    SERVING_PROFILES,
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    passed,
+    rule,
+)
+from custom_image.specification import ARCHITECTURE_MISMATCH, GB, Number
+
+ARCHITECTURES = ("amd64", "arm64")
+
+
+@rule(
+    id="image.size",
+    title="The image is small enough to become a model",
+    why="The platform refuses to import a larger one, after all of it was uploaded.",
+    severity=Severity.ERROR,
+    profiles=ALL_PROFILES,
+    needs=Needs.IMAGE,
+    required=lambda edition: edition.image_size,
+    mend="Remove what the model does not need; the evidence names the largest layers.",
+)
+def size(subject: Subject) -> Finding:
+    """Compare the uncompressed size; the registry shows the compressed one, which is smaller."""
+    return _compare(subject, subject.edition.image_size)
+
+
+@rule(
+    id="image.notebook-size",
+    title="The image is small enough to be made in a notebook instance",
+    why="A notebook instance cannot save or build a larger one; an ECS can.",
+    severity=Severity.NOTE,
+    profiles=SERVING_PROFILES | {Profile.NOTEBOOK_SAVE},
+    severities={Profile.NOTEBOOK_SAVE: Severity.ERROR},
+    needs=Needs.IMAGE,
+    required=lambda edition: edition.notebook_image_size,
+    mend="Make the image on an ECS, or make it smaller.",
+)
+def notebook_size(subject: Subject) -> Finding:
+    """Compare the uncompressed size with what decides between a notebook and an ECS."""
+    return _compare(subject, subject.edition.notebook_image_size)
+
+
+def _compare(subject: Subject, limit: Number) -> Finding:
+    size_gb = subject.image.size_bytes / GB
+    largest = sorted(subject.image.history, key=lambda step: -step[1])[:3]
+    evidence = [f"{layer_bytes / GB:7.3f} GB  {step[:160]}" for step, layer_bytes in largest]
+    judge = failed if size_gb > limit.value else passed
+    return judge(f"{size_gb:.3f} GB" if size_gb < 10 else f"{size_gb:.1f} GB", "\n".join(evidence))
+
+
+@rule(
+    id="image.platform",
+    title="The image is made for a machine that the platform has",
+    why="On another architecture the container ends with `exec format error`.",
+    severity=Severity.ERROR,
+    profiles=ALL_PROFILES,
+    needs=Needs.IMAGE,
+    required="linux on " + " or ".join(ARCHITECTURES),
+    source=ARCHITECTURE_MISMATCH,
+    mend="Build on, or with --platform for, the architecture of the flavor: X86_64 or AARCH64.",
+)
+def platform(subject: Subject) -> Finding:
+    """Compare operating system and architecture; which flavor it must fit only the user knows."""
+    image = subject.image
+    is_known = image.os == "linux" and image.architecture in ARCHITECTURES
+    return (passed if is_known else failed)(f"{image.os} on {image.architecture}")

@@ -1,0 +1,183 @@
+"""What happens when the platform stops an instance: one drill, judged by five rules."""
+
+from __future__ import annotations
+
+from custom_image.engines import StartOptions
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    not_waited,
+    passed,
+    rule,
+    warned,
+)
+from custom_image.rules.drain import Drain, drill_sigterm
+from custom_image.specification import (
+    HEALTH_METHODS,
+    SIGTERM_DRAIN,
+    SIGTERM_EXIT,
+    SPECIFICATIONS,
+)
+
+UPGRADED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+AFTER = ("health.ready", "api.answers")
+DIES_OF_SIGTERM = (143, -15)
+"""The exit codes of a process without a handler: 128 + 15 in a container, -15 without one."""
+
+
+@rule(
+    id="sigterm.serves",
+    title="After SIGTERM the service goes on serving, new connections and kept-alive ones",
+    why="Requests are still routed to an instance for a while after it was told to stop.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    required=SIGTERM_DRAIN,
+    mend=f"On SIGTERM wait {SIGTERM_DRAIN} before the server is told to stop.",
+)
+def serves(subject: Subject) -> Finding:
+    """Judge the requests that were sent while the service had to serve."""
+    drain = _drill(subject)
+    lost = drain.lost()
+    gone = "still there" if drain.exited_s is None else f"gone after {drain.exited_s:.1f} s"
+    if lost:
+        text = f"{len(lost)} requests lost, the first {lost[0].t_s:.1f} s after SIGTERM; {gone}"
+        return failed(text, drain.summary())
+    if drain.exited_s is not None and drain.exited_s < drain.drain_s:
+        return failed(gone, drain.summary())
+    if subject.waits.true:
+        return passed(f"no request lost in {drain.drain_s:g} s", drain.summary())
+    return not_waited(SIGTERM_DRAIN, f"no request lost in {drain.drain_s:g} s", drain.summary())
+
+
+@rule(
+    id="sigterm.in-flight",
+    title="A request that was accepted is finished, also after SIGTERM",
+    why="A request that is cut off is lost: the gateway does not send it a second time.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    required="every accepted request answered",
+    source=SPECIFICATIONS,
+    mend="Stop accepting first, finish what was accepted, then exit; never end with SIGKILL.",
+)
+def in_flight(subject: Subject) -> Finding:
+    """Judge the requests that took their time to arrive, one across SIGTERM, one across the end."""
+    drain = _drill(subject)
+    slow = [event for event in drain.events if event.kind == "slow"]
+    cut_off = drain.cut_off()
+    if not slow:
+        return not_checked("no slow request was accepted", drain.summary())
+    evidence = "\n".join(str(event) for event in slow)
+    if cut_off:
+        return failed(f"{len(cut_off)} of {len(slow)} slow requests cut off", evidence)
+    return passed(f"{len(slow)} slow requests answered", evidence)
+
+
+@rule(
+    id="sigterm.exit",
+    title="After SIGTERM the service ends in time, whatever its clients do",
+    why="What still runs then is killed, with everything in flight.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    required=SIGTERM_EXIT,
+    mend="Catch SIGTERM in process 1 (`exec` the server), and do not wait for idle connections: "
+    "gunicorn --graceful-timeout 20.",
+)
+def exits(subject: Subject) -> Finding:
+    """Judge when the first process ended, with idle connections open."""
+    drain = _drill(subject)
+    exited_s, evidence = drain.exited_s, drain.summary()
+    if exited_s is not None and exited_s <= drain.exit_s:
+        seen = f"gone after {exited_s:.1f} s"
+        return (
+            passed(seen, evidence)
+            if subject.waits.true
+            else not_waited(SIGTERM_EXIT, seen, evidence)
+        )
+    seen = (
+        f"still there after {drain.exit_s:g} s"
+        if exited_s is None
+        else f"gone after {exited_s:.1f} s"
+    )
+    if exited_s is None and drain.is_caught is False:
+        seen = f"{seen}: its first process has no handler for SIGTERM"
+        return failed(seen, f"{evidence}\n{seen}")
+    if subject.waits.true or subject.knows_short_waits:
+        return failed(seen, evidence)
+    return not_waited(SIGTERM_EXIT, f"{seen}, which proves nothing", evidence)
+
+
+@rule(
+    id="sigterm.exit-code",
+    title="After SIGTERM the service ends of itself, with exit code 0",
+    why="Any other code looks like a crash in the platform's events.",
+    severity=Severity.WARNING,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    required="0",
+    source=SPECIFICATIONS,
+    mend="Handle SIGTERM and exit with 0; in a shell, `wait` for the server and `exit 0`.",
+)
+def exit_code(subject: Subject) -> Finding:
+    """Judge the exit code of the first process."""
+    drain = _drill(subject)
+    if drain.exit_code is None:
+        return not_checked("it did not end while it was watched: see sigterm.exit")
+    if drain.exit_code in DIES_OF_SIGTERM:
+        return warned(f"{drain.exit_code}: it died of SIGTERM", drain.summary())
+    return (passed if drain.exit_code == 0 else failed)(f"{drain.exit_code}", drain.summary())
+
+
+@rule(
+    id="sigterm.orphans",
+    title="No process outlives its parent after SIGTERM",
+    why="An orphan answers requests that nobody manages, until it is killed in the middle of one.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    required="none",
+    source=SPECIFICATIONS,
+    mend="Let the launcher stop its children and `wait` for them before it exits.",
+)
+def orphans(subject: Subject) -> Finding:
+    """Judge the processes that lost their parent, or stayed behind."""
+    drain = _drill(subject)
+    if drain.orphans:
+        return failed(f"{len(drain.orphans)} processes", "\n".join(drain.orphans))
+    return passed("none")
+
+
+def _drill(subject: Subject) -> Drain:
+    """Run the drill on an instance of its own, once for all the rules here."""
+
+    def drill() -> Drain:
+        config = subject.declared_health
+        is_http = config is not None and config.check_method == HEALTH_METHODS[0]
+        with subject.start(StartOptions(environment=subject.waits.environment)) as service:
+            assert service.instance is not None  # INSTANCE is needed, so there is one
+            drain = drill_sigterm(
+                service.instance,
+                service.url,
+                service.request,
+                expected_status=service.start.last_answer.status,
+                drain_s=subject.waits.drain_s,
+                exit_s=subject.waits.exit_s,
+                health_path=(config.url or "") if config and is_http else "",
+                pause=subject.pause,
+            )
+        subject.facts["sigterm"] = drain.to_fact()
+        return drain
+
+    return subject.once("sigterm", drill)

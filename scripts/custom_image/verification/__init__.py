@@ -1,0 +1,11 @@
+"""Judging a target by the rules of the platform: ``verify`` is the whole of it.
+
+`targets` opens what the user named, `session` holds what runs during one verification and is what
+rules see of it, `run` decides which rule is judged when, `watching` shows what is going on.
+"""
+
+from custom_image.verification.run import verify
+from custom_image.verification.targets import Target, open_target
+from custom_image.verification.watching import Watcher
+
+__all__ = ["Target", "Watcher", "open_target", "verify"]

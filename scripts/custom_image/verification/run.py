@@ -1,0 +1,231 @@
+"""Running the rules against a target: what applies, in which order, and what becomes of each."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, TypeVar
+
+from custom_image.engines import Engine
+from custom_image.errors import UsageError
+from custom_image.report import Check, Report, Severity, Verdict
+from custom_image.rules import (
+    CalledOff,
+    Finding,
+    Level,
+    Profile,
+    Rule,
+    Waits,
+    catalogue,
+    not_checked,
+)
+from custom_image.specification import EDITIONS, INTERNATIONAL, PORT, Edition
+from custom_image.verification.session import Session
+from custom_image.verification.targets import Target, open_target
+from custom_image.verification.watching import Watcher, watch
+
+E = TypeVar("E", bound=StrEnum)
+
+AT_ONCE: Final = 8
+"""Drills that run at the same time: they wait, they do not compute."""
+MOST_CHARACTERS: Final = 20_000
+"""Of one text of a check, however much a service has to say."""
+
+
+def verify(
+    target: str | os.PathLike[str] | Target,
+    *,
+    config: str | os.PathLike[str] | None = None,
+    profile: str = Profile.CLASSIC,
+    level: str = Level.QUICK,
+    port: int = PORT.value,
+    engine: Engine | None = None,
+    edition: str | Edition = INTERNATIONAL,
+    only: Collection[str] = (),
+    waits: Waits | None = None,
+    ready_timeout_s: float | None = None,
+    progress: Watcher | None = None,
+) -> Report:
+    """Judge a target by the rules of the platform.
+
+    Args:
+        target: an image reference, a folder (build context, model package, or one that mirrors
+            /home of an image and is started as a process), or the URL of a running service.
+        config: config.json, where the target holds none or another one is meant.
+        profile: the kind of deployment, a :class:`~custom_image.rules.Profile`.
+        level: ``static``, ``quick`` or ``full``.
+        port: the container port that the model declares.
+        engine: runs the target; None for the Docker engine, or this machine for a folder.
+        edition: whose limits hold: ``international``, ``otc`` or ``before-2024``.
+        only: ids of rules; they and the rules they come after are run.
+        waits: instead of those of the level.
+        ready_timeout_s: how long a service may take to become ready; None for a while longer than
+            the health check of its config.json grants it.
+        progress: told when a rule begins and ends; None for a line on the terminal.
+
+    Raises:
+        UsageError: the target, the config.json or an argument is not there.
+        Unavailable: the target is an image and no Docker engine answers.
+    """
+    began = time.monotonic()
+    rules = _applicable(_one_of(Profile, profile, "profile"), only)
+    session = Session(
+        target if not isinstance(target, str | os.PathLike) else open_target(target, engine),
+        config_path=Path(config) if config is not None else None,
+        profile=_one_of(Profile, profile, "profile"),
+        level=_one_of(Level, level, "level"),
+        edition=_edition(edition),
+        waits=waits,
+        port=port,
+        ready_timeout_s=ready_timeout_s,
+    )
+    with session, watch(rules, progress) as watcher:
+        checks = _Run(session, rules, watcher).run()
+    return Report(
+        target=session.name,
+        level=session.level,
+        profile=session.profile,
+        checks=tuple(checks[rule.id] for rule in rules),
+        facts=session.facts,
+        duration_s=round(time.monotonic() - began, 2),
+    )
+
+
+@dataclass
+class _Run:
+    """One pass over the rules: first what measures time, alone, then the rest side by side."""
+
+    session: Session
+    rules: list[Rule]
+    watcher: Watcher
+
+    def __post_init__(self) -> None:
+        self.checks: dict[str, Check] = {}
+        self.roots: dict[str, str] = {}
+        """What made a rule pointless, by its id: another one that failed, or broke."""
+
+    def run(self) -> dict[str, Check]:
+        """Judge every rule; an interrupt calls the waiting ones off first."""
+        alone = [rule for rule in self.rules if rule.exclusive or not rule.needs.runs_something]
+        for rule in alone:
+            self._settle(rule)
+        waiting = [rule for rule in self.rules if rule.id not in self.checks]
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rule") as pool:
+            try:
+                self._run_side_by_side(pool, waiting)
+            except BaseException:
+                self.session.call_off()
+                pool.shutdown(cancel_futures=True)
+                raise
+        return self.checks
+
+    def _run_side_by_side(self, pool: ThreadPoolExecutor, waiting: list[Rule]) -> None:
+        running: set[Future[None]] = set()
+        while waiting or running:
+            ready = [rule for rule in waiting if all(a in self.checks for a in self._before(rule))]
+            waiting = [rule for rule in waiting if rule not in ready]
+            running |= {pool.submit(self._settle, rule) for rule in ready}
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                future.result()
+
+    def _before(self, rule: Rule) -> list[str]:
+        """Return the rules of this run that a rule comes after."""
+        mine = {rule.id for rule in self.rules}
+        return [rule_id for rule_id in rule.after if rule_id in mine]
+
+    def _settle(self, rule: Rule) -> None:
+        self.watcher.began(rule)
+        began = time.monotonic()
+        finding = self._find(rule)
+        check = _check(rule, finding, self.session, time.monotonic() - began)
+        self.checks[rule.id] = check
+        self.watcher.ended(check)
+
+    def _find(self, rule: Rule) -> Finding:
+        for rule_id in self._before(rule):
+            if root := self.roots.get(rule_id):
+                self.roots[rule.id] = root
+                return not_checked(root)
+        if reason := self.session.why_not(rule):
+            return not_checked(reason)
+        try:
+            finding = rule.judge(self.session)
+        except CalledOff:
+            raise
+        except Exception as error:  # noqa: BLE001 - a rule that breaks must not look like a pass
+            kind = type(error).__name__
+            finding = not_checked(f"the rule itself broke: {kind}: {error}".splitlines()[0])
+            self.roots[rule.id] = f"{rule.id} {finding.verdict}"
+        if finding.verdict is Verdict.FAILED and _severity(rule, self.session) is Severity.ERROR:
+            self.roots[rule.id] = f"{rule.id} {finding.verdict}"
+        return finding
+
+
+def _severity(rule: Rule, session: Session) -> Severity:
+    return rule.severities.get(session.profile, rule.severity)
+
+
+def _check(rule: Rule, finding: Finding, session: Session, duration_s: float) -> Check:
+    severity = _severity(rule, session)
+    verdict = finding.verdict
+    if verdict is Verdict.FAILED and severity is not Severity.ERROR:
+        verdict = Verdict.WARNING
+    is_broken = verdict in (Verdict.FAILED, Verdict.WARNING)
+    return Check(
+        id=rule.id,
+        title=rule.title,
+        severity=severity,
+        verdict=verdict,
+        required=rule.required_by(session.edition),
+        measured=printable(finding.measured),
+        evidence=printable(finding.evidence),
+        mend=printable(finding.mend or rule.mend) if is_broken else "",
+        source=str(rule.source),
+        duration_s=round(duration_s, 3),
+    )
+
+
+def printable(text: str) -> str:
+    """Return text of a stranger's service or image without what would steer a terminal."""
+    kept = (c if c.isprintable() or c == "\n" else "\ufffd" for c in text.expandtabs(4))
+    return "".join(kept).replace("\r\n", "\n")[:MOST_CHARACTERS]
+
+
+def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
+    """Return the rules of a profile, in order; with ``only``, those and what they come after."""
+    rules = catalogue()
+    by_id = {rule.id: rule for rule in rules}
+    wanted = set(by_id)
+    if only:
+        wanted, open_ids = set(), list(only)
+        while open_ids:
+            rule_id = _one_of_names(by_id, open_ids.pop(), "rule")
+            if rule_id not in wanted:
+                wanted.add(rule_id)
+                open_ids += by_id[rule_id].after
+    return [rule for rule in rules if rule.id in wanted and profile in rule.profiles]
+
+
+def _one_of(choices: type[E], value: str, what: str) -> E:
+    return choices(_one_of_names([choice.value for choice in choices], value, what))
+
+
+def _one_of_names(choices: Collection[str], value: str, what: str) -> str:
+    if value in choices:
+        return value
+    near = get_close_matches(value, choices, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(choices)}."
+    raise UsageError(f"{what} is {value!r}, which is not known. {hint}")
+
+
+def _edition(edition: str | Edition) -> Edition:
+    if isinstance(edition, Edition):
+        return edition
+    return EDITIONS[_one_of_names(EDITIONS, edition, "edition")]

@@ -1,0 +1,245 @@
+"""What runs during one verification, and what rules see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Lock, RLock
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
+from custom_image.errors import PackageError, ServiceNotReady, UsageError
+from custom_image.model_config import Health, ModelConfig, parse_model_config
+from custom_image.rules import (
+    QUICK_WAITS,
+    TRUE_WAITS,
+    CalledOff,
+    Level,
+    Needs,
+    Profile,
+    Rule,
+    Service,
+    Waits,
+)
+from custom_image.rules.samples import sample_request
+from custom_image.rules.start import health_budget_s, never_started, watch_start
+from custom_image.specification import DEPLOY_TIMEOUT, Edition
+from custom_image.verification.targets import Target
+
+T = TypeVar("T")
+
+LEAST_READY_TIMEOUT_S: Final = 60.0
+
+
+class Session:
+    """A target under verification; leaving its ``with`` block removes everything it started."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        config_path: Path | None,
+        profile: Profile,
+        level: Level,
+        edition: Edition,
+        waits: Waits | None,
+        port: int,
+        ready_timeout_s: float | None,
+    ) -> None:
+        self.name = target.name
+        self.profile = profile
+        self.level = level
+        self.edition = edition
+        self.waits = waits or (TRUE_WAITS if level is Level.FULL else QUICK_WAITS)
+        self.facts: dict[str, Any] = {}
+        self._target = target
+        self._port = port
+        self._given_timeout_s = ready_timeout_s
+        self._config_text: str | None = None
+        self._config_where = ""
+        self._config: ModelConfig | None = None
+        self._find_config(config_path)
+        # Before anything is started: making the sample takes as long as a good service's start.
+        self._request = sample_request(self._config)
+        self._over = Event()
+        self._lock = Lock()
+        self._instances: list[Instance] = []
+        self._kept: dict[str, Any] = {}
+        self._kept_locks: dict[str, RLock] = {}
+
+    # --- what the target holds ---------------------------------------------------------------
+
+    @property
+    def config_text(self) -> str:
+        if self._config_text is None:
+            raise LookupError("no config.json")
+        return self._config_text
+
+    @property
+    def config_where(self) -> str:
+        return self._config_where
+
+    @property
+    def config(self) -> ModelConfig:
+        if self._config is None:
+            raise LookupError("no config.json that parses")
+        return self._config
+
+    @property
+    def declared_health(self) -> Health | None:
+        return self._config.health if self._config else None
+
+    @property
+    def image(self) -> ImageFacts:
+        return self._target.image()
+
+    def find_file(self, path: str) -> ImageFile | None:
+        return self._target.find_file(path)
+
+    def read_file(self, path: str) -> bytes | None:
+        found = self._target.find_file(path)
+        return found.content if found else None
+
+    @property
+    def knows_short_waits(self) -> bool:
+        return self._target.mentions(set(QUICK_WAITS.environment))
+
+    def why_not(self, rule: Rule) -> str:
+        """Return why a rule cannot be judged here; empty where it can."""
+        if not self.level.reaches(rule.level):
+            return f"level {self.level} starts nothing; use --level {rule.level}"
+        offers = self._target.offers
+        if self._config_text is not None:
+            offers |= Needs.CONFIG_TEXT | Needs.CONFIG
+        lacking = rule.needs & ~offers
+        return self._target.why_not(next(iter(lacking))) if lacking else ""
+
+    def _find_config(self, path: Path | None) -> None:
+        if path is None:
+            found = self._target.find_config()
+        else:
+            try:
+                found = str(path), path.read_bytes()
+            except OSError as error:
+                raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
+        if found is None:
+            return
+        self._config_where, content = found
+        self._config_text = content.decode(errors="replace")
+        try:
+            self._config = parse_model_config(self._config_text, self._config_where)
+        except PackageError:
+            self._config = None  # config.valid says why
+
+    # --- what runs -------------------------------------------------------------------------------
+
+    @property
+    def service(self) -> Service:
+        return self.once("service", self._start_shared)
+
+    @contextmanager
+    def start(self, options: StartOptions | None = None) -> Iterator[Service]:
+        instance = self._start(options or StartOptions())
+        try:
+            service = self._watch(instance)
+            if not service.start.is_ready:
+                raise ServiceNotReady(
+                    f"an instance of its own was not ready after {service.start.waited_s:.0f} s; "
+                    f"last: {service.start.last_answer}.",
+                    instance.logs(),
+                )
+            yield service
+        finally:
+            self._remove(instance)
+
+    @contextmanager
+    def borrow(self) -> Iterator[Service]:
+        if Needs.INSTANCE in self._target.offers:
+            with self.start() as service:
+                yield service
+        else:
+            yield self.service
+
+    def once(self, key: str, drill: Callable[[], T]) -> T:
+        with self._lock:
+            lock = self._kept_locks.setdefault(key, RLock())
+        with lock:
+            if key not in self._kept:
+                self._kept[key] = drill()
+            kept: T = self._kept[key]
+            return kept
+
+    def pause(self, seconds: float) -> None:
+        if self._over.wait(seconds):
+            raise CalledOff
+
+    def call_off(self) -> None:
+        """Wake every rule that waits, and take their instances away."""
+        self._over.set()
+        with self._lock:
+            instances = list(self._instances)
+        for instance in instances:
+            self._remove(instance)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.call_off()
+
+    def _start_shared(self) -> Service:
+        if self._target.url:
+            return self._watch(None)
+        try:
+            return self._watch(self._start(StartOptions()))
+        except ServiceNotReady as error:
+            return Service("", self._port, self._request, None, never_started(str(error)))
+
+    def _start(self, options: StartOptions) -> Instance:
+        options = StartOptions(**{**vars(options), "port": self._port})
+        instance = self._target.start(options)
+        with self._lock:
+            self._instances.append(instance)
+        if self._over.is_set():
+            self._remove(instance)
+            raise CalledOff
+        return instance
+
+    def _remove(self, instance: Instance) -> None:
+        instance.stop()
+        with self._lock:
+            if instance in self._instances:
+                self._instances.remove(instance)
+
+    def _watch(self, instance: Instance | None) -> Service:
+        url = instance.url if instance else self._target.url
+        if self._config and self._config.apis and self._config.apis[0].protocol == "https":
+            url = url.replace("http://", "https://", 1)
+        # A process of this machine is told another port than the declared one.
+        port = self._port if self._target.maps_ports else urlsplit(url).port or self._port
+        start = watch_start(
+            url,
+            port,
+            self._request,
+            health=self.declared_health,
+            instance=instance,
+            timeout_s=self._ready_timeout_s(),
+            pause=self.pause,
+        )
+        return Service(url, port, self._request, instance, start)
+
+    def _ready_timeout_s(self) -> float:
+        if self._given_timeout_s is not None:
+            return self._given_timeout_s
+        health = self.declared_health
+        # Longer than the health check's patience, to tell a slow start from none.
+        wanted_s = max(LEAST_READY_TIMEOUT_S, 2 * health_budget_s(health) if health else 0)
+        return min(wanted_s, DEPLOY_TIMEOUT.value * 60.0)
