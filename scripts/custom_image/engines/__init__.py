@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Protocol, Self
 
+from custom_image.errors import Unavailable, UsageError
+from custom_image.progress import say
+from custom_image.specification import PORT
+
 
 @dataclass(frozen=True)
 class ImageFacts:
@@ -46,6 +50,20 @@ class ImageFacts:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """A file of an image, with what decides who may read it.
+
+    Attributes:
+        mode: the permission bits, for example ``0o755``.
+    """
+
+    content: bytes
+    mode: int
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
 class Process:
     """One process of an instance, with ids as the instance itself sees them."""
 
@@ -67,13 +85,17 @@ class StartOptions:
     """How to start an instance.
 
     Attributes:
+        port: the TCP port inside the instance that :attr:`Instance.url` leads to; a process of
+            this machine is told a free one as ``PORT`` instead.
         environment: added to the image's own.
-        command: replaces the image's own where not empty.
+        command: replaces the image's own, entry point included, where not empty.
         user: ``uid:gid``; empty for the image's own.
+        read_only: the root file system cannot be written; ``/tmp`` can.
         memory_bytes: the ceiling; 0 for none.
         cpus: the CPU quota; 0 for none.
     """
 
+    port: int = PORT.value
     environment: Mapping[str, str] = field(default_factory=dict)
     command: Sequence[str] = ()
     user: str = ""
@@ -144,9 +166,37 @@ class Engine(Protocol):
     name: str
     """``docker`` or ``process``."""
 
-    def start(self, target: str, options: StartOptions) -> Instance:
+    def start(self, target: str, options: StartOptions | None = None) -> Instance:
         """Start ``target`` (an image reference, or a folder that mirrors ``/home``) and return.
 
-        The instance need not be ready yet: see :func:`custom_image.engines.readiness.wait_until_ready`.
+        The instance need not be ready yet: see :mod:`custom_image.engines.readiness`.
+
+        Raises:
+            UsageError: there is no such image or folder.
+            ServiceNotReady: its first process could not be started.
+            Unavailable: this engine cannot honour one of the options.
         """
         ...
+
+
+def open_engine(name: str = "auto") -> Engine:
+    """Return the engine ``docker`` or ``process``; ``auto`` is Docker where one answers.
+
+    Raises:
+        Unavailable: ``docker`` was asked for by name and no engine answers.
+        UsageError: there is no engine of that name.
+    """
+    from custom_image.engines.docker import DockerEngine  # heavy: the Docker SDK
+    from custom_image.engines.process import ProcessEngine
+
+    if name == "process":
+        return ProcessEngine()
+    if name not in ("auto", "docker"):
+        raise UsageError(f"engine is {name!r}; expected one of: auto, docker, process.")
+    try:
+        return DockerEngine.connect()
+    except Unavailable as error:
+        if name == "docker":
+            raise
+        say(f"{error}\nGoing on with the process engine; rules about images are not checked.")
+        return ProcessEngine()

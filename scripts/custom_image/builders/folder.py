@@ -1,0 +1,38 @@
+"""What stands in for an image where no engine can build one: the files that would be in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from custom_image.report import Verdict
+
+if TYPE_CHECKING:
+    from custom_image.build_context import BuildContext
+
+
+@dataclass(frozen=True)
+class UnbuiltImage:
+    """A folder that mirrors /home of the image; its boot file starts as a process of this machine.
+
+    Attributes:
+        reference: the folder, to be started and verified like the reference of an image.
+    """
+
+    reference: str
+
+    def __str__(self) -> str:
+        return (
+            f"{Verdict.NOT_CHECKED}: no Docker engine, so no image was built.\n"
+            f"{self.reference} stands in for it: its run.sh is started as a process of this "
+            "machine, and rules about the image itself are not checked."
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self))}</p>"
+
+
+def build(context: BuildContext) -> UnbuiltImage:
+    """Return the part of a context that runs without an image."""
+    return UnbuiltImage(str(context.folder / "rootfs" / "home"))

@@ -1,0 +1,252 @@
+"""A Docker engine on this machine, through its own SDK.
+
+Only this module and the two beside it, ``docker_connection`` and ``docker_container``, import the
+SDK, and nothing connects before it is used: importing this works on a machine without an engine.
+"""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import docker.errors
+import requests.exceptions
+from docker.models.containers import Container
+
+from custom_image.engines import ImageFacts, ImageFile, StartOptions
+from custom_image.engines.docker_connection import connect, engine_host
+from custom_image.engines.docker_container import DockerContainer, find_file
+from custom_image.engines.image_facts import image_facts
+from custom_image.errors import ServiceNotReady, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+RUN_LABEL = "custom-image.run"
+
+
+class DockerEngine:
+    """A Docker engine on this machine.
+
+    Every container it starts carries the label ``custom-image.run=<run_id>``, answers on a free
+    port of 127.0.0.1 only, and is gone when its ``with`` block or this Python ends.
+    """
+
+    name = "docker"
+
+    def __init__(self, run_id: str = "") -> None:
+        self.run_id = run_id or uuid.uuid4().hex[:12]
+        self._connected: DockerClient | None = None
+
+    @classmethod
+    def connect(cls, run_id: str = "") -> DockerEngine:
+        """Return an engine that has answered.
+
+        Raises:
+            Unavailable: none answers, it may not be used, or ``DOCKER_HOST`` is another machine.
+        """
+        engine = cls(run_id)
+        _ = engine._client
+        return engine
+
+    def start(self, target: str, options: StartOptions | None = None) -> DockerContainer:
+        """Start an image and return the container, which need not be ready yet.
+
+        Raises:
+            UsageError: the engine has no such image.
+            ServiceNotReady: the engine could not start its first process.
+        """
+        options = options or StartOptions()
+        container = self._create(target, **_creation(options))
+        try:
+            container.start()
+            return DockerContainer(container, options.port)
+        except docker.errors.APIError as error:
+            container.remove(force=True, v=True)
+            raise ServiceNotReady(
+                f"image {target!r} could not be started: {error.explanation}", ""
+            ) from error
+        except BaseException:  # an interrupt too must leave nothing behind
+            container.remove(force=True, v=True)
+            raise
+
+    def has_image(self, reference: str) -> bool:
+        """Tell whether the engine holds this image, without asking any registry."""
+        try:
+            self._client.images.get(reference)
+        except docker.errors.NotFound:
+            return False
+        return True
+
+    def inspect(self, reference: str) -> ImageFacts:
+        """Return what the metadata of an image says.
+
+        Raises:
+            UsageError: the engine has no such image.
+        """
+        with _image_known(reference):
+            image = self._client.images.get(reference)
+            history = image.history()
+        return image_facts(reference, image.attrs, history)
+
+    def read_files(self, reference: str, paths: Sequence[str]) -> dict[str, bytes | None]:
+        """Return files of an image by absolute path, None where there is none; nothing is started.
+
+        Raises:
+            UsageError: the engine has no such image.
+            CustomImageError: one of them is too large to be read into memory.
+        """
+        found = self.find_files(reference, paths)
+        return {path: file.content if file else None for path, file in found.items()}
+
+    def find_files(self, reference: str, paths: Sequence[str]) -> dict[str, ImageFile | None]:
+        """Return files of an image with mode and owner; see :meth:`read_files`."""
+        container = self._create(reference, command=["never-started"])
+        try:
+            return {path: find_file(container, path) for path in paths}
+        finally:
+            container.remove(force=True, v=True)
+
+    def read_file(self, reference: str, path: str) -> bytes | None:
+        """Return one file of an image; see :meth:`read_files`."""
+        return self.read_files(reference, [path])[path]
+
+    def pull(self, reference: str, silence_s: float) -> None:
+        """Fetch an image from its registry, giving up after ``silence_s`` without a sign of it.
+
+        Raises:
+            Unavailable: the registry does not answer, or refuses.
+        """
+        # In a thread, because the SDK lets no caller limit how long a pull may stay silent.
+        said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=self._pull, args=(reference, said), daemon=True).start()
+        try:
+            while (failure := said.get(timeout=silence_s)) is not None:
+                if failure:
+                    raise Unavailable(f"image {reference!r} cannot be pulled: {failure}")
+        except queue.Empty:
+            raise Unavailable(
+                f"image {reference!r} cannot be pulled: no answer for {silence_s:g} s."
+            ) from None
+
+    def _pull(self, reference: str, said: queue.SimpleQueue[str | None]) -> None:
+        """Report every line of a pull: empty for progress, why it failed, None at its end."""
+        try:
+            for line in self._client.api.pull(reference, stream=True, decode=True):
+                said.put(str(line.get("error", "")))
+            said.put(None)
+        except docker.errors.APIError as error:
+            said.put(str(error.explanation))
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            said.put(str(error))
+
+    def import_root(self, tar_path: Path, reference: str, changes: Sequence[str]) -> None:
+        """Make an image of one layer from the tar of a root file system.
+
+        ``changes`` are Dockerfile instructions such as ``CMD`` and ``LABEL``.
+        """
+        repository, _, tag = reference.rpartition(":")
+        self._client.api.import_image(
+            str(tar_path), repository=repository, tag=tag, changes=list(changes)
+        )
+
+    def build(
+        self, context: IO[bytes], reference: str, arguments: Mapping[str, str]
+    ) -> Iterator[dict[str, Any]]:
+        """Build an image without network from a context's tar; yield the builder's messages."""
+        # The SDK speaks to the classic builder only: https://github.com/docker/docker-py/issues/3178
+        try:
+            yield from self._client.api.build(
+                fileobj=context,
+                custom_context=True,
+                tag=reference,
+                buildargs=dict(arguments),
+                network_mode="none",
+                rm=True,
+                forcerm=True,
+                decode=True,
+                # The author's proxies would become build arguments, and so part of the history.
+                use_config_proxy=False,
+            )
+        except docker.errors.APIError as error:  # refused before the first step
+            yield {"error": str(error.explanation)}
+
+    def remove_image(self, reference: str) -> None:
+        """Remove a tag, and the image where that was its last one. Harmless when repeated."""
+        with suppress(docker.errors.NotFound):
+            self._client.images.remove(reference, force=True)
+
+    def remove_run(self, run_id: str = "") -> int:
+        """Remove every container of a run, this one by default, and return how many there were."""
+        return self._remove(f"{RUN_LABEL}={run_id or self.run_id}")
+
+    def remove_every_run(self) -> int:
+        """Remove the containers of all runs, also of ones that are still going on."""
+        return self._remove(RUN_LABEL)
+
+    def _remove(self, label: str) -> int:
+        containers = self._client.containers.list(all=True, filters={"label": label})
+        for container in containers:
+            with suppress(docker.errors.NotFound):
+                container.remove(force=True, v=True)
+        return len(containers)
+
+    def close(self) -> None:
+        """Remove what it started and disconnect; also done when this Python ends."""
+        if self._connected is None:
+            return
+        atexit.unregister(self.close)
+        # An engine that is gone by now has nothing left to remove.
+        with suppress(docker.errors.DockerException, requests.exceptions.RequestException):
+            self.remove_run()
+        self._connected.close()
+        self._connected = None
+
+    def _create(self, image: str, **settings: Any) -> Container:
+        client = self._client
+        with _image_known(image):
+            return client.containers.create(image, labels={RUN_LABEL: self.run_id}, **settings)
+
+    @property
+    def _client(self) -> DockerClient:
+        if self._connected is None:
+            self._connected = connect()
+            atexit.register(self.close)
+        return self._connected
+
+
+def _creation(options: StartOptions) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "environment": dict(options.environment),
+        "ports": {f"{options.port}/tcp": ("127.0.0.1", None)},
+        "read_only": options.read_only,
+    }
+    if options.command:
+        settings |= {"entrypoint": options.command[0], "command": list(options.command[1:])}
+    if options.user:
+        settings["user"] = options.user
+    if options.read_only:
+        settings["tmpfs"] = {"/tmp": ""}
+    if options.memory_bytes:
+        settings |= {"mem_limit": options.memory_bytes, "memswap_limit": options.memory_bytes}
+    if options.cpus:
+        settings["nano_cpus"] = int(options.cpus * 1e9)
+    return settings
+
+
+@contextmanager
+def _image_known(reference: str) -> Iterator[None]:
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise UsageError(
+            f"image {reference!r} is not in the Docker engine at {engine_host()}.\n"
+            f"Build one with `custom-image build dockerfile_build`, or fetch it with "
+            f"`docker pull {reference}`; `docker images` lists what is there."
+        ) from error

@@ -1,0 +1,100 @@
+"""Python packages as wheels, fetched here so that the image builds without a network.
+
+They come from wherever the author's own pip looks (index, mirror, proxy, certificate), so none of
+that is ever told to the image; the lock's hashes say that they are the right ones wherever they
+came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from custom_image.errors import BuildFailed, UsageError
+from custom_image.progress import say
+
+PYTHON_VERSION: Final = "3.11"
+# glibc of Debian 12, the oldest base that is meant to work; wheels for any older one run there too.
+_GLIBC_MINOR: Final = 36
+_MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+# PEP 600: manylinux1, 2010 and 2014 are the older names of these three.
+_OLD_NAMES: Final = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+
+
+def fill_wheelhouse(
+    locks: Sequence[Path], *, machine: str = "", cache_dir: Path = Path("build/wheelhouse")
+) -> Path:
+    """Return a folder with exactly the wheels of the locks, fetched where it is not there yet.
+
+    The folder is named by what is in the locks, so a changed lock never meets an old wheel.
+
+    Args:
+        locks: requirements with hashes, every package pinned.
+        machine: what the image runs on, such as ``x86_64``; this machine's where empty.
+        cache_dir: holds one folder a set of locks.
+
+    Raises:
+        UsageError: a lock is missing.
+        BuildFailed: pip finds no wheel for one of the packages, or one with another hash.
+    """
+    machine = machine or platform.machine().lower()
+    machine = _MACHINES.get(machine, machine)
+    missing = [str(lock) for lock in locks if not lock.is_file()]
+    if missing:
+        raise UsageError(f"no lock {', '.join(missing)}; `make lock` writes docker/requirements/.")
+    texts = [lock.read_bytes() for lock in locks]
+    key = hashlib.sha256(b"\0".join([*texts, machine.encode(), PYTHON_VERSION.encode()]))
+    folder = cache_dir / key.hexdigest()[:16]
+    if folder.is_dir():
+        return folder
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".new-") as new:
+        say(f"fetching wheels of {', '.join(lock.name for lock in locks)} with pip")
+        _download(locks, machine, Path(new) / "wheels")
+        (Path(new) / "wheels").rename(folder)  # complete or not there at all
+    return folder
+
+
+def _download(locks: Sequence[Path], machine: str, folder: Path) -> None:
+    platforms = []
+    for minor in range(_GLIBC_MINOR, 4, -1):
+        platforms.append(f"manylinux_2_{minor}_{machine}")
+        if minor in _OLD_NAMES:
+            platforms.append(f"{_OLD_NAMES[minor]}_{machine}")
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+    command += ["--no-input", "--progress-bar", "off", "--dest", str(folder)]
+    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    command += ["--implementation", "cp", "--python-version", PYTHON_VERSION]
+    command += [part for name in platforms for part in ("--platform", name)]
+    command += [part for lock in locks for part in ("--requirement", str(lock))]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildFailed(_explain(done.stdout, machine), done.stdout.splitlines())
+
+
+def _explain(output: str, machine: str) -> str:
+    for pattern, message in (
+        (
+            r"No matching distribution found for (\S+)",
+            f"no wheel of {{}} for Python {PYTHON_VERSION} on Linux {machine} where pip looks.\n"
+            "See `pip config list`; add an index or a folder that has it (PIP_EXTRA_INDEX_URL, "
+            "PIP_FIND_LINKS).",
+        ),
+        (
+            r"DO NOT MATCH THE HASHES[\s\S]*?\n\s+(\S+==\S+)",
+            "{} was found with another hash than the lock's: it is another file than was locked.\n"
+            "Do not use that index before you know why, or lock again with `make lock`.",
+        ),
+    ):
+        if match := re.search(pattern, output):
+            return message.format(match[1])
+    return "pip could not fetch the wheels that the image needs:"

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from custom_image.engines import Socket, proc
+
+TABLES = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1
+   1: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4712 1
+   2: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4713 1
+  sl  local_address                         remote_address                        st ...
+   0: 00000000000000000000000000000000:1F91 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 9
+   1: 00000000000000000000000001000000:1F92 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 8
+"""
+
+
+def test_listening_sockets_are_read_as_the_kernel_prints_them() -> None:
+    assert proc.parse_listening(TABLES) == {
+        4711: Socket("0.0.0.0", 8080),
+        4712: Socket("127.0.0.1", 80),
+        9: Socket("::", 8081),
+        8: Socket("::1", 8082),
+    }
+
+
+def test_a_real_socket_of_this_process_is_found_by_its_inode() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listening = proc.parse_listening(proc.read_tcp_tables(os.getpid()))
+        mine = listening.keys() & proc.socket_inodes(os.getpid())
+
+        assert Socket("127.0.0.1", server.getsockname()[1]) in {listening[i] for i in mine}
+
+
+def test_a_child_is_read_with_its_parent_and_its_arguments() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()", "two words"], stdin=subprocess.PIPE)
+    try:
+        entry = proc.read_entry(child.pid)
+
+        assert entry is not None
+        assert entry.parent_host_pid == os.getpid()
+        assert entry.session == os.getsid(0)
+        assert entry.command.endswith("-c input() two words")
+        assert entry in proc.entries()
+    finally:
+        child.communicate(b"\n")
+
+
+def test_a_name_with_blanks_and_parentheses_does_not_shift_the_fields(tmp_path: Path) -> None:
+    folder = tmp_path / "42"
+    folder.mkdir()
+    (folder / "stat").write_text("42 (a) b (c) S 7 42 41 0 -1 4194560")
+    (folder / "status").write_text("Name:\ta) b (c\nNSpid:\t42\t1\n")
+    (folder / "cmdline").write_bytes(b"")
+
+    entry = proc.read_entry(42, tmp_path)
+
+    assert entry == proc.Entry(
+        pid=1, host_pid=42, parent_host_pid=7, session=41, command="[a) b (c]"
+    )
+
+
+def test_a_process_that_is_gone_is_none_rather_than_an_error(tmp_path: Path) -> None:
+    assert proc.read_entry(42, tmp_path) is None
+    assert proc.socket_inodes(42, tmp_path) == set()
+    assert proc.entries(tmp_path / "nowhere") == []
+    assert not proc.contains(42, "cgroup", "x", tmp_path)

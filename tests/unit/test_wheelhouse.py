@@ -1,0 +1,137 @@
+"""The wheelhouse with wheels made here: a folder stands in for the author's index."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from custom_image.errors import BuildFailed, UsageError
+from custom_image.wheelhouse import fill_wheelhouse
+
+
+def _wheel(folder: Path, name: str, tag: str = "py3-none-any", body: str = "") -> str:
+    """Write a wheel of one module; return its line for a lock."""
+    path = folder / f"{name}-1.0-{tag}.whl"
+    files = {
+        f"{name}.py": body,
+        f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{name}-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+    }
+    record = "".join(
+        f"{file},sha256={_urlsafe_sha256(text)},{len(text)}\n" for file, text in files.items()
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, text in {**files, f"{name}-1.0.dist-info/RECORD": record}.items():
+            archive.writestr(file, text)
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+
+
+def _urlsafe_sha256(text: str) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only place where pip looks, told to it by its own configuration."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def _fill(tmp_path: Path, lock: str, machine: str = "x86_64") -> list[str]:
+    path = tmp_path / "lock.txt"
+    path.write_text(lock)
+    folder = fill_wheelhouse([path], machine=machine, cache_dir=tmp_path / "cache")
+    return sorted(wheel.name for wheel in folder.iterdir())
+
+
+def test_wheels_come_from_where_the_authors_pip_looks(tmp_path: Path, index: Path) -> None:
+    lock = _wheel(index, "alpha") + _wheel(index, "beta", "cp311-cp311-manylinux_2_28_x86_64")
+
+    assert _fill(tmp_path, lock) == [
+        "alpha-1.0-py3-none-any.whl",
+        "beta-1.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+    ]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp311-abi3-manylinux_2_5_x86_64",
+        "cp39-abi3-manylinux_2_36_x86_64",
+        "cp311-cp311-manylinux1_x86_64",
+        "cp311-cp311-manylinux2010_x86_64",
+        "cp311-cp311-manylinux2014_x86_64",
+        "py3-none-manylinux_2_17_x86_64",
+    ],
+)
+def test_every_wheel_that_runs_on_the_base_is_taken(tag: str, tmp_path: Path, index: Path) -> None:
+    assert _fill(tmp_path, _wheel(index, "alpha", tag)) == [f"alpha-1.0-{tag}.whl"]
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "cp312-cp312-manylinux_2_28_x86_64",
+        "cp311-cp311-manylinux_2_39_x86_64",
+        "cp311-cp311-manylinux_2_28_aarch64",
+        "cp311-cp311-win_amd64",
+    ],
+)
+def test_a_wheel_that_would_not_run_there_counts_as_missing(
+    tag: str, tmp_path: Path, index: Path
+) -> None:
+    with pytest.raises(BuildFailed, match=r"no wheel of alpha==1\.0 for Python 3\.11 on Linux"):
+        _fill(tmp_path, _wheel(index, "alpha", tag))
+
+
+def test_another_machine_gets_its_own_wheels(tmp_path: Path, index: Path) -> None:
+    lock = _wheel(index, "alpha", "cp311-cp311-manylinux_2_28_aarch64")
+
+    assert _fill(tmp_path, lock, "arm64") == ["alpha-1.0-cp311-cp311-manylinux_2_28_aarch64.whl"]
+
+
+def test_a_missing_wheel_is_named_and_leaves_nothing_behind(tmp_path: Path, index: Path) -> None:
+    lock = _wheel(index, "alpha") + "gamma==2.0 --hash=sha256:" + "0" * 64 + "\n"
+
+    with pytest.raises(BuildFailed) as caught:
+        _fill(tmp_path, lock)
+
+    assert "no wheel of gamma==2.0" in str(caught.value)
+    assert "PIP_FIND_LINKS" in str(caught.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_another_file_than_was_locked_is_refused(tmp_path: Path, index: Path) -> None:
+    lock = _wheel(index, "alpha")
+    _wheel(index, "alpha", body="print('changed')")
+
+    with pytest.raises(BuildFailed, match=r"alpha==1\.0 was found with another hash"):
+        _fill(tmp_path, lock)
+
+
+def test_a_full_wheelhouse_asks_no_index_again(tmp_path: Path, index: Path) -> None:
+    lock = _wheel(index, "alpha")
+    first = _fill(tmp_path, lock)
+    (index / first[0]).unlink()
+
+    assert _fill(tmp_path, lock) == first
+
+
+def test_a_changed_lock_never_meets_an_old_wheel(tmp_path: Path, index: Path) -> None:
+    alpha = _wheel(index, "alpha")
+    _fill(tmp_path, alpha + _wheel(index, "beta"))
+
+    assert _fill(tmp_path, alpha) == ["alpha-1.0-py3-none-any.whl"]
+
+
+def test_a_lock_that_is_not_there_says_what_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no lock .*missing\.txt; `make lock`"):
+        fill_wheelhouse([tmp_path / "missing.txt"], cache_dir=tmp_path)
