@@ -1,0 +1,1 @@
+"""Benchmarks anyone can repeat: the serving runtime beside its peers, in one run."""
