@@ -49,15 +49,20 @@ notebooks: install engine ## run the notebooks at level full and keep their outp
 notebooks-check: install engine ## run the notebooks headless as CI does; nothing in the tree changes
 	$(BIN)/custom-image notebooks run --parameters notebooks/parameters/ci.yaml
 
+.PHONY: bench-serving
+bench-serving: install ## compare the serving runtime with its peers, side by side in one run
+	$(BIN)/python -m benchmarks.serving
+
 .PHONY: lock
-lock: ## resolve requirements.lock and docker/requirements/*.txt anew
+lock: install ## resolve requirements.lock and docker/requirements/*.txt anew
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev --unsafe-package torch \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header \
 	  --output-file requirements.lock pyproject.toml
+	docker/requirements/lock.sh $(BIN)/pip-compile
 
 .PHONY: clean
 clean: ## remove build/, keeping what was downloaded
-	rm -rf build/context build/notebooks build/reports build/model_package
+	[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name mnist ! -name wheelhouse -exec rm -rf {} +
 
 .PHONY: clean-containers
 clean-containers: ## remove containers this tool left, found by their label

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
-from model_service.settings import read_settings
 
 from custom_image import specification
 from custom_image.specification import Requirement, Source
+from model_service.settings import read_settings
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / "scripts/custom_image"

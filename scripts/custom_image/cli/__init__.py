@@ -1,0 +1,96 @@
+"""The command line ``custom-image``: a thin skin, one verb of the library a command.
+
+Heavy imports stand inside the commands, so that ``--help`` is instant. A command prints its result
+on standard output; progress and errors go to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from custom_image import __version__
+from custom_image.cli import chain, judge, machine, notebooks
+from custom_image.errors import CustomImageError
+from custom_image.progress import say
+
+app = typer.Typer(
+    name="custom-image",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    machine.doctor,
+    chain.demo,
+    chain.train,
+    chain.package,
+    chain.build,
+    chain.predict,
+    judge.verify,
+    judge.rules,
+):
+    app.command()(command)
+app.add_typer(notebooks.app)
+app.command()(machine.clean)
+
+
+def main() -> None:
+    """Run the command line; the entry point of ``custom-image``."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments  # accepted anywhere: people add it behind what just failed
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except CustomImageError as error:
+        if debug:
+            raise
+        say(f"Error: {error}")
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        say(
+            f"Error: {type(error).__name__}: {error}\n"
+            "This is a bug in custom-image. Run the command again with --debug to see where it "
+            "happened, and please report it with that output."
+        )
+        sys.exit(1)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"custom-image {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works with each verb.")
+    ] = False,
+) -> None:
+    """Author a ModelArts custom image and prove that it obeys the platform before you upload it.
+
+    \b
+    See what this machine can do, then watch the whole chain once:
+      custom-image doctor
+      custom-image demo
+
+    \b
+    Or go step by step; each step finds what the one before it left below build/:
+      custom-image train
+      custom-image package
+      custom-image build dockerfile_build
+      custom-image verify dockerfile_build:latest
+
+    Exit codes: 0 all is well, 1 a rule or a step failed, 2 wrong usage, 3 an engine, a registry or
+    an API does not answer.
+    """

@@ -1,0 +1,200 @@
+"""Commands of the chain, in its order: train, package, build, predict; demo is all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from custom_image.cli.options import BaseImage, Epochs, Mnist, Sample, Seed, show
+from custom_image.progress import say
+from custom_image.settings import enter_project
+
+if TYPE_CHECKING:
+    from custom_image.mnist import Digits
+    from custom_image.packaging import ModelPackage
+
+Batch = Annotated[
+    bool, typer.Option("--batch", help="Add what batch services need: a headless JRE and zip.")
+]
+
+
+def train(
+    mnist: Mnist = "",
+    sample: Sample = False,
+    epochs: Epochs = 0,
+    seed: Seed = 7,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train again although build/model holds a model.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: CUDA where there is one.")
+    ] = "auto",
+) -> None:
+    """Train the example model, or load it.
+
+    Learns MNIST. The weights go to build/model as safetensors, with their accuracy, the hash of the
+    data and the seed; they are loaded where they are there already.
+
+    \b
+    Examples:
+      custom-image train
+      custom-image train --sample --epochs 3 --retrain
+    """
+    from custom_image.mnist import load_mnist
+    from custom_image.training import train_or_load
+
+    enter_project()
+    digits = load_mnist(_absolute(mnist), sample=sample)
+    show(train_or_load(digits, epochs=epochs, seed=seed, retrain=retrain, device=device))
+
+
+def package(mnist: Mnist = "", sample: Sample = False, epochs: Epochs = 0, seed: Seed = 7) -> None:
+    """Write the model package below build/.
+
+    It holds the model, its inference code and config.json. The model is exported to ONNX and
+    compared with the trained one over the whole test set. Trains first where build/model holds no
+    model of this data, number of epochs and seed.
+
+    \b
+    Examples:
+      custom-image package
+      custom-image package --epochs 3
+    """
+    mnist = _absolute(mnist)
+    enter_project()
+    _, package = _package(mnist, sample, epochs, seed)
+    show(package)
+
+
+def build(
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="How to make it: dockerfile_build.")
+    ],
+    batch: Batch = False,
+    base_image: BaseImage = "",
+    tag: Annotated[
+        str, typer.Option(metavar="REFERENCE", help="Name of the image; SCENARIO:latest if empty.")
+    ] = "",
+    mnist: Mnist = "",
+    sample: Sample = False,
+    epochs: Epochs = 0,
+    seed: Seed = 7,
+) -> None:
+    """Build the image, without a network.
+
+    Its context is written below build/ first: model package, server, and Python packages as wheels.
+
+    \b
+    Examples:
+      custom-image build dockerfile_build
+      custom-image build dockerfile_build --batch --tag mnist-batch:1
+      custom-image build dockerfile_build --base-image registry.example.com/python:3.11
+    """
+    from custom_image.build_context import write_build_context
+    from custom_image.builders import build as build_image
+    from custom_image.engines import open_engine
+    from custom_image.scenarios import find_scenario
+
+    find_scenario(scenario)
+    mnist = _absolute(mnist)
+    enter_project()
+    engine = open_engine("docker")
+    _, package = _package(mnist, sample, epochs, seed)
+    context = write_build_context(
+        package, scenario, base_image=base_image, batch=batch, folder=_context_folder(scenario)
+    )
+    show(build_image(context, tag or f"{scenario}:latest", engine=engine))
+
+
+def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") -> None:
+    """Go the whole chain once, digits to verdicts.
+
+    Prints what the image answers to a seven, then the verdicts at level quick: short waits, so
+    rules about a duration drill their mechanism and say NOT CHECKED. Without a Docker engine the
+    boot file runs as a process, and rules about the image say NOT CHECKED too. Leaves nothing
+    running.
+
+    \b
+    Examples:
+      custom-image demo
+      custom-image demo --sample
+    """
+    from custom_image.build_context import write_build_context
+    from custom_image.builders import build as build_image
+    from custom_image.engines import open_engine
+    from custom_image.engines.client import predict as ask
+    from custom_image.engines.readiness import wait_until_ready
+    from custom_image.mnist import encode_jpeg
+    from custom_image.report import Verdict
+    from custom_image.specification import HEALTH_URL
+    from custom_image.verification import verify
+
+    scenario = "dockerfile_build"
+    mnist = _absolute(mnist)
+    enter_project()
+    engine = open_engine()
+    digits, package = _package(mnist, sample)
+    context = write_build_context(
+        package, scenario, base_image=base_image, folder=_context_folder(scenario)
+    )
+    image = build_image(context, f"{scenario}:latest", engine=engine)
+    with engine.start(image.reference) as service:
+        wait_until_ready(service, HEALTH_URL.value, timeout_s=120)
+        answer = ask(service.url, encode_jpeg(digits.example(7)), filename="seven.jpg")
+    typer.echo(answer.text.rstrip("\n"))
+    say("judging at level quick: short waits, nothing about a duration is proved; see --level full")
+    report = verify(image.reference, level="quick", engine=engine)
+    show(report)
+    if not answer.ok or report.verdict is Verdict.FAILED:
+        raise typer.Exit(1)
+
+
+def predict(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where the service answers.")],
+    image: Annotated[
+        Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A picture.")
+    ],
+    field: Annotated[
+        str, typer.Option(help="Name of the form's part, as in the config.json.")
+    ] = "images",
+) -> None:
+    """Send a picture to a running service.
+
+    Does as a client of the platform would. Exits 1 where the service refuses it.
+
+    \b
+    Example:
+      custom-image predict http://127.0.0.1:8080 seven.jpg
+    """
+    from custom_image.engines.client import predict as ask
+
+    answer = ask(url.rstrip("/"), image.read_bytes(), field=field, filename=image.name)
+    typer.echo(answer.text.rstrip("\n"))
+    say(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
+    if not answer.ok:
+        raise typer.Exit(1)
+
+
+def _absolute(folder: str) -> str:
+    """Return a path the user typed as it was meant, before the project is entered."""
+    return str(Path(folder).resolve()) if folder else ""
+
+
+def _context_folder(scenario: str) -> Path:
+    return Path("build") / scenario / "context"
+
+
+def _package(
+    mnist: str, sample: bool, epochs: int = 0, seed: int = 7
+) -> tuple[Digits, ModelPackage]:
+    from custom_image.mnist import load_mnist
+    from custom_image.packaging import package_model
+    from custom_image.training import train_or_load
+
+    digits = load_mnist(mnist, sample=sample)
+    say(str(digits))
+    model = train_or_load(digits, epochs=epochs, seed=seed)
+    say(str(model))
+    return digits, package_model(model, digits)

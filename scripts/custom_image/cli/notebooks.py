@@ -1,0 +1,128 @@
+"""Commands about the notebooks: run, refresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+app = typer.Typer(
+    name="notebooks",
+    help="Run the notebooks, or renew their outputs.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+class TakesPairs(TyperCommand):
+    """A command whose ``-p name value`` is one option with two words, as papermill spells it.
+
+    typer has no repeated option of two words, so they are joined before it sees them.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join the two words behind each ``-p``; ``-p name=value`` stays as it is."""
+        joined: list[str] = []
+        words = iter(args)
+        for word in words:
+            joined.append(word)
+            if word == "-p" and (name := next(words, None)) is not None:
+                joined.append(name if "=" in name else f"{name}={next(words, '')}")
+        return super().parse_args(ctx, joined)
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME", help="Such as dockerfile_build; without any, all in reading order."
+    ),
+]
+Values = Annotated[
+    list[str] | None,
+    typer.Option("-p", metavar="NAME VALUE", help="Set one parameter; may be repeated."),
+]
+ValuesFile = Annotated[
+    str,
+    typer.Option(
+        "--parameters",
+        "-f",
+        metavar="FILE",
+        help="Set parameters from a YAML file: a path, or the name of one in notebooks/parameters.",
+    ),
+]
+
+
+@app.command(cls=TakesPairs)
+def run(
+    names: Names = None,
+    values: Values = None,
+    values_file: ValuesFile = "",
+    output_dir: Annotated[
+        Path, typer.Option(file_okay=False, help="Where the executed notebooks are kept.")
+    ] = Path("build/notebooks"),
+) -> None:
+    """Run notebooks headless, from top to bottom.
+
+    A parameter that is misspelt, of the wrong type or used by no cell is an error, and so is a run
+    that ends before the last cell. Beside each executed notebook stands a JSON file of the results.
+
+    \b
+    Examples:
+      custom-image notebooks run
+      custom-image notebooks run dockerfile_build -p level quick -p epochs 2
+      custom-image notebooks run --parameters ci
+    """
+    from custom_image.notebooks import run_notebook
+    from custom_image.settings import enter_project
+
+    # Paths that the user typed are relative to where the user is; all others to the project.
+    chosen = _choose(names or [], values or [], values_file)
+    enter_project()
+    for notebook, parameters in chosen:
+        typer.echo(str(run_notebook(str(notebook), parameters, output_dir)))
+
+
+@app.command()
+def refresh(names: Names = None) -> None:
+    """Renew the outputs that readers see.
+
+    Runs each notebook, cleans and stamps the outputs, and writes them into the notebook itself.
+
+    Runs with notebooks/parameters/default.yaml, so at level full: this takes minutes. Needs the
+    development tools (make install).
+
+    \b
+    Examples:
+      custom-image notebooks refresh
+      custom-image notebooks refresh dockerfile_build
+    """
+    from custom_image.notebook_outputs import refresh_outputs
+    from custom_image.settings import enter_project
+
+    chosen = _choose(names or [], [], "default")
+    enter_project()
+    for notebook, parameters in chosen:
+        typer.echo(str(refresh_outputs(str(notebook), parameters)))
+
+
+def _choose(
+    names: list[str], values: list[str], values_file: str
+) -> list[tuple[Path, dict[str, str | int | float | bool]]]:
+    """Return each notebook with its parameters, all checked before the first one runs."""
+    from custom_image.notebook_parameters import (
+        choose_values,
+        find_notebook,
+        list_notebooks,
+        parse_values,
+        read_values,
+    )
+
+    notebooks = [find_notebook(name) for name in names] or list_notebooks()
+    chosen = []
+    for notebook in notebooks:
+        given = read_values(values_file) if values_file else {}
+        given |= parse_values(notebook, values)
+        chosen.append((notebook.resolve(), choose_values(notebook, given)))
+    return chosen

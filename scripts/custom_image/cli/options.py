@@ -1,0 +1,69 @@
+"""Options that several commands share, and how a result is printed."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Protocol
+
+import typer
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class Showable(Protocol):
+    """A noun of the library: it shows itself, and turns into JSON."""
+
+    def to_json(self) -> str:
+        """Return the form that tools read."""
+        ...
+
+
+Mnist = Annotated[
+    str,
+    typer.Option(
+        "--mnist",
+        metavar="FOLDER",
+        help="Folder with the four IDX files of MNIST. Without it: the cache, then public mirrors.",
+    ),
+]
+Sample = Annotated[
+    bool, typer.Option("--sample", help="Use the 6,000 + 1,000 digits that come with the project.")
+]
+Epochs = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Passes over the training pictures; 0: one of all of MNIST, five of the sample."
+    ),
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same weights.")]
+BaseImage = Annotated[
+    str,
+    typer.Option(
+        metavar="REFERENCE",
+        help="What FROM names. Without it: the variable BASE_IMAGE, else a slim Python 3.11, else "
+        "one that is built here from the distribution's packages.",
+    ),
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
+
+
+def show(noun: object) -> None:
+    """Print a noun of the library: in colour on a terminal, as plain text elsewhere."""
+    if sys.stdout.isatty() and hasattr(noun, "__rich__"):
+        from rich.console import Console
+
+        Console().print(noun)
+    else:
+        typer.echo(str(noun))
+
+
+def render(noun: Showable, form: Format) -> str:
+    """Return the noun in the wanted form, with one line end behind it."""
+    text = noun.to_json() if form is Format.JSON else str(noun)
+    return text.rstrip("\n") + "\n"

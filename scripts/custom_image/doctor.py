@@ -1,0 +1,216 @@
+"""What this machine can do, and how to get the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from html import escape
+from importlib import metadata
+from pathlib import Path
+
+from custom_image.errors import Unavailable, UsageError
+from custom_image.settings import find_project
+from custom_image.specification import GB
+
+# Measured: .venv 1.7 GB, images of a build 0.8 GB, build/ 0.3 GB; training takes 0.7 GB of memory.
+_DISK_GB = 5
+_MEMORY_GB = 2
+_PYTHON = (3, 11)
+
+
+class State(StrEnum):
+    """Whether something is there, and how much is lost without it."""
+
+    OK = "OK"
+    LIMITED = "LIMITED"
+    MISSING = "MISSING"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        state: LIMITED where the main job goes on without it.
+        found: what is there.
+        remedy: what is lost and how to get it; empty where nothing is.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings on this machine."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_able(self) -> bool:
+        """Whether the main job can be done here, be it with limits."""
+        return all(finding.state is not State.MISSING for finding in self.findings)
+
+    def to_json(self) -> str:
+        """Return the findings as a JSON object, the form that tools read."""
+        document = {"able": self.is_able, "findings": [asdict(f) for f in self.findings]}
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+    def __str__(self) -> str:
+        name = max(len(f.name) for f in self.findings)
+        lines = []
+        for f in self.findings:
+            lines.append(f"{f.state:<8} {f.name:<{name}}  {f.found}")
+            lines += [f"{'':<8} {'':<{name}}  -> {line}" for line in f.remedy.splitlines()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr>"
+            + "".join(
+                f"<td style='text-align:left'>{escape(text)}</td>"
+                for text in (f.state, f.name, f.found, f.remedy)
+            )
+            + "</tr>"
+            for f in self.findings
+        )
+        return f"<table>{rows}</table>"
+
+
+def diagnose() -> Diagnosis:
+    """Look at this machine; nothing is installed, pulled or started."""
+    looks: list[Callable[[], Finding]] = [
+        _python,
+        _torch,
+        _project,
+        _engine,
+        _base_image,
+        _disk,
+        _memory,
+        _npm,
+        _apt,
+    ]
+    return Diagnosis(tuple(look() for look in looks))
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if sys.version_info >= _PYTHON:
+        return Finding("Python", State.OK, found)
+    return Finding(
+        "Python", State.MISSING, found, "Install Python 3.11 or newer, then: make install"
+    )
+
+
+def _torch() -> Finding:
+    wanted = next(
+        line.partition("==")[2]
+        for line in metadata.requires("modelarts-custom-image") or []
+        if line.startswith("torch==")
+    )
+    remedy = f"Needed to train and export. Get torch {wanted}: make install"
+    try:
+        found = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return Finding("torch", State.MISSING, "not installed", remedy)
+    base, _, build = found.partition("+")
+    if base != wanted:
+        return Finding("torch", State.LIMITED, found, remedy)
+    return Finding("torch", State.OK, f"{base}, {build or 'default'} build")
+
+
+def _project() -> Finding:
+    try:
+        return Finding("checkout", State.OK, str(find_project()))
+    except UsageError as error:
+        return Finding("checkout", State.MISSING, "none here", str(error))
+
+
+def _engine() -> Finding:
+    from custom_image.engines.docker import DockerEngine
+
+    try:
+        DockerEngine.connect()
+    except Unavailable as error:
+        lost = "Until then rules about the image itself say NOT CHECKED."
+        return Finding("Docker engine", State.LIMITED, "none answers", f"{error}\n{lost}")
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    return Finding("Docker engine", State.OK, f"answers at {host}")
+
+
+def _base_image() -> Finding:
+    from custom_image.builders.base import DEFAULT_BASE_IMAGE, own_base_image
+    from custom_image.engines.docker import DockerEngine
+
+    candidates = [os.environ.get("BASE_IMAGE") or DEFAULT_BASE_IMAGE, own_base_image()]
+    try:
+        engine = DockerEngine.connect()
+        found = next((name for name in candidates if engine.has_image(name)), None)
+    except Unavailable:
+        return Finding("base image", State.LIMITED, "no engine to hold one", "See Docker engine.")
+    if found:
+        return Finding("base image", State.OK, found)
+    return Finding(
+        "base image",
+        State.LIMITED,
+        "none here yet",
+        f"The first build pulls {candidates[0]}, or makes one of Debian packages as root.\n"
+        "To use one of your own: BASE_IMAGE=... (Python 3.11)",
+    )
+
+
+def _disk() -> Finding:
+    free_gb = shutil.disk_usage(Path.cwd()).free / GB
+    found = f"{free_gb:.0f} GB free"
+    if free_gb >= _DISK_GB:
+        return Finding("disk", State.OK, found)
+    return Finding(
+        "disk",
+        State.LIMITED,
+        found,
+        f"A build needs about {_DISK_GB} GB. Free some: custom-image clean, docker image prune",
+    )
+
+
+def _memory() -> Finding:
+    total_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    cores = len(os.sched_getaffinity(0))
+    found = f"{total_gb:.0f} GB, {cores} core{'s' if cores > 1 else ''}"
+    if total_gb >= _MEMORY_GB:
+        return Finding("memory", State.OK, found)
+    return Finding("memory", State.LIMITED, found, f"Training takes about {_MEMORY_GB} GB.")
+
+
+def _npm() -> Finding:
+    found = shutil.which("npm")
+    if found:
+        return Finding("npm", State.OK, found)
+    return Finding(
+        "npm",
+        State.LIMITED,
+        "not installed",
+        "Only one of the places MNIST comes from; mirrors and the sample remain.",
+    )
+
+
+def _apt() -> Finding:
+    if shutil.which("apt-get") is None:
+        return Finding(
+            "apt", State.LIMITED, "not this system's packages", "Install Docker by hand if needed."
+        )
+    if os.geteuid() == 0:
+        return Finding("apt", State.OK, "apt-get, as root")
+    return Finding(
+        "apt",
+        State.LIMITED,
+        "apt-get, but not root",
+        "Only root can install an engine: sudo scripts/ensure_docker.sh",
+    )

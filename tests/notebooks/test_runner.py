@@ -1,0 +1,115 @@
+"""Runs that must not pass as success do not, and those that succeed leave what they promise."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from custom_image import cli
+from custom_image.errors import NotebookFailed
+from custom_image.notebook_outputs import hash_sources, refresh_outputs
+from custom_image.notebooks import run_notebook
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "reason"),
+    [
+        ("failing_cell", "ValueError: seven is not a picture"),
+        ("sys_exit_zero", "SystemExit: 0"),
+        ("dead_kernel", "Kernel died"),
+        ("endless_cell", "It still ran after 2 s"),
+    ],
+)
+def test_a_run_that_stops_early_fails_and_names_the_cell(notebook, reason, tmp_path):
+    with pytest.raises(NotebookFailed, match=reason) as failure:
+        run_notebook(str(FIXTURES / f"{notebook}.ipynb"), {}, tmp_path, cell_timeout_s=2)
+
+    assert "cells[4], under 'It goes wrong here'" in str(failure.value)
+    executed = nbformat.read(tmp_path / f"{notebook}.ipynb", as_version=4)
+    assert "the last cell ran" not in str([cell.get("outputs") for cell in executed.cells])
+
+
+def test_a_good_run_leaves_the_executed_notebook_and_its_results(tmp_path):
+    executed = run_notebook(str(FIXTURES / "well_behaved.ipynb"), {"digit": 3}, tmp_path)
+
+    results = json.loads(executed.with_suffix(".json").read_text())
+    assert executed.parent == tmp_path
+    assert results["parameters"]["digit"] == 3
+    assert results["cells"][1]["heading"] == "Use them"
+    assert results["cells"][1]["results"] == ["(3, 'quick', 1.5, False)"]
+
+
+def test_a_failed_run_does_not_leave_the_results_of_the_last_good_one(tmp_path):
+    notebook = tmp_path / "fickle.ipynb"
+    shutil.copy(FIXTURES / "well_behaved.ipynb", notebook)
+    run_notebook(str(notebook), {}, tmp_path / "out")
+    shutil.copy(FIXTURES / "failing_cell.ipynb", notebook)
+
+    with pytest.raises(NotebookFailed):
+        run_notebook(str(notebook), {}, tmp_path / "out")
+
+    assert not (tmp_path / "out/fickle.json").exists()
+
+
+def test_refreshed_outputs_hold_what_readers_need_and_nothing_of_the_run(tmp_path):
+    notebook = tmp_path / "noisy_outputs.ipynb"
+    shutil.copy(FIXTURES / "noisy_outputs.ipynb", notebook)
+
+    refresh_outputs(str(notebook), {"digit": 3}, tmp_path / "out")
+
+    text = notebook.read_text()
+    node = nbformat.reads(text, as_version=4)
+    assert len(node.cells) == len(nbformat.read(FIXTURES / notebook.name, as_version=4).cells)
+    assert {cell.get("execution_count") for cell in node.cells} == {None}
+    assert "papermill" not in text
+    assert "progress 100 %" not in str([cell.get("outputs") for cell in node.cells])
+    assert node.cells[2].outputs[0].text == "kept\n"
+    assert node.cells[3].outputs[0].data == {"text/html": "<b>3</b>"}
+
+
+def test_the_stamp_changes_with_the_code_and_with_the_parameters(tmp_path):
+    notebook = tmp_path / "noisy_outputs.ipynb"
+    shutil.copy(FIXTURES / "noisy_outputs.ipynb", notebook)
+    refresh_outputs(str(notebook), {}, tmp_path / "out")
+
+    node = nbformat.read(notebook, as_version=4)
+    stamp = node.metadata.custom_image
+    assert stamp.sources_sha256 == hash_sources(node, stamp.parameters)
+    assert stamp.sources_sha256 != hash_sources(node, {"digit": 3})
+    node.cells[2].source += "\n"
+    assert stamp.sources_sha256 != hash_sources(node, stamp.parameters)
+
+
+def test_an_output_with_a_path_of_this_machine_is_not_committed(tmp_path):
+    notebook = tmp_path / "machine_path_in_output.ipynb"
+    shutil.copy(FIXTURES / "machine_path_in_output.ipynb", notebook)
+    before = notebook.read_bytes()
+
+    with pytest.raises(NotebookFailed, match=r"cells\[2\] names a folder of this machine"):
+        refresh_outputs(str(notebook), {}, tmp_path / "out")
+
+    assert notebook.read_bytes() == before
+
+
+@pytest.mark.parametrize("pair", [("-p", "digit", "3"), ("-p", "digit=3")], ids=["two words", "="])
+def test_the_command_takes_parameters_in_both_spellings(pair, tmp_path, monkeypatch, capsys):
+    notebook = str(FIXTURES / "noisy_outputs.ipynb")
+
+    arguments = ["notebooks", "run", notebook, "--output-dir", str(tmp_path), *pair]
+    monkeypatch.chdir(Path.cwd())  # the command enters the project; leave it again
+    monkeypatch.setattr(sys, "argv", ["custom-image", *arguments])
+
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+
+    executed = tmp_path / "noisy_outputs.ipynb"
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"{executed}\n"
+    assert json.loads(executed.with_suffix(".json").read_text())["parameters"] == {"digit": 3}

@@ -1,0 +1,188 @@
+"""The notebooks keep what they promise a reader; no kernel is started for this."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import re
+import statistics
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from custom_image.notebook_outputs import hash_sources
+from custom_image.notebook_parameters import (
+    choose_values,
+    list_notebooks,
+    read_parameters,
+    read_values,
+)
+
+NOTEBOOKS = {path.stem: path for path in list_notebooks()}
+SECTIONS = [
+    "1 · A model worth serving",
+    "2 · The model package",
+    "3 · The build context",
+    "4 · Build",
+    "5 · Ask it",
+    "6 · The verdict",
+    "7 · To ModelArts",
+]
+# Cells that do the same in every scenario, by id: a reader who knows one notebook knows them all.
+SHARED = ["parameters", "engine", "digits", "train", "loss", "package", "config", "static", "size"]
+SHARED += ["ask", "bad", "verdict", "timeline", "pass"]
+MACHINE_PATH = re.compile(
+    r"(?<![\w.:/-])/(?:root|Users|tmp|work|workspace|builds|home/(?!ma-user)\w+)/"
+)
+SECRET = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY|(?i:password|secret|token|api_?key)\s*[=:]\s*\S")
+
+pytestmark = pytest.mark.parametrize("name", NOTEBOOKS)
+
+
+def cells(name: str, kind: str = ""):
+    node = nbformat.read(NOTEBOOKS[name], as_version=4)
+    return [cell for cell in node.cells if kind in ("", cell.cell_type)]
+
+
+def words_of(prose: str) -> int:
+    """Count what is read as sentences: no code, no table, no address of a link."""
+    prose = re.sub(r"```.*?```|^\|.*$|\]\(.*?\)", "", prose, flags=re.DOTALL | re.MULTILINE)
+    return len(prose.split())
+
+
+def texts_shown(cell) -> list[str]:
+    shown = [
+        text for o in cell.outputs for kind, text in o.get("data", {}).items() if "text" in kind
+    ]
+    return shown + [o.text for o in cell.outputs if "text" in o]
+
+
+def test_it_is_a_valid_notebook_with_names_for_its_cells(name):
+    node = nbformat.read(NOTEBOOKS[name], as_version=4)
+
+    nbformat.validate(node)
+    ids = [cell.id for cell in node.cells]
+    assert [cell_id for cell_id in ids if not re.fullmatch(r"[a-z]+(-[a-z]+)*", cell_id)] == []
+    assert len(set(ids)) == len(ids)
+
+
+def test_its_first_code_cell_holds_the_parameters_and_all_are_used(name):
+    first = cells(name, "code")[0]
+
+    assert first.metadata["tags"] == ["parameters"]
+    assert choose_values(NOTEBOOKS[name], {}), "every parameter is read, typed and used"
+    assert all(parameter.help for parameter in read_parameters(NOTEBOOKS[name]).values())
+
+
+def test_the_parameter_files_fit_it(name):
+    declared = {p.name: p.default for p in read_parameters(NOTEBOOKS[name]).values()}
+
+    assert read_values("default") == declared
+    assert choose_values(NOTEBOOKS[name], read_values("ci")) == declared | read_values("ci")
+
+
+def test_it_is_a_text_with_some_code_not_the_reverse(name):
+    prose, code = cells(name, "markdown"), cells(name, "code")
+    lines = [len(cell.source.splitlines()) for cell in code]
+
+    assert len(prose) + len(code) <= 40
+    assert len(prose) >= len(code)
+    assert 1000 <= sum(words_of(cell.source) for cell in prose) <= 1500
+    assert {cell.id: n for cell in prose if (n := words_of(cell.source)) > 100} == {}
+    assert sum(lines) <= 70
+    assert statistics.median(lines) <= 4
+    assert max(lines) <= 12
+
+
+def test_prose_stands_before_code_and_at_both_ends(name):
+    kinds = "".join("p" if cell.cell_type == "markdown" else "c" for cell in cells(name))
+
+    assert kinds.startswith("pp")
+    assert kinds.endswith("p")
+    assert "ccc" not in kinds
+
+
+def test_its_headings_are_those_of_every_scenario(name):
+    prose = "\n".join(cell.source for cell in cells(name, "markdown"))
+
+    assert len(re.findall(r"^# ", prose, flags=re.MULTILINE)) == 1
+    assert re.findall(r"^## (.*)$", prose, flags=re.MULTILINE) == SECTIONS
+
+
+def test_its_code_only_calls_and_shows(name):
+    found = Counter()
+    for cell in cells(name, "code"):
+        for node in ast.walk(ast.parse(cell.source)):  # magics and shell escapes do not parse
+            found[type(node).__name__] += 1
+            if isinstance(node, ast.Call):
+                found[ast.unparse(node.func).rpartition(".")[2]] += 1
+
+    forbidden = {"FunctionDef", "ClassDef", "Lambda", "For", "While", "Try", "With", "If"}
+    assert forbidden & set(found) == set()
+    assert {"sleep", "print", "exec", "eval", "system", "run", "Popen"} & set(found) == set()
+
+
+def test_nothing_in_it_belongs_to_one_machine(name):
+    for cell in cells(name):
+        texts = [cell.source, *(texts_shown(cell) if cell.cell_type == "code" else [])]
+        for text in texts:
+            assert MACHINE_PATH.search(text) is None, (cell.id, MACHINE_PATH.search(text)[0])
+            assert SECRET.search(text) is None, (cell.id, SECRET.search(text)[0])
+
+
+def test_shared_cells_are_the_same_in_every_notebook(name):
+    mine = {cell.id: cell.source for cell in cells(name)}
+
+    assert [cell_id for cell_id in SHARED if cell_id not in mine] == []
+    for other in NOTEBOOKS:
+        theirs = {cell.id: cell.source for cell in cells(other)}
+        assert {i: mine[i] for i in SHARED} == {i: theirs.get(i) for i in SHARED}
+
+
+def test_its_links_into_the_project_lead_somewhere(name):
+    prose = "\n".join(cell.source for cell in cells(name, "markdown"))
+    inside = [link for link in re.findall(r"\]\(([^)]+)\)", prose) if "://" not in link]
+
+    assert [link for link in inside if not (NOTEBOOKS[name].parent / link).exists()] == []
+
+
+def test_every_cell_that_shows_something_has_its_output(name):
+    for cell in cells(name, "code"):
+        last = ast.parse(cell.source).body[-1]
+        shows = isinstance(last, ast.Expr) and not ast.unparse(last).endswith(
+            "raise_for_failures()"
+        )
+        assert bool(cell.outputs) == shows, cell.id
+
+
+def test_its_outputs_are_clean(name):
+    for cell in cells(name, "code"):
+        assert cell.execution_count is None
+        assert {o.output_type for o in cell.outputs} <= {"execute_result", "display_data"}, cell.id
+        assert [o.name for o in cell.outputs if o.output_type == "stream"] == []
+        assert "papermill" not in cell.metadata
+
+
+def test_its_outputs_were_made_from_this_code_and_the_default_parameters(name):
+    node = nbformat.read(NOTEBOOKS[name], as_version=4)
+    stamp = node.metadata.get("custom_image", {})
+
+    assert stamp.get("parameters") == read_values("default")
+    assert stamp.get("sources_sha256") == hash_sources(node, read_values("default")), (
+        "the code was edited and not run again: custom-image notebooks refresh"
+    )
+
+
+def test_it_is_small_enough_for_a_slow_line(name):
+    pictures = {
+        cell.id: len(base64.b64decode(output.data["image/png"]))
+        for cell in cells(name, "code")
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    }
+
+    assert len(pictures) >= 4
+    assert {cell_id: size for cell_id, size in pictures.items() if size > 60_000} == {}
+    assert Path(NOTEBOOKS[name]).stat().st_size < 400_000
