@@ -67,3 +67,7 @@ clean: ## remove build/, keeping what was downloaded
 .PHONY: clean-containers
 clean-containers: ## remove containers this tool left, found by their label
 	$(BIN)/custom-image clean
+
+.PHONY: demo-picture
+demo-picture: install engine ## renew the picture of the README from a real run
+	COLUMNS=102 script -qec '$(BIN)/custom-image demo 2>build/demo.log' /dev/null | $(BIN)/python scripts/demo_picture.py >.github/demo.svg 2>/dev/null

@@ -1,0 +1,25 @@
+"""Draw what ``make demo`` prints as the picture of the README: ``make demo-picture`` renews it."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from rich.console import Console
+from rich.terminal_theme import MONOKAI
+from rich.text import Text
+
+COLUMNS = 102
+
+
+def main() -> None:
+    """Read a terminal's text, colours included, and print it as SVG."""
+    console = Console(record=True, width=COLUMNS, file=sys.stderr)
+    console.print(Text.from_ansi("$ make demo\n...\n" + sys.stdin.read().replace("\r", "").rstrip()))
+    picture = console.export_svg(title="make demo", theme=MONOKAI)
+    # Rich refers to a font on a CDN; a picture in a repository should load nothing from elsewhere.
+    sys.stdout.write(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main()
