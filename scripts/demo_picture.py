@@ -15,7 +15,8 @@ COLUMNS = 102
 def main() -> None:
     """Read a terminal's text, colours included, and print it as SVG."""
     console = Console(record=True, width=COLUMNS, file=sys.stderr)
-    console.print(Text.from_ansi("$ make demo\n...\n" + sys.stdin.read().replace("\r", "").rstrip()))
+    printed = sys.stdin.read().replace("\r", "").rstrip()
+    console.print(Text.from_ansi(f"$ make demo\n...\n{printed}"))
     picture = console.export_svg(title="make demo", theme=MONOKAI)
     # Rich refers to a font on a CDN; a picture in a repository should load nothing from elsewhere.
     sys.stdout.write(re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL))
