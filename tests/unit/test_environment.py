@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "environment.yml").read_text(encoding="utf-8")
@@ -70,3 +72,16 @@ def test_every_line_says_why_it_is_there():
 
     assert len(entries) > 20
     assert unexplained == []
+
+
+def test_every_locked_package_takes_the_python_of_debian_12():
+    locked = re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    refusing = {
+        name: wanted
+        for name in locked
+        if (wanted := importlib.metadata.metadata(name).get("Requires-Python"))
+        and not SpecifierSet(wanted).contains("3.11.2")
+    }
+
+    assert len(locked) > 100
+    assert refusing == {}
