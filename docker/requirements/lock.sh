@@ -13,7 +13,7 @@ case $pip_compile in /*) ;; */*) pip_compile=$OLDPWD/$pip_compile ;; esac
 for input in *.in; do
   lock=${input%.in}.txt
   # Left out although ONNX Runtime's metadata names them: only its tools import them, which images do
-  # not have either (docker/dockerfile_build/Dockerfile).
+  # not have either (trim.py).
   "$pip_compile" "$@" --quiet --generate-hashes --strip-extras \
     --no-header --no-emit-options --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
     --unsafe-package flatbuffers --unsafe-package protobuf \

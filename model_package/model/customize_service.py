@@ -1,7 +1,8 @@
 """Tell which digit a picture shows.
 
 A model package of ModelArts: the platform, or any server with its base classes, imports this file
-and makes one MnistService of it. It keeps to what Python 3.7 can read: preset images are old.
+and makes one MnistService of it. ONNX Runtime asks the network, or torch where its weights are
+beside this file. It keeps to what Python 3.7 can read: preset images are old.
 """
 
 from __future__ import annotations
@@ -12,27 +13,52 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-try:
-    from model_service.onnx_model_service import OnnxServingBaseService
-except ImportError:  # the platform's own model_service knows no ONNX
-    from model_service.model_service import SingleNodeService
+HERE = Path(__file__).resolve().parent
 
-    class OnnxServingBaseService(SingleNodeService):
-        """What MnistService needs of its base, on top of what the platform has."""
+if (HERE / "model.safetensors").is_file():  # packaged for torch: network.py is beside it too
+    import torch
+    from safetensors.torch import load_file
+
+    from model_service.pytorch_model_service import PTServingBaseService
+
+    from .network import DigitNetwork
+
+    class Engine(PTServingBaseService):
+        """Asks the network by torch."""
 
         def __init__(self, model_name, model_path):
-            import onnxruntime
-
             self.model_name, self.model_path = model_name, model_path
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = options.inter_op_num_threads = 1
-            weights_path = next(Path(__file__).resolve().parent.glob("*.onnx"))
-            self.session = onnxruntime.InferenceSession(
-                str(weights_path), options, providers=["CPUExecutionProvider"]
-            )
+            torch.set_num_threads(1)
+            self.model = DigitNetwork()
+            self.model.load_state_dict(load_file(str(HERE / "model.safetensors")))
+            self.model.eval()
 
         def _inference(self, data):
-            return {"logits": self.session.run(["logits"], {INPUT_NAME: data})[0]}
+            with torch.no_grad():
+                return {"logits": self.model(torch.from_numpy(data)).numpy()}
+
+else:
+    try:
+        from model_service.onnx_model_service import OnnxServingBaseService as Engine
+    except ImportError:  # the platform's own model_service knows no ONNX
+        from model_service.model_service import SingleNodeService
+
+        class Engine(SingleNodeService):
+            """Asks the network by ONNX Runtime, on top of what the platform has."""
+
+            def __init__(self, model_name, model_path):
+                import onnxruntime
+
+                self.model_name, self.model_path = model_name, model_path
+                options = onnxruntime.SessionOptions()
+                options.intra_op_num_threads = options.inter_op_num_threads = 1
+                weights_path = next(HERE.glob("*.onnx"))
+                self.session = onnxruntime.InferenceSession(
+                    str(weights_path), options, providers=["CPUExecutionProvider"]
+                )
+
+            def _inference(self, data):
+                return {"logits": self.session.run(["logits"], {INPUT_NAME: data})[0]}
 
 
 INPUT_NAME = "images"
@@ -47,7 +73,7 @@ INK = 0.3  # of the brightest pixel: darker ones are paper, noise or the halo of
 Image.MAX_IMAGE_PIXELS = None  # MAX_PIXELS refuses earlier, and by an answer rather than a warning
 
 
-class MnistService(OnnxServingBaseService):
+class MnistService(Engine):
     """One picture in the part ``images``; the digit it shows as ``mnist_result``."""
 
     def _preprocess(self, data):

@@ -95,9 +95,10 @@ class AsgiAdapter:
                     left_bytes -= len(message["body"])
 
     async def _answer(self, request: Request) -> Response:
-        application = self.application
-        if application.lane.inline(len(request.body)):
-            return application.answer(request)
+        application, lane = self.application, self.application.lane
+        call = partial(application.answer, request)
+        if lane.inline(len(request.body)) and (response := lane.run(call)):
+            return response
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Response] = loop.create_future()
 
@@ -109,12 +110,12 @@ class AsgiAdapter:
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(arrive, response)
 
-        job = application.lane.submit(partial(application.answer, request), deliver)
+        job = lane.submit(call, deliver)
         try:
             async with asyncio.timeout(self._predict_seconds):
                 return await answered
         except TimeoutError:
-            raise application.lane.give_up(job) from None
+            raise lane.give_up(job) from None
 
 
 def _read_head(scope: Any) -> Request:

@@ -3,18 +3,24 @@
 Handing a prediction of 0.4 ms to a thread and back costs more than half the throughput; running one
 of 5 s in the event loop stops every other connection of the worker, health included. No declaration
 tells them apart, so they are told apart by measurement, and trust is earned: predictions start in
-a thread, move into the loop after many quick ones, and move back at the first slow one.
+a thread, move into the loop after many quick ones, and move back at the first slow one. That one is
+broken off by an alarm and begun again in a thread, so that it holds up nobody else for long.
+
+What no alarm breaks off (native code that does not return) holds its worker up until the supervisor
+replaces it. A service that must not be begun twice asks for ``PREDICT_IN_THREADS=always``.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import signal
 import threading
 import time
 from collections.abc import Callable
 from enum import Enum, auto
 from queue import SimpleQueue
+from types import FrameType
 from typing import Any
 
 from model_service.messages import Refused, Response, overloaded
@@ -29,11 +35,19 @@ HICCUP_COST = 5
 """What a prediction between quick and slow costs: on a busy machine quick ones are delayed too."""
 SMALL_BYTES = 64 * 1024
 """A larger body may take long to decode however quick the model is."""
+HOLD_UP_SECONDS = 0.5
+"""How long a prediction may hold up the event loop, health included, before it is broken off."""
 MAX_STUCK = 8
 WORTH_STARTING = 0.9
 """A prediction that has waited for so much of its time is not begun: it would only be given up."""
 
+_LATE = "the prediction took longer than PREDICT_TIMEOUT_SECONDS"
+
 Call = Callable[[], Response]
+
+
+class BrokenOff(BaseException):
+    """Raised into a prediction that holds up the event loop; ``except Exception`` lets it by."""
 
 
 class JobState(Enum):
@@ -77,12 +91,42 @@ class Lane:
         self._running = 0
         self._trust = 0
         self._trust_needed = TRUST_NEEDED
+        self._alarm_s = 0.0
+
+    def set_alarm(self) -> None:
+        """Break off what holds up the event loop from now on; called in its thread, the main one.
+
+        Where threads are not wanted at all, only what is past its time is broken off.
+        """
+        patience_s = 0.0 if math.isinf(self._patience_s) else self._patience_s
+        signal.signal(signal.SIGALRM, _break_off)
+        if self._choice == "never":
+            self._alarm_s = patience_s
+        else:
+            self._alarm_s = min(HOLD_UP_SECONDS, patience_s or HOLD_UP_SECONDS)
 
     def inline(self, body_bytes: int) -> bool:
         """Tell whether to run the next prediction in the event loop."""
         if self._choice != "auto":
             return self._choice == "never"
         return self._trust >= self._trust_needed and body_bytes <= SMALL_BYTES
+
+    def run(self, call: Call) -> Response | None:
+        """Run a prediction in the event loop; return None where a thread is to begin it again.
+
+        Raises:
+            Refused: 504, it was past its time, and threads are not wanted.
+        """
+        signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
+        try:
+            return _run_until_broken_off(call)
+        except BrokenOff:
+            self.took(max(self._alarm_s, SLOW_SECONDS), 0)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._choice == "never":
+            raise Refused(504, _LATE)
+        return None
 
     def took(self, seconds: float, body_bytes: int) -> None:
         """Learn from a prediction how quick the next ones will be."""
@@ -133,7 +177,7 @@ class Lane:
                 self.in_flight -= 1
                 self._running -= 1
                 self._start_thread()
-        return Refused(504, "the prediction took longer than PREDICT_TIMEOUT_SECONDS")
+        return Refused(504, _LATE)
 
     def _start_thread(self) -> None:
         self._running += 1
@@ -155,3 +199,15 @@ class Lane:
                 job.state = JobState.DONE
                 self.in_flight -= 1
             job.deliver(response)
+
+
+def _run_until_broken_off(call: Call) -> Response:
+    return call()
+
+
+def _break_off(_number: int, frame: FrameType | None) -> None:
+    """Handle the alarm, unless its prediction has returned meanwhile, or waits in a greenlet."""
+    while frame is not None:
+        if frame.f_code is _run_until_broken_off.__code__:
+            raise BrokenOff
+        frame = frame.f_back

@@ -136,7 +136,8 @@ def to_json(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
-    for name in ("tolist", "item"):  # numpy and torch, arrays and scalars, without importing either
+    # numpy, torch and TensorFlow, arrays and scalars, without importing any of them
+    for name in ("tolist", "item", "numpy"):
         method = getattr(value, name, None)
         if callable(method):
             return method()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from model_service.board import State
+from model_service.lane import BrokenOff
 from model_service.messages import Refused, to_json
 from model_service.model_service import SingleNodeService
 from model_service.package import PackageFault, load_service
@@ -79,7 +80,7 @@ class Model:
             log.error("the model package cannot be served: %s", fault)
             self._set(State.FAILED, f"the model package cannot be served: {fault}")
             return
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # SystemExit, asyncio.CancelledError ...
             log.exception("the model could not be loaded")
             self._set(State.FAILED, f"the model could not be loaded: {_describe(error)}")
             return
@@ -116,7 +117,9 @@ class Model:
                 prepared = prepare(sample.data)
                 strict = strict or sample.declared
                 to_json(ask(prepared))
-            except (Exception, SystemExit) as error:
+            except BrokenOff:
+                raise
+            except BaseException as error:
                 if strict:
                     log.debug("a sample of %s failed", api.url, exc_info=True)
                     return f"a sample request for {api.url} failed with {_describe(error)}"
@@ -145,12 +148,16 @@ class Model:
         prepare, ask = self._steps
         try:
             prepared = prepare(data)
-        except (Exception, SystemExit) as error:
+        except BrokenOff:
+            raise
+        except BaseException as error:
             log.debug("_preprocess raised", exc_info=True)
             raise Refused(422, _blame_input(error, data)) from None
         try:
             answer = to_json(ask(prepared))
-        except (Exception, SystemExit) as error:
+        except BrokenOff:
+            raise
+        except BaseException as error:
             log.exception("the model failed")
             self.check()
             raise Refused(500, f"the model failed with {_describe(error)}") from None

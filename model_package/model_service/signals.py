@@ -24,6 +24,8 @@ class Signals:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
             signal.signal(number, self._note)
         signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+        # The boot file blocked it until there is somebody to note it: it may be waiting since.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def _note(self, number: int, _frame: object) -> None:
         self.seen.setdefault(number, time.monotonic())

@@ -40,14 +40,21 @@ MAX_BACKOFF_SECONDS = 5.0
 HASTE_SECONDS = 3.0
 USAGE_ERROR = 2
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
 
 
 def main(signals: Signals) -> int:
     """Run until SIGTERM, or until the port or a setting cannot be used; return the exit code."""
-    # Before numpy or torch is imported: workers are the parallelism, each with one thread.
+    # Before an engine is imported: workers are the parallelism, each with one thread.
+    threads = os.environ.get(_THREAD_VARIABLES[0], "1")
     for variable in _THREAD_VARIABLES:
-        os.environ.setdefault(variable, "1")
+        os.environ.setdefault(variable, threads)
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:

@@ -21,6 +21,7 @@ class TfServingBaseService(SingleNodeService):
     def _inference(self, data: Any) -> Any:
         """Return output name -> nested list for input name -> array, as TensorFlow Serving does.
 
+        Inputs become what the signature asks for, so that JSON's numbers do for any of its types.
         The SavedModel is loaded on first use: a subclass that overrides this step and loads the
         model its own way, as the platform's sample does, pays for one copy only.
         """
@@ -32,5 +33,6 @@ class TfServingBaseService(SingleNodeService):
             signatures = self._saved_model.signatures
             name = SERVING_SIGNATURE if len(signatures) > 1 else next(iter(signatures))
             self._signature = signatures[name]
-        tensors = {name: tensorflow.convert_to_tensor(value) for name, value in data.items()}
+        types = {name: i.dtype for name, i in self._signature.structured_input_signature[1].items()}
+        tensors = {k: tensorflow.convert_to_tensor(v, types.get(k)) for k, v in data.items()}
         return {k: v.numpy().tolist() for k, v in self._signature(**tensors).items()}

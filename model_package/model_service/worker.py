@@ -31,6 +31,7 @@ def run_worker(
     try:
         _follow_the_supervisor()
         application = Application(settings, surface, board, slot)
+        application.lane.set_alarm()
         threading.Thread(target=application.model.load, name="load", daemon=True).start()
         server = importlib.import_module(SERVER_MODULES[settings.model_server])
         server.serve(application, listener)

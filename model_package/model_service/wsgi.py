@@ -85,19 +85,20 @@ class WsgiAdapter:
         return content
 
     def _answer(self, request: Request) -> Response:
-        application = self._application
-        if application.lane.inline(len(request.body)):
-            return application.answer(request)
+        application, lane = self._application, self._application.lane
+        call = partial(application.answer, request)
+        if lane.inline(len(request.body)) and (response := lane.run(call)):
+            return response
         loop, answered = gevent.get_hub().loop, gevent.event.AsyncResult()
 
         def deliver(response: Response) -> None:
             loop.run_callback_threadsafe(answered.set, response)
 
-        job = application.lane.submit(partial(application.answer, request), deliver)
+        job = lane.submit(call, deliver)
         with gevent.Timeout(self._settings.predict_timeout_seconds or None, False):
-            response: Response = answered.get()
-            return response
-        raise application.lane.give_up(job)
+            late: Response = answered.get()
+            return late
+        raise lane.give_up(job)
 
 
 def _read_head(environ: dict[str, Any]) -> Request:

@@ -32,9 +32,14 @@ if TYPE_CHECKING:
     from custom_image.training import OnnxExport, TrainedModel
 
 MODEL_ALGORITHM: Final = "image_classification"
-SERVICE_FILE: Final = Path(__file__).parents[2] / "model_package" / "model" / "customize_service.py"
-RUNTIMES: Final = ("onnx",)
+MODEL_FOLDER: Final = Path(__file__).parents[2] / "model_package" / "model"
+SERVICE_FILE: Final = MODEL_FOLDER / "customize_service.py"
+RUNTIMES: Final = ("onnx", "torch")
 ONNX_NAME: Final = "mnist.onnx"
+NETWORK_NAME: Final = "network.py"
+WEIGHTS_NAME: Final = "model.safetensors"
+# What is known of the ONNX file beside the package; it does not ship.
+EXPORT_RECORD: Final = "export.json"
 # The classes an inference service may derive from, in the package model_service.
 BASE_CLASSES: Final = (
     "OnnxServingBaseService",
@@ -47,6 +52,8 @@ _WHY: Final = {
     "config.json": "exactly one, of this name: the apis and the health check of the model",
     "customize_service.py": "must have this name: the code before and after the network",
     ONNX_NAME: "beside the code: the network with its weights, for ONNX Runtime",
+    NETWORK_NAME: "beside the code: the network without its weights, for torch",
+    WEIGHTS_NAME: "beside the code: the weights, never a pickle",
 }
 
 
@@ -56,12 +63,13 @@ class ModelPackage:
 
     Attributes:
         folder: named ``model``, as the platform asks.
-        export: how the ONNX file compares with the network it came from.
+        export: how the ONNX file compares with the network it came from; None for torch, which
+            runs that network itself.
     """
 
     folder: Path
     config: ModelConfig
-    export: OnnxExport
+    export: OnnxExport | None
 
     def files(self) -> list[tuple[Path, int, str]]:
         """Return each file with its size in bytes and the reason why it is there."""
@@ -99,34 +107,57 @@ def package_model(
 ) -> ModelPackage:
     """Write ``folder/model``, whole or not at all; equal inputs give equal bytes.
 
+    An ONNX file that is there already is kept, with the figures of its comparison, where weights,
+    test digits and exporter are those it came from.
+
+    Args:
+        model: the weights.
+        digits: the test digits among them are what the ONNX file is compared on.
+        runtime: what serves it: ``onnx``, or ``torch`` for an image three times as large.
+        folder: gets the package as its folder ``model``.
+
     Raises:
         ModelError: the model cannot be exported, or the export answers differently.
         PackageError: the inference code does not say what its api is.
         UsageError: there is no such runtime.
     """
-    from custom_image.training import export_onnx  # torch: only when something is packaged
-
     if runtime not in RUNTIMES:
         raise UsageError(
             f"runtime: expected {' or '.join(RUNTIMES)}, found {runtime}.\n"
-            "ONNX Runtime serves this model without torch in the image, so it is the one offered."
+            "ONNX Runtime serves this model without torch in the image, so it is the default."
         )
     target = Path(folder) / "model"
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".model-", dir=target.parent))
     try:
-        export = export_onnx(model, scratch / ONNX_NAME, digits)
+        export = None
+        if runtime == "onnx":
+            export = _add_onnx(model, digits, scratch, target)
+        else:
+            model.load_network()  # refuses weights of another network before they ship
+            shutil.copyfile(model.weights_path, scratch / WEIGHTS_NAME)
+            shutil.copyfile(MODEL_FOLDER / NETWORK_NAME, scratch / NETWORK_NAME)
         shutil.copyfile(SERVICE_FILE, scratch / SERVICE_FILE.name)
         config = generate_config(SERVICE_FILE, model.metrics)
         (scratch / "config.json").write_text(config.to_json(), encoding="utf-8", newline="\n")
         _put_in_place(scratch, target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return ModelPackage(
-        target,
-        read_model_config(target / "config.json"),
-        replace(export, path=target / ONNX_NAME),
-    )
+    return ModelPackage(target, read_model_config(target / "config.json"), export)
+
+
+def _add_onnx(model: TrainedModel, digits: Digits, scratch: Path, target: Path) -> OnnxExport:
+    from custom_image.training import ExportRecord, export_onnx  # torch: only to package
+
+    record = ExportRecord.of(model, digits)
+    record_path = target.parent / EXPORT_RECORD
+    kept = record.find(target / ONNX_NAME, record_path)
+    if kept:
+        shutil.copyfile(kept.path, scratch / ONNX_NAME)
+        return kept
+    export = export_onnx(model, scratch / ONNX_NAME, digits)
+    record.write(export, record_path)
+    return replace(export, path=target / ONNX_NAME)
 
 
 def generate_config(service_path: str | Path, metrics: Measured | None = None) -> ModelConfig:
@@ -189,8 +220,16 @@ def _parse(path: Path) -> ast.Module:
 
 
 def _service_class(module: ast.Module, path: Path) -> ast.ClassDef:
+    """Return the class to serve, as the runtime finds it: of a class and its base, the class."""
+    nodes = list(ast.walk(module))
+    aliases = [a for node in nodes if isinstance(node, ast.ImportFrom) for a in node.names]
+    known = {a.asname or a.name for a in aliases if a.name in BASE_CLASSES} | {*BASE_CLASSES}
+    bases = {n.name: {_name(b) for b in n.bases} for n in nodes if isinstance(n, ast.ClassDef)}
+    for _ in bases:  # a base may stand below, as a class in an `else`
+        known |= {name for name, of in bases.items() if of & known}
+    used = set().union(*bases.values())
     classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
-    found = [c for c in classes if any(_name(base) in BASE_CLASSES for base in c.bases)]
+    found = [c for c in classes if c.name in known and c.name not in used]
     if len(found) != 1:
         names = ", ".join(c.name for c in found) or "none"
         raise PackageError(

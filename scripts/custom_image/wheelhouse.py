@@ -2,14 +2,16 @@
 
 They come from wherever the author's own pip looks (index, mirror, proxy, certificate), so none of
 that is ever told to the image; the lock's hashes say that they are the right ones wherever they
-came from.
+came from. torch alone has a version and no hash: its CPU build is another file on every index.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,17 +28,31 @@ _GLIBC_MINOR: Final = 36
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 # PEP 600: manylinux1, 2010 and 2014 are the older names of these three.
 _OLD_NAMES: Final = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+# Only asked where pip's own configuration knows no CPU build, as in scripts/install_torch.sh.
+_TORCH_INDEX: Final = "https://download.pytorch.org/whl/cpu"
+
+
+def torch_pin() -> str:
+    """Return the CPU build of the torch that this project is pinned to: an image needs no CUDA."""
+    requirements = importlib.metadata.requires("modelarts-custom-image") or []
+    return next(line for line in requirements if line.startswith("torch==")) + "+cpu"
 
 
 def fill_wheelhouse(
-    locks: Sequence[Path], *, machine: str = "", cache_dir: Path = Path("build/wheelhouse")
+    locks: Sequence[Path],
+    *,
+    torch: str = "",
+    machine: str = "",
+    cache_dir: Path = Path("build/wheelhouse"),
 ) -> Path:
     """Return a folder with exactly the wheels of the locks, fetched where it is not there yet.
 
-    The folder is named by what is in the locks, so a changed lock never meets an old wheel.
+    The folder is named by what is in the locks, so a changed lock never meets an old wheel. With
+    ``torch``, its file ``torch.txt`` is a lock of the wheel that came, with the hash it has.
 
     Args:
         locks: requirements with hashes, every package pinned.
+        torch: a pin without a hash, see :func:`torch_pin`; empty for an image without torch.
         machine: what the image runs on, such as ``x86_64``; this machine's where empty.
         cache_dir: holds one folder a set of locks.
 
@@ -50,19 +66,44 @@ def fill_wheelhouse(
     if missing:
         raise UsageError(f"no lock {', '.join(missing)}; `make lock` writes docker/requirements/.")
     texts = [lock.read_bytes() for lock in locks]
-    key = hashlib.sha256(b"\0".join([*texts, machine.encode(), PYTHON_VERSION.encode()]))
+    named = [name.encode() for name in (machine, PYTHON_VERSION, torch) if name]
+    key = hashlib.sha256(b"\0".join([*texts, *named]))
     folder = cache_dir / key.hexdigest()[:16]
     if folder.is_dir():
         return folder
     cache_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".new-") as new:
-        say(f"fetching wheels of {', '.join(lock.name for lock in locks)} with pip")
-        _download(locks, machine, Path(new) / "wheels")
-        (Path(new) / "wheels").rename(folder)  # complete or not there at all
+        names = [lock.name for lock in locks] + ([torch] if torch else [])
+        say(f"fetching wheels of {', '.join(names)} with pip")
+        wheels = Path(new) / "wheels"
+        _download(_arguments(locks), machine, wheels)
+        if torch:
+            _download_torch(torch, machine, wheels)
+        wheels.rename(folder)  # complete or not there at all
     return folder
 
 
-def _download(locks: Sequence[Path], machine: str, folder: Path) -> None:
+def _arguments(locks: Sequence[Path]) -> list[str]:
+    return ["--require-hashes", *(part for lock in locks for part in ("--requirement", str(lock)))]
+
+
+def _download_torch(pin: str, machine: str, wheels: Path) -> None:
+    folder = wheels.with_name("torch")
+    try:
+        _download([pin], machine, folder)
+    except BuildFailed as error:
+        try:
+            _download(["--index-url", _TORCH_INDEX, pin], machine, folder)
+        except BuildFailed:
+            raise error from None  # what the author's own pip said is what the author can mend
+    (wheel,) = folder.iterdir()
+    with wheel.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    shutil.move(wheel, wheels / wheel.name)
+    (wheels / "torch.txt").write_text(f"{pin} --hash=sha256:{digest}\n")
+
+
+def _download(arguments: list[str], machine: str, folder: Path) -> None:
     platforms = []
     for minor in range(_GLIBC_MINOR, 4, -1):
         platforms.append(f"manylinux_2_{minor}_{machine}")
@@ -70,12 +111,15 @@ def _download(locks: Sequence[Path], machine: str, folder: Path) -> None:
             platforms.append(f"{_OLD_NAMES[minor]}_{machine}")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
     command += ["--no-input", "--progress-bar", "off", "--dest", str(folder)]
-    command += ["--require-hashes", "--no-deps", "--only-binary", ":all:"]
+    command += ["--no-deps", "--only-binary", ":all:"]
     command += ["--implementation", "cp", "--python-version", PYTHON_VERSION]
     command += [part for name in platforms for part in ("--platform", name)]
-    command += [part for lock in locks for part in ("--requirement", str(lock))]
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise BuildFailed(_explain(done.stdout, machine), done.stdout.splitlines())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 
 import pytest
-from runtime import MULTIPART, json_api, multipart, write_package
+from runtime import MULTIPART, json_api, multipart, wait_for, write_package
 
 ECHO = """
 from model_service.model_service import SingleNodeService
@@ -88,6 +90,42 @@ class Base(SingleNodeService):
 class Whole(Base):
     def inference(self, data):
         return {"whole": data["x"]}
+"""
+
+
+# A constructor that returns at once, as the platform's TensorFlow sample has it, and two apis.
+LOADS_IN_BACKGROUND = """
+import os
+import threading
+import time
+from model_service.model_service import SingleNodeService
+
+class Background(SingleNodeService):
+    def __init__(self, model_name, model_path):
+        self.model_name = model_name
+        self.model_path = model_path
+        self.words = None
+        thread = threading.Thread(target=self.load_model)
+        thread.start()
+
+    def load_model(self):
+        path = os.path.join(self.model_path, "words.txt")
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        with open(path) as file:
+            self.words = file.read().split()
+
+    def _preprocess(self, data):
+        if "document" in data:
+            for file_name, file_content in data["document"].items():
+                return file_content.read().decode().split()
+        return data["text"].split()
+
+    def _inference(self, data):
+        return [word for word in data if word in self.words]
+
+    def _postprocess(self, data):
+        return {"known": data}
 """
 
 
@@ -295,3 +333,47 @@ def test_the_declared_content_type_is_the_only_one_served(start, tmp_path):
     answer = runtime.post(multipart(("a", None, b"1")), content_type=MULTIPART)
 
     assert (answer.status, "application/json" in answer.error) == (415, True)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("pytorch_model_service", "PTServingBaseService"),
+        ("tfserving_model_service", "TfServingBaseService"),
+        ("model_service", "SingleNodeService"),
+        ("onnx_model_service", "OnnxServingBaseService"),
+    ],
+)
+def test_base_classes_have_the_names_and_signatures_of_the_platform(module, name):
+    base = getattr(importlib.import_module(f"model_service.{module}"), name)
+
+    parameters = {
+        step: list(inspect.signature(getattr(base, step)).parameters)
+        for step in ("__init__", "_preprocess", "_inference", "_postprocess")
+    }
+
+    assert parameters == {
+        "__init__": ["self", "model_name", "model_path"],
+        "_preprocess": ["self", "data"],
+        "_inference": ["self", "data"],
+        "_postprocess": ["self", "data"],
+    }
+
+
+def test_a_constructor_may_load_in_a_background_thread(start, tmp_path, profile):
+    document = json_api("/document", document={"type": "file"})
+    document["request"]["Content-type"] = "multipart/form-data"
+    apis = (json_api("/text", text={"type": "string"}), document)
+    package = write_package(tmp_path / "package", LOADS_IN_BACKGROUND, config(*apis))
+    runtime = start(package, MODEL_SERVER=profile, WORKERS="1")
+    wait_for(lambda: "listening" in runtime.logs(), "the port")
+    assert runtime.health().status == 503
+
+    (package / "words.txt").write_text("one two")
+    (package / "words.txt").rename(runtime.model_path / "words.txt")  # whole when it is there
+    runtime.wait_until_ready()
+    assert runtime.post_json({"text": "one three"}, "/text").json == {"known": ["one"]}
+    body = multipart(("document", "words.txt", b"two three two"))
+    assert runtime.post(body, "/document").json == {"known": ["two", "two"]}
+    assert runtime.post_json({"text": "a"}, "/document").status == 415
+    assert runtime.post(body, "/text").status == 415

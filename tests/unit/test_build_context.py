@@ -27,7 +27,14 @@ def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "wheels"
     folder.mkdir()
     (folder / "alpha-1.0-py3-none-any.whl").write_bytes(b"wheel")
-    monkeypatch.setattr("custom_image.build_context.fill_wheelhouse", lambda locks: folder)
+
+    def fill(locks: list[Path], *, torch: str) -> Path:
+        (folder / "torch.txt").unlink(missing_ok=True)
+        if torch:
+            (folder / "torch.txt").write_text(f"{torch} --hash=sha256:0\n")
+        return folder
+
+    monkeypatch.setattr("custom_image.build_context.fill_wheelhouse", fill)
     return folder
 
 
@@ -58,6 +65,7 @@ def test_the_context_holds_what_the_image_is_made_of(
     assert {
         "Dockerfile",
         "requirements.txt",
+        "trim.py",
         "wheelhouse/alpha-1.0-py3-none-any.whl",
         "rootfs/home/run.sh",
         "rootfs/home/ma-user/infer/run.sh",
@@ -80,6 +88,38 @@ def test_weights_travel_once_and_apart(package: SimpleNamespace, tmp_path: Path)
     assert f"{MODEL}/variables/data" not in names
     # ... and the docker command, which reads the folder itself, is told the same.
     assert context.read(".dockerignore") == f"{MODEL}/mnist.onnx\n{MODEL}/variables/data\n"
+
+
+@pytest.mark.parametrize(
+    ("weights", "engine"),
+    [
+        (["mnist.onnx"], "onnx"),
+        (["model.pth"], "torch"),
+        (["nested/Model.PT"], "torch"),
+        (["model.safetensors"], "torch"),
+        (["mnist.onnx", "tokens.pt"], "onnx"),
+        (["saved_model.pb"], "onnx"),
+        ([], "onnx"),
+    ],
+    ids=str,
+)
+def test_the_packages_are_those_of_the_engine_that_the_weights_are_of(
+    weights: list[str], engine: str, package: SimpleNamespace, tmp_path: Path
+) -> None:
+    (package.folder / "mnist.onnx").unlink()
+    for name in weights:
+        (package.folder / name).parent.mkdir(exist_ok=True)
+        (package.folder / name).write_bytes(b"")
+    context = _write(package, tmp_path / "context")
+
+    lines = context.read("requirements.txt").splitlines()
+
+    assert any(line.startswith("onnxruntime==") for line in lines) == (engine == "onnx")
+    assert any(line.startswith("safetensors==") for line in lines) == (engine == "torch")
+    pins = [line for line in lines if line.startswith("torch==")]
+    assert len(pins) == (engine == "torch")
+    assert all("+cpu --hash=sha256:" in pin for pin in pins)
+    assert "wheelhouse/torch.txt" not in _members(context)
 
 
 def test_rootfs_is_whole_so_that_a_process_can_run_it(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from custom_image.builders.base import DEFAULT_BASE_IMAGE
 from custom_image.specification import (
@@ -95,7 +98,84 @@ def test_locks_pin_every_package_with_hashes_and_name_no_index(path: Path) -> No
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
 def test_locks_hold_what_their_input_asks_for(path: Path) -> None:
     lines = path.with_suffix(".in").read_text().splitlines()
-    wanted = {line.split("#")[0].strip() for line in lines} - {""}
+    wanted = {line.split("#")[0].strip() for line in lines if not line.startswith("-")} - {""}
     locked = set(re.findall(r"^([\w.-]+)==", path.read_text(), re.MULTILINE))
 
     assert wanted <= locked
+
+
+def test_both_engines_are_served_by_the_same_versions() -> None:
+    onnx, torch_ = (
+        dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))
+        for path in (DOCKER / "requirements/onnx.txt", DOCKER / "requirements/torch.txt")
+    )
+
+    shared = onnx.keys() & torch_.keys()
+    assert {"numpy", "pillow", "uvicorn", "gunicorn", "gevent"} <= shared
+    assert {name: onnx[name] for name in shared} == {name: torch_[name] for name in shared}
+
+
+def load_trim():
+    spec = importlib.util.spec_from_file_location("trim", DOCKER / "requirements/trim.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_trimming_leaves_out_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    left_out = [
+        "torch/test/a.py",
+        "torch/include/a/b.h",
+        "torch/bin/protoc",
+        "sympy/core/tests/t.py",
+    ]
+    left_out += ["numpy/_core/tests/data/x.csv", "gevent/tests/a.py", "gevent/core.pyx", "a/b.pyi"]
+    left_out += ["onnxruntime/tools/a.py", "onnxruntime/capi/libonnxruntime.so.1.32.0"]
+    kept = ["torch/bin/torch_shm_manager", "torch/testing/__init__.py", "torch/lib/libgomp.so.1"]
+    kept += ["sympy/core/testing.py", "gevent/core.so", "onnxruntime/capi/state.so", "tests/a.py"]
+    for name in left_out + kept:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"content")
+
+    load_trim().main(tmp_path)
+
+    files = {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert files == set(kept)
+
+
+LIBTORCH = Path(torch.__file__).parent / "lib"
+
+
+def test_a_library_without_its_symbol_table_is_smaller_and_loads(tmp_path: Path) -> None:
+    path = shutil.copyfile(LIBTORCH / "libc10.so", tmp_path / "libc10.so")
+    before = path.stat().st_size
+
+    load_trim().drop_symbols(path)
+
+    assert path.stat().st_size < before
+    # Loading maps and relocates all of it. That torch works so is proved in its image.
+    code = f"import ctypes; ctypes.CDLL({str(path)!r})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x7fELF\x01\x01" + bytes(100)])
+def test_what_is_no_library_of_64_bits_is_left_alone(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "libtorch_cpu.so"
+    path.write_bytes(content)
+
+    load_trim().drop_symbols(path)
+
+    assert path.read_bytes() == content
+
+
+def test_trimming_a_library_twice_changes_nothing_more(tmp_path: Path) -> None:
+    path = shutil.copyfile(LIBTORCH / "libc10.so", tmp_path / "libc10.so")
+    load_trim().drop_symbols(path)
+    once = path.read_bytes()
+
+    load_trim().drop_symbols(path)
+
+    assert path.read_bytes() == once

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from small_digits import small_digits
 
 from custom_image import specification
@@ -14,7 +19,7 @@ from custom_image.errors import ModelError, PackageError, UsageError
 from custom_image.mnist import Digits
 from custom_image.model_config import read_model_config
 from custom_image.packaging import SERVICE_FILE, ModelPackage, generate_config, package_model
-from custom_image.training import Metrics, TrainedModel, train_or_load
+from custom_image.training import ExportRecord, Metrics, TrainedModel, train_or_load
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,7 @@ def test_a_package_is_a_folder_called_model_that_others_may_read(package: ModelP
     assert sorted(content(package.folder)) == ["config.json", "customize_service.py", "mnist.onnx"]
     assert stat.S_IMODE(package.folder.stat().st_mode) == 0o755
     assert {stat.S_IMODE(path.stat().st_mode) for path in package.folder.iterdir()} == {0o644}
-    assert list(package.folder.parent.iterdir()) == [package.folder]
+    assert {path.name for path in package.folder.parent.iterdir()} == {"model", "export.json"}
 
 
 def test_the_code_of_a_package_is_the_code_of_this_repository(package: ModelPackage):
@@ -69,6 +74,124 @@ def test_packaging_again_changes_nothing(
     assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir()} == before
 
 
+def never(*_: object) -> None:
+    raise AssertionError("exported again")
+
+
+def test_unchanged_weights_are_not_exported_again_and_keep_their_figures(
+    package: ModelPackage,
+    trained: TrainedModel,
+    digits: Digits,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("custom_image.training.export_onnx", never)
+
+    again = package_model(trained, digits, folder=package.folder.parent)
+
+    assert again.export == package.export
+    assert again.export is not None
+    assert (again.export.compared, again.export.disagreements) == (len(digits.test_images), 0)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "the onnx file": lambda folder: flip(folder / "model" / "mnist.onnx"),
+    "the onnx file is gone": lambda folder: (folder / "model" / "mnist.onnx").unlink(),
+    "the record is gone": lambda folder: (folder / "export.json").unlink(),
+    "the record is damaged": lambda folder: (folder / "export.json").write_text("[]"),
+    "the record is cut": lambda folder: (folder / "export.json").write_text('{"compared"'),
+    "the weights": lambda folder: rewrite(folder, "weights_sha256"),
+    "the test digits": lambda folder: rewrite(folder, "digits_sha256"),
+    "the exporter": lambda folder: rewrite(folder, "exporter_sha256"),
+    "the accuracy": lambda folder: rewrite(folder, "accuracy"),
+}
+
+
+def rewrite(folder: Path, name: str) -> None:
+    record = json.loads((folder / "export.json").read_text())
+    assert name in record
+    (folder / "export.json").write_text(json.dumps({**record, name: "another"}))
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_an_export_that_came_from_anything_else_is_made_again(
+    package: ModelPackage,
+    trained: TrainedModel,
+    digits: Digits,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+):
+    shutil.copytree(package.folder.parent, tmp_path, dirs_exist_ok=True)
+    change(tmp_path)
+    monkeypatch.setattr("custom_image.training.export_onnx", never)
+
+    with pytest.raises(AssertionError, match="exported again"):
+        package_model(trained, digits, folder=tmp_path)
+
+
+def test_other_weights_digits_and_packages_are_another_export(
+    trained: TrainedModel, digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = ExportRecord.of(trained, digits)
+    weights_path = tmp_path / "model.safetensors"
+    weights_path.write_bytes(trained.weights_path.read_bytes() + b" ")
+    others = [
+        ExportRecord.of(replace(trained, weights_path=weights_path), digits),
+        ExportRecord.of(trained, small_digits(320, 100)),
+    ]
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"{name} of tomorrow")
+    others.append(ExportRecord.of(trained, digits))
+
+    changed = [
+        {name for name, value in asdict(other).items() if value != getattr(first, name)}
+        for other in others
+    ]
+    assert changed == [{"weights_sha256"}, {"digits_sha256"}, {"exporter_sha256"}]
+
+
+def test_a_package_for_torch_has_the_network_and_its_weights(
+    trained: TrainedModel, digits: Digits, tmp_path: Path
+):
+    package = package_model(trained, digits, runtime="torch", folder=tmp_path)
+
+    files = content(package.folder)
+    assert sorted(files) == [
+        "config.json",
+        "customize_service.py",
+        "model.safetensors",
+        "network.py",
+    ]
+    assert files["model.safetensors"] == trained.weights_path.read_bytes()
+    assert files["network.py"] == SERVICE_FILE.with_name("network.py").read_bytes()
+    assert package.export is None
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_engine_changes_neither_the_code_nor_what_is_promised(
+    package: ModelPackage, trained: TrainedModel, digits: Digits, tmp_path: Path
+):
+    other = package_model(trained, digits, runtime="torch", folder=tmp_path)
+
+    assert other.config == package.config
+    assert content(other.folder)["customize_service.py"] == SERVICE_FILE.read_bytes()
+
+
+def test_weights_of_another_network_do_not_ship_for_torch_either(
+    trained: TrainedModel, digits: Digits, tmp_path: Path
+):
+    path = tmp_path / "model.safetensors"
+    save_file({"other": torch.zeros(1)}, path)
+
+    with pytest.raises(ModelError, match="another network"):
+        package_model(replace(trained, weights_path=path), digits, runtime="torch", folder=tmp_path)
+
+
 def test_an_older_package_is_replaced_as_a_whole(
     package: ModelPackage, trained: TrainedModel, digits: Digits, tmp_path: Path
 ):
@@ -78,7 +201,7 @@ def test_an_older_package_is_replaced_as_a_whole(
     replaced = package_model(trained, digits, folder=tmp_path)
 
     assert content(replaced.folder) == content(package.folder)
-    assert list(tmp_path.iterdir()) == [replaced.folder]
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "export.json"}
 
 
 def test_a_package_that_cannot_be_made_leaves_the_old_one(
@@ -97,7 +220,7 @@ def test_a_package_that_cannot_be_made_leaves_the_old_one(
 
 
 def test_a_runtime_that_is_not_offered_is_refused(trained: TrainedModel, digits: Digits):
-    with pytest.raises(UsageError, match="runtime: expected onnx, found mxnet"):
+    with pytest.raises(UsageError, match="runtime: expected onnx or torch, found mxnet"):
         package_model(trained, digits, runtime="mxnet")
 
 
@@ -165,6 +288,27 @@ def test_a_config_is_read_off_the_code(tmp_path: Path, answer: str, schema: dict
 
 def test_the_base_class_may_be_named_by_its_module(tmp_path: Path):
     code = SERVICE.replace("(OnnxServing", "(model_service.model_service.PTServing")
+
+    assert "photo" in generate(tmp_path, code)
+
+
+def test_the_base_may_be_one_of_the_files_own_chosen_by_what_is_there(tmp_path: Path):
+    code = SERVICE.replace(
+        "from model_service.onnx_model_service import OnnxServingBaseService",
+        "try:\n"
+        "    from model_service.onnx_model_service import OnnxServingBaseService as Engine\n"
+        "except ImportError:\n"
+        "    from model_service.model_service import SingleNodeService\n"
+        "    class Engine(SingleNodeService): pass",
+    ).replace("(OnnxServingBaseService)", "(Engine)")
+
+    assert "photo" in generate(tmp_path, code)
+
+
+def test_of_a_class_and_its_base_the_class_is_meant(tmp_path: Path):
+    code = SERVICE.replace("class Service(OnnxServingBaseService)", "class Service(Base)").replace(
+        "class Service", "class Base(OnnxServingBaseService): pass\nclass Service"
+    )
 
     assert "photo" in generate(tmp_path, code)
 

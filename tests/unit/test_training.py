@@ -338,6 +338,14 @@ def test_the_onnx_model_is_one_file_that_names_nothing_of_this_machine(exported:
     assert properties == {"accuracy", "weights_sha256"}
 
 
+def test_the_last_onnx_runtime_for_python_3_7_reads_the_onnx_model(exported: OnnxExport):
+    """Source: https://onnxruntime.ai/docs/reference/compatibility.html (1.14: opset 18, IR 8)."""
+    model = onnx.load(exported.path)
+
+    assert model.ir_version <= 8
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 18)]
+
+
 def test_another_process_exports_the_same_bytes(
     trained: TrainedModel, exported: OnnxExport, tmp_path: Path
 ):

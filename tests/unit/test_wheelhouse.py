@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from custom_image.errors import BuildFailed, UsageError
-from custom_image.wheelhouse import fill_wheelhouse
+from custom_image.wheelhouse import fill_wheelhouse, torch_pin
 
 
-def _wheel(folder: Path, name: str, tag: str = "py3-none-any", body: str = "") -> str:
+def _wheel(
+    folder: Path, name: str, tag: str = "py3-none-any", body: str = "", version: str = "1.0"
+) -> str:
     """Write a wheel of one module; return its line for a lock."""
-    path = folder / f"{name}-1.0-{tag}.whl"
+    path = folder / f"{name}-{version}-{tag}.whl"
+    info = f"{name}-{version}.dist-info"
     files = {
         f"{name}.py": body,
-        f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{name}-1.0.dist-info/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
     }
     record = "".join(
         f"{file},sha256={_urlsafe_sha256(text)},{len(text)}\n" for file, text in files.items()
     )
     with zipfile.ZipFile(path, "w") as archive:
-        for file, text in {**files, f"{name}-1.0.dist-info/RECORD": record}.items():
+        for file, text in {**files, f"{info}/RECORD": record}.items():
             archive.writestr(file, text)
-    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
 def _urlsafe_sha256(text: str) -> str:
@@ -45,10 +49,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _fill(tmp_path: Path, lock: str, machine: str = "x86_64") -> list[str]:
+def _fill(tmp_path: Path, lock: str, machine: str = "x86_64", torch: str = "") -> list[str]:
     path = tmp_path / "lock.txt"
     path.write_text(lock)
-    folder = fill_wheelhouse([path], machine=machine, cache_dir=tmp_path / "cache")
+    folder = fill_wheelhouse([path], torch=torch, machine=machine, cache_dir=tmp_path / "cache")
     return sorted(wheel.name for wheel in folder.iterdir())
 
 
@@ -135,3 +139,39 @@ def test_a_changed_lock_never_meets_an_old_wheel(tmp_path: Path, index: Path) ->
 def test_a_lock_that_is_not_there_says_what_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no lock .*missing\.txt; `make lock`"):
         fill_wheelhouse([tmp_path / "missing.txt"], cache_dir=tmp_path)
+
+
+def test_torch_is_the_cpu_build_of_the_pinned_version() -> None:
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+
+    assert torch_pin().removesuffix("+cpu") in pyproject["project"]["dependencies"]
+    assert torch_pin().startswith("torch==")
+    assert torch_pin().endswith("+cpu")
+
+
+def test_torch_comes_without_a_hash_and_has_one_from_then_on(tmp_path: Path, index: Path) -> None:
+    lock = _wheel(index, "alpha")
+    tag = "cp311-cp311-manylinux_2_28_x86_64"
+    _wheel(index, "torch", tag, body="cuda", version="2.0")
+    line = _wheel(index, "torch", tag, body="cpu", version="2.0+cpu")
+
+    names = _fill(tmp_path, lock, torch="torch==2.0+cpu")
+
+    assert names == ["alpha-1.0-py3-none-any.whl", f"torch-2.0+cpu-{tag}.whl", "torch.txt"]
+    (folder,) = (tmp_path / "cache").iterdir()
+    assert (folder / "torch.txt").read_text() == line
+    assert _fill(tmp_path, lock) == names[:1]  # the same lock without torch is another folder
+
+
+def test_a_cpu_build_that_is_nowhere_says_what_the_authors_pip_said(
+    tmp_path: Path, index: Path
+) -> None:
+    _wheel(index, "torch", "cp311-cp311-manylinux_2_28_x86_64", version="2.0")
+
+    with pytest.raises(
+        BuildFailed, match=r"no wheel of torch==2\.0\+cpu for Python 3\.11"
+    ) as caught:
+        _fill(tmp_path, _wheel(index, "alpha"), torch="torch==2.0+cpu")
+
+    assert "PIP_FIND_LINKS" in str(caught.value)
+    assert list((tmp_path / "cache").iterdir()) == []

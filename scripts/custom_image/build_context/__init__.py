@@ -1,8 +1,9 @@
 """The build context: all that a builder gets, and nothing that it would have to fetch.
 
     Dockerfile          docker/<scenario>/Dockerfile
-    requirements.txt    docker/requirements/<engine>.txt
+    requirements.txt    docker/requirements/<engine>.txt, and torch where that is the engine
     wheelhouse/         the packages it locks, and pip to install them
+    trim.py             leaves out of those packages what no service imports
     rootfs/             the image's own file system: docker/rootfs, model_service, the model package
     weights/            what is large in the model package, to get a layer of its own
     .dockerignore       names the same files below rootfs/, so that they travel once
@@ -23,12 +24,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from custom_image.build_context.archive import Stream, archive, mode_of
-from custom_image.build_context.files import is_weights, list_files
+from custom_image.build_context.files import engine_of, is_weights, list_files
 from custom_image.build_context.rendering import Line, SourceText, size, tree_html, tree_text
 from custom_image.errors import PackageError, UsageError
 from custom_image.settings import find_project
 from custom_image.specification import MODEL_DIR
-from custom_image.wheelhouse import fill_wheelhouse
+from custom_image.wheelhouse import fill_wheelhouse, torch_pin
 
 if TYPE_CHECKING:
     from custom_image.packaging import ModelPackage
@@ -39,6 +40,7 @@ _NOTES: Final = {
     ".dockerignore": "the weights once more, so that they travel once",
     "Dockerfile": "what is built, step by step",
     "requirements.txt": "Python packages, locked with hashes",
+    "trim.py": "leaves out of them what no service imports",
     "wheelhouse": "those packages, and pip, as wheels",
     "weights": "apart, to be a layer of their own",
     "rootfs/home/run.sh": "the boot file: CMD names it",
@@ -112,14 +114,14 @@ def write_build_context(
     *,
     base_image: str = "",
     batch: bool = False,
-    requirements: str = "onnx",
+    requirements: str = "",
     folder: Path = Path("build/dockerfile_build/context"),
 ) -> BuildContext:
     """Write all that an image is built of into ``folder``, replacing the context that it held.
 
     ``base_image`` is what ``FROM`` names, empty for the one that is at hand when it is built;
     ``batch`` asks for a base with what batch services need; ``requirements`` says which lock of
-    docker/requirements the image installs.
+    docker/requirements the image installs, empty for that of the engine the weights are of.
 
     Raises:
         UsageError: there is no such scenario, no such lock, or ``folder`` holds something else.
@@ -131,8 +133,6 @@ def write_build_context(
     if not dockerfile.is_file():
         slugs = ", ".join(sorted(path.parent.name for path in docker.glob("*/Dockerfile")))
         raise UsageError(f"no scenario {scenario!r} with a Dockerfile; there are: {slugs}.")
-    locks = [docker / "requirements" / f"{name}.txt" for name in (requirements, "installer")]
-    wheels = fill_wheelhouse(locks)
     files = list_files(package.folder)
     for name in ("config.json", "customize_service.py"):
         if name not in files:
@@ -141,11 +141,19 @@ def write_build_context(
                 "`custom-image package` writes one; ModelArts' specification tells what is in it."
             )
 
+    engine = requirements or engine_of(files)
+    locks = [docker / "requirements" / f"{name}.txt" for name in (engine, "installer")]
+    wheels = fill_wheelhouse(locks, torch=torch_pin() if engine == "torch" else "")
+
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     _copy(dockerfile, new / "Dockerfile")
+    _copy(docker / "requirements/trim.py", new / "trim.py")
     _copy(locks[0], new / "requirements.txt")
-    for wheel in sorted(wheels.iterdir()):
+    if engine == "torch":
+        with (new / "requirements.txt").open("a") as file:
+            file.write((wheels / "torch.txt").read_text())
+    for wheel in sorted(wheels.glob("*.whl")):
         _link(wheel, new / "wheelhouse" / wheel.name)
     write_rootfs(package.folder, new / "rootfs")
     weights = [name for name in files if is_weights(name)]

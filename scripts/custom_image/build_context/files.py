@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +13,23 @@ from custom_image.errors import PackageError
 SKIPPED: Final = {"__pycache__", ".ipynb_checkpoints", ".DS_Store", ".git", ".mypy_cache"}
 # What people edit. Everything else of a package is its weights, which get a layer of their own.
 CODE_SUFFIXES: Final = {".py", ".json", ".txt", ".yaml", ".yml", ".toml", ".md"}
+# Weights of PyTorch, as docker/requirements/torch.in serves them.
+_TORCH_SUFFIXES: Final = {".pth", ".pt", ".pt2", ".safetensors"}
 _LONGEST_NAME_BYTES: Final = 255
 
 
 def is_weights(name: str) -> bool:
     """Tell whether a file of a model package is data of the model, by its name."""
     return Path(name).suffix.lower() not in CODE_SUFFIXES
+
+
+def engine_of(names: Iterable[str]) -> str:
+    """Return the engine that reads the weights among the files of a package: ``onnx``, ``torch``.
+
+    A package without weights of either has an engine of its own, and gets what serves all.
+    """
+    suffixes = {Path(name).suffix.lower() for name in names}
+    return "torch" if suffixes & _TORCH_SUFFIXES and ".onnx" not in suffixes else "onnx"
 
 
 def list_files(folder: Path) -> list[str]:

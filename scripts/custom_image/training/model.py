@@ -24,6 +24,7 @@ from custom_image.training.weights import (
     load_weights,
     read_metadata,
     refuse_pickles,
+    weights_sha256,
     write_weights,
 )
 
@@ -81,6 +82,14 @@ class TrainedModel:
         network = build_network()
         load_weights(self.weights_path, network)
         return network.eval()
+
+    def weights_sha256(self) -> str:
+        """Return the hash of the file.
+
+        Raises:
+            ModelError: it cannot be read.
+        """
+        return weights_sha256(self.weights_path)
 
     def _facts(self) -> list[tuple[str, str]]:
         facts = [(name, f"{100 * value:.2f} %") for name, value in asdict(self.metrics).items()]

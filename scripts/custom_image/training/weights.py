@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +48,18 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
     text = text.ljust(-(-len(text) // 8) * 8)  # the data begins at a multiple of 8, as it did
     return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def weights_sha256(path: Path) -> str:
+    """Return the hash of the file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -97,12 +110,16 @@ def _refuse_pickle(path: Path) -> None:
         with path.open("rb") as file:
             beginning = file.read(4)
     except OSError as error:
-        raise ModelError(
-            f"{path}: the weights cannot be read ({error.strerror}).\n"
-            "Train them with retrain=True, or put a safetensors file there."
-        ) from error
+        raise _unreadable(path, error) from error
     if beginning.startswith(_PICKLE_BEGINNINGS):
         raise ModelError(f"{path}: expected weights as safetensors, found a pickle.\n{_CONVERT}")
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"{path}: the weights cannot be read ({error.strerror}).\n"
+        "Train them with retrain=True, or put a safetensors file there."
+    )
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:
