@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from linear_model import write_linear_model
 from runtime import EXAMPLE_SERVICE, MNIST_CONFIG, PROFILES, start_runtime, write_package
+from sleeper import SLEEPER, SLEEPER_CONFIG
 
 from custom_image.mnist import load_mnist
 
@@ -75,3 +76,9 @@ def start(tmp_path):
             return stack.enter_context(start_runtime(folder, package, **settings))
 
         yield start
+
+
+@pytest.fixture
+def sleeper(tmp_path):
+    """A package that answers after as many seconds as it is asked to."""
+    return write_package(tmp_path / "package", SLEEPER, SLEEPER_CONFIG)

@@ -126,7 +126,8 @@ def no_service_class(folder, _weights):
 
 def two_service_classes(folder, _weights):
     with (folder / "customize_service.py").open("a") as file:
-        file.write("\n\nclass Other(OnnxServingBaseService):\n    pass\n")
+        file.write("\n\nfrom model_service.model_service import SingleNodeService\n")
+        file.write("class Other(SingleNodeService):\n    pass\n")
 
 
 def syntax_error(folder, _weights):
@@ -158,12 +159,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_a_package_that_cannot_answer_never_gets_200_and_says_why(
-    start, tmp_path, mnist_package, linear_weights, digits, fault
+    start, tmp_path, mnist_package, linear_weights, digits, profile, fault
 ):
     package = shutil.copytree(mnist_package, tmp_path / "package")
     fault(package, linear_weights)
 
-    runtime = start(package, WORKERS="1")
+    runtime = start(package, WORKERS="1", MODEL_SERVER=profile)
     reason = FAULTS[fault]
     wait_for(lambda: reason in runtime.logs(), f"{reason!r} in the log")
     answers = [runtime.health() for _ in range(20)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
+from contextlib import suppress
 
 import pytest
 from runtime import MULTIPART, head, upload, wait_for
@@ -228,6 +230,44 @@ def test_clients_that_send_a_byte_now_and_then_stop_nobody(mnist, seven):
     finally:
         for connection in slow:
             connection.socket.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /hea", None], ids=["nothing", "a head", "a body"])
+def test_a_client_that_half_closes_in_the_middle_is_let_go(mnist, sent):
+    part = head("POST", "/", 1000, Content_Type=MULTIPART) + b"x" * 10
+    with mnist.connect() as connection:
+        connection.send(part if sent is None else sent)
+        connection.socket.shutdown(socket.SHUT_WR)
+
+        with suppress(ConnectionError):  # nothing was asked, or nobody waits for an answer
+            assert 400 <= connection.read().status < 500
+        assert connection.closed_by_server()
+    assert mnist.is_healthy()
+
+
+def test_a_head_that_trickles_in_is_cut_off_however_steady_it_is(mnist):
+    """The time of a head, here 1 s, is not begun anew by every byte of it."""
+    with mnist.connect() as connection:
+        connection.send(b"GET /health HTTP/1.1\r\nX-Slow: ")
+        began = time.monotonic()
+
+        def trickle():
+            try:
+                connection.send(b"x")
+            except ConnectionError:
+                return True
+            return not is_silent(connection)
+
+        wait_for(trickle, "the answer", 5)
+        answer = connection.read()
+
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert time.monotonic() - began >= 0.9
+
+
+def is_silent(connection) -> bool:
+    readable, _, _ = select.select([connection.socket], [], [], 0.05)
+    return not readable
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_noted(mnist):

@@ -7,12 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from runtime import SLEEPER, SLEEPER_CONFIG, wait_for, write_package
-
-
-@pytest.fixture
-def sleeper(tmp_path):
-    return write_package(tmp_path / "package", SLEEPER, SLEEPER_CONFIG)
+from runtime import wait_for
 
 
 @pytest.fixture
@@ -50,6 +45,83 @@ def test_a_prediction_past_its_time_gets_504_and_the_worker_goes_on(start, sleep
     assert sleep(runtime, 0).json == {"slept": 0}
     assert runtime.health().status == 200
     assert runtime.workers() == worker
+
+
+IN_THE_LOOP = "predictions now run in the event loop"
+IN_THREADS = "predictions now run in threads"
+
+
+def earn_trust(runtime):
+    """Ask for quick predictions until the worker runs them in its event loop."""
+
+    def ask():
+        answer = connection.ask("POST", "/", b'{"sleep": 0}', Content_Type="application/json")
+        assert answer.json == {"slept": 0}
+        return IN_THE_LOOP in runtime.logs()
+
+    with runtime.connect() as connection:
+        wait_for(ask, "predictions to move into the event loop")
+
+
+def test_a_slow_prediction_after_many_quick_ones_stops_nobody_and_is_answered(
+    start, sleeper, profile, pool
+):
+    runtime = start(sleeper, WORKERS="1", MODEL_SERVER=profile).wait_until_ready()
+    earn_trust(runtime)
+
+    with runtime.connect() as kept_alive:
+        slow = pool.submit(sleep, runtime, 3)
+        wait_for(lambda: IN_THREADS in runtime.logs(), "the slow one to leave the event loop")
+        assert kept_alive.ask("GET", "/health").status == 200
+        assert runtime.health().status == 200
+
+        assert not slow.done()
+        assert slow.result().json == {"slept": 3}
+
+
+def test_a_prediction_past_its_time_gets_504_after_many_quick_ones_too(start, sleeper, profile):
+    runtime = start(
+        sleeper, WORKERS="1", MODEL_SERVER=profile, PREDICT_TIMEOUT_SECONDS="0.4"
+    ).wait_until_ready()
+    worker = runtime.workers()
+    earn_trust(runtime)
+
+    assert sleep(runtime, 20).status == 504
+    assert sleep(runtime, 0).json == {"slept": 0}
+    assert runtime.health().status == 200
+    assert runtime.workers() == worker
+
+
+def test_where_threads_are_not_wanted_a_prediction_past_its_time_gets_504_as_well(
+    start, sleeper, profile
+):
+    runtime = start(
+        sleeper,
+        WORKERS="1",
+        MODEL_SERVER=profile,
+        PREDICT_IN_THREADS="never",
+        PREDICT_TIMEOUT_SECONDS="0.3",
+    ).wait_until_ready()
+    worker = runtime.workers()
+
+    answers = [sleep(runtime, 20), sleep(runtime, 0), sleep(runtime, 20), sleep(runtime, 0)]
+
+    assert [answer.status for answer in answers] == [504, 200, 504, 200]
+    assert "PREDICT_TIMEOUT_SECONDS" in answers[0].error
+    assert runtime.workers() == worker
+
+
+def test_slow_predictions_on_every_worker_stop_neither_health_nor_quick_ones(
+    start, sleeper, profile, pool
+):
+    runtime = start(sleeper, MODEL_SERVER=profile, PREDICT_THREADS="3").wait_until_ready()
+
+    slow = [pool.submit(sleep, runtime, 2.5) for _ in range(2)]
+    answers = [runtime.health() for _ in range(10)] + [sleep(runtime, 0) for _ in range(10)]
+
+    assert not any(future.done() for future in slow)
+    assert {answer.status for answer in answers} == {200}
+    assert [future.result().json for future in slow] == [{"slept": 2.5}] * 2
 
 
 def test_without_a_time_limit_a_prediction_takes_as_long_as_it_takes(start, sleeper, profile):
@@ -137,17 +209,6 @@ def test_an_idle_connection_is_kept_for_the_time_set_and_closed_after_it(start, 
         assert closed.closed_by_server(within_s=2 * keep_alive_s + 1)
         assert time.monotonic() - opened >= keep_alive_s
         assert silent.closed_by_server(within_s=2 * keep_alive_s + 1)
-
-
-@pytest.mark.true_time
-@pytest.mark.timeout(260)
-def test_a_connection_idle_for_199_seconds_is_still_good(start, sleeper, profile):
-    runtime = start(sleeper, MODEL_SERVER=profile).wait_until_ready()
-    with runtime.connect() as connection:
-        assert connection.ask("GET", "/health").status == 200
-        threading.Event().wait(199)
-
-        assert connection.ask("GET", "/health").status == 200
 
 
 @pytest.mark.parametrize("choice", ["auto", "never", "always"])

@@ -1,110 +1,78 @@
-"""The end of a service: SIGTERM, the drain, and processes that die by themselves.
+"""The end of a service: SIGTERM, the drain, the exit.
 
-Durations are compressed by DRAIN_SECONDS; the platform's true ones are waited by the rules'
-drills in `make test-full`.
+Durations are compressed by DRAIN_SECONDS; the true ones are waited in test_rules_on_runtime.py.
+The clients and the drill are those of the verifier, custom_image/rules.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from runtime import (
-    SLEEPER,
-    SLEEPER_CONFIG,
-    head,
-    is_running,
-    json_api,
-    wait_for,
-    write_package,
-)
+from runtime import head, start_instance, wait_for, write_package
+from sleeper import SLEEPER_CONFIG, ask, request
+
+from custom_image.engines.readiness import wait_until_ready
+from custom_image.rules.clients import Clients, running
+from custom_image.rules.drain import IDLE_CONNECTIONS, drill_sigterm
 
 
-@pytest.fixture
-def sleeper(tmp_path):
-    """A package that answers after as many seconds as it is asked to."""
-    return write_package(tmp_path / "package", SLEEPER, SLEEPER_CONFIG)
+@pytest.mark.parametrize("sleep_s", [0.0, 0.3], ids=["quick", "slow"])
+def test_during_the_drain_nothing_is_lost_and_the_end_comes_in_time(
+    tmp_path, sleeper, profile, sleep_s
+):
+    """New, kept-alive, slow and idle clients all at once, as the verifier drills an image."""
+    drain_s, exit_s = 1.6, 6.0
+    settings = {
+        "MODEL_SERVER": profile,
+        "DRAIN_SECONDS": str(drain_s),
+        "EXIT_SECONDS": str(exit_s),
+        "PREDICT_THREADS": "8",
+    }
+    with start_instance(tmp_path / "home", sleeper, **settings) as instance:
+        wait_until_ready(instance, "/health", 15)
+
+        drain = drill_sigterm(
+            instance,
+            instance.url,
+            request(sleep_s),
+            expected_status=200,
+            drain_s=drain_s,
+            exit_s=exit_s,
+            health_path="/health",
+        )
+
+    assert (drain.lost(), drain.cut_off(), drain.orphans) == ([], [], ()), drain.summary()
+    assert drain.exit_code == 0
+    assert drain_s <= drain.exited_s < exit_s
+    of_kind = Counter(event.kind for event in drain.events if 0 <= event.t_s < drain_s)
+    assert min(of_kind["new"], of_kind["kept-alive"], of_kind["health"]) >= 3
+    assert sum(event.kind == "slow" for event in drain.events) == 2
+    assert sum(event.kind == "idle" for event in drain.events) == IDLE_CONNECTIONS
+    # Who comes too late finds the port closed: nobody was let in and then cut off.
+    late = [e for e in drain.events if e.kind == "new" and not e.ok and e.t_s < drain.exited_s]
+    assert all("connection refused" in event.note for event in late), late
 
 
-def ask(connection, sleep_s: float = 0.0):
-    body = b'{"sleep": %.3f}' % sleep_s
-    return connection.ask("POST", "/", body, Content_Type="application/json")
+def test_connections_are_asked_to_close_at_the_end_of_the_drain_and_not_before(
+    start, sleeper, profile
+):
+    drain_s = 1.6
+    runtime = start(sleeper, MODEL_SERVER=profile, DRAIN_SECONDS=str(drain_s)).wait_until_ready()
+    connection = runtime.connect()
+    ask(connection)
 
-
-class Client(threading.Thread):
-    """Asks without pause until told to stop, and notes every request that got no answer."""
-
-    def __init__(self, runtime, *, keep_alive: bool, sleep_s: float = 0.0) -> None:
-        super().__init__(daemon=True)
-        self.runtime, self.keep_alive, self.sleep_s = runtime, keep_alive, sleep_s
-        self.answered: list[float] = []
-        self.announced: list[float] = []
-        self.lost: list[tuple[float, str]] = []
-        self.stop = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        connection = None
-        while not self.stop.is_set():
-            began = time.monotonic()
-            try:
-                connection = connection or self.runtime.connect()
-                answer = ask(connection, self.sleep_s)
-                assert answer.status == 200, answer
-                self.answered.append(began)
-                if answer.headers.get("connection") == "close":
-                    self.announced.append(time.monotonic())
-                if not self.keep_alive or answer.headers.get("connection") == "close":
-                    connection.socket.close()
-                    connection = None
-            except (OSError, AssertionError) as error:
-                self.lost.append((began, repr(error)))
-                connection = None
-            self.stop.wait(0.002)
-
-
-def test_during_the_drain_nothing_is_lost(start, sleeper, profile):
-    drain_s, exit_s = 1.6, 8.0
-    runtime = start(
-        sleeper,
-        MODEL_SERVER=profile,
-        DRAIN_SECONDS=str(drain_s),
-        EXIT_SECONDS=str(exit_s),
-        PREDICT_THREADS="8",
-    ).wait_until_ready()
-    idle = [runtime.connect() for _ in range(3)]
-    idle_used = [runtime.connect() for _ in range(3)]
-    for connection in idle_used:
-        ask(connection)
-    clients = [Client(runtime, keep_alive=k) for k in (True, True, False, False)]
-    clients += [Client(runtime, keep_alive=True, sleep_s=0.5) for _ in range(2)]
-    wait_for(lambda: all(client.answered for client in clients), "all clients to be answered")
-
-    workers = runtime.workers()
     sent = runtime.terminate()
-    exit_code = runtime.wait(exit_s)
-    left = time.monotonic()
-    for client in clients:
-        client.stop.set()
-        client.join(10)
+    wait_for(lambda: ask(connection).headers.get("connection") == "close", "the farewell")
 
-    in_drain = [
-        (began - sent, error) for c in clients for began, error in c.lost if began < sent + drain_s
-    ]
-    assert in_drain == []
-    assert exit_code == 0
-    assert drain_s <= left - sent < exit_s
-    for client in clients[:4]:
-        assert max(client.answered) > sent + 0.8 * drain_s
-    kept_alive = clients[0]
-    assert kept_alive.announced
-    assert min(kept_alive.announced) > sent + drain_s / 2
-    assert all(connection.closed_by_server(1) for connection in [*idle, *idle_used])
-    assert not any(is_running(pid) for pid in workers)
+    assert drain_s / 2 < time.monotonic() - sent < drain_s
+    assert connection.closed_by_server()
 
 
 def test_a_request_that_is_open_at_the_end_of_the_drain_is_answered(start, sleeper, profile):
@@ -186,7 +154,8 @@ def test_sigterm_at_any_moment_of_the_start_ends_the_service(start, sleeper, del
     threading.Event().wait(delay_s)
     runtime.terminate()
 
-    # Before Python runs, SIGTERM ends the shell or the interpreter itself.
+    # Before its first line the shell dies of it; as process 1 of a container it would live on, see
+    # tests/container/test_runtime.py.
     assert runtime.wait(10) in (0, -signal.SIGTERM)
 
 
@@ -224,91 +193,18 @@ def test_every_shell_hands_its_place_to_the_server(start, sleeper, shell):
     assert runtime.wait(10) == 0
 
 
-def test_no_worker_outlives_a_killed_supervisor(start, sleeper, profile):
-    runtime = start(sleeper, MODEL_SERVER=profile).wait_until_ready()
-    workers = runtime.workers()
+def test_where_env_cannot_block_signals_the_service_starts_all_the_same(start, sleeper, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "env").write_text("#!/bin/sh\necho unknown option >&2\nexit 125\n")
+    (tmp_path / "bin" / "env").chmod(0o755)
+    folders = [tmp_path / "bin", Path(sys.executable).parent, os.environ["PATH"]]
+    path = os.pathsep.join(map(str, folders))
 
-    runtime.process.kill()
-    runtime.wait(10)
-
-    assert len(workers) == 2
-    wait_for(lambda: not any(is_running(pid) for pid in workers), "the workers to end")
-
-
-def connections_by_worker(runtime, number: int = 12):
-    """Open connections and use each once; return them by the worker that answers them."""
-    found: dict[str, list] = {}
-    for index in range(number):
-        connection = runtime.connect()
-        request_id = f"seek-{index}-"
-        answer = connection.ask("GET", "/health", X_Request_Id=request_id)
-        assert answer.status == 200
-        line = next(line for line in runtime.logs().splitlines() if f"id={request_id}" in line)
-        found.setdefault(line.rpartition("worker=")[2], []).append(connection)
-    return found
-
-
-def test_a_worker_that_is_killed_is_replaced_and_the_other_serves_on(start, sleeper, profile):
-    runtime = start(sleeper, MODEL_SERVER=profile).wait_until_ready()
-    victim, survivor = runtime.workers()
-    connections = connections_by_worker(runtime)
-    client = Client(runtime, keep_alive=False)
-    wait_for(lambda: client.answered, "the client")
-
-    os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: len(set(runtime.workers()) - {victim}) == 2, "a new worker")
-    runtime.wait_until_ready()
-    client.stop.set()
-    client.join(10)
-
-    assert survivor in runtime.workers()
-    for connection in connections.get("1", []):
-        assert ask(connection).status == 200
-    # One request at most was in the hands of the killed worker.
-    assert len(client.lost) <= 1
-    assert runtime.metrics()["model_service_restarts_total"] == 1
-    assert "was ended by SIGKILL; replaced" in runtime.logs()
-
-
-def test_a_worker_that_is_frozen_is_replaced(start, sleeper, profile):
-    runtime = start(sleeper, MODEL_SERVER=profile).wait_until_ready()
-    frozen = runtime.workers()[0]
-
-    os.kill(frozen, signal.SIGSTOP)
-
-    # 5 s is the platform's probe period.
-    wait_for(lambda: frozen not in runtime.workers(), "the frozen worker to go", timeout_s=5)
-    assert runtime.wait_until_ready().post_json({"sleep": 0}).status == 200
-
-
-def test_a_worker_whose_event_loop_hangs_is_replaced(start, sleeper):
-    runtime = start(
-        sleeper, WORKERS="1", PREDICT_IN_THREADS="never", PREDICT_TIMEOUT_SECONDS="0.1"
-    ).wait_until_ready()
-    hanging = runtime.workers()[0]
-    with runtime.connect(timeout_s=20) as connection, pytest.raises(ConnectionError):
-        ask(connection, 60)
-
-    wait_for(lambda: hanging not in runtime.workers(), "the worker to go")
-    assert runtime.wait_until_ready().post_json({"sleep": 0}).status == 200
-
-
-def test_a_package_that_kills_its_worker_is_not_started_without_pause(start, tmp_path, profile):
-    service = "import os\nos._exit(3)\n"
-    config = {"apis": [json_api()]}
-    runtime = start(write_package(tmp_path / "package", service, config), MODEL_SERVER=profile)
-    said = "left with exit code 3; replaced"
-
-    wait_for(lambda: runtime.logs().count(said) >= 4, "the fourth replacement")
-    times = [
-        line.split()[0]
-        for line in runtime.logs().splitlines()
-        if "worker 0" in line and said in line
-    ]
+    runtime = start(sleeper, PATH=path, DRAIN_SECONDS="0.2").wait_until_ready()
     runtime.terminate()
 
-    assert len(times) == len(set(times))
     assert runtime.wait(10) == 0
+    assert runtime.standard_error() == ""
 
 
 def test_a_port_in_use_is_an_error_that_names_it(start, sleeper):
@@ -328,15 +224,15 @@ def test_a_setting_that_cannot_be_used_is_an_error_that_names_it(start, sleeper)
 
 def test_at_the_end_of_the_drain_no_connection_is_reset(start, sleeper, profile):
     runtime = start(sleeper, MODEL_SERVER=profile, DRAIN_SECONDS="0.4").wait_until_ready()
-    clients = [Client(runtime, keep_alive=False) for _ in range(6)]
-    wait_for(lambda: all(client.answered for client in clients), "all clients to be answered")
+    clients = Clients(runtime.url, request(), 200, interval_s=0.002)
+    with running(clients) as begin:
+        for _ in range(6):
+            begin(clients.come_new)
+        wait_for(lambda: len(clients.events()) > 30, "the load")
 
-    runtime.terminate()
-    exit_code = runtime.wait(10)
-    for client in clients:
-        client.stop.set()
-        client.join(10)
+        clients.signal(runtime.terminate)
+        exit_code = runtime.wait(10)
 
-    lost = [error for client in clients for _, error in client.lost]
+    lost = [event for event in clients.events() if not event.ok]
     assert exit_code == 0
-    assert all(error.startswith("ConnectionRefusedError") for error in lost), lost
+    assert all("connection refused" in event.note for event in lost), lost

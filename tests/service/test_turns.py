@@ -7,7 +7,8 @@ import signal
 from collections import Counter
 
 import pytest
-from runtime import SLEEPER, SLEEPER_CONFIG, head, wait_for, write_package
+from runtime import head, wait_for, write_package
+from sleeper import SLEEPER, SLEEPER_CONFIG
 
 from model_service.board import Board, State
 from model_service.turns import LOADING_PAUSE_SECONDS, YIELD_SECONDS, Turns

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from judging import BROKEN, SHORT, Diary, copy_good_service, judge, replace, ver
 from custom_image.engines.process import ProcessEngine
 from custom_image.report import Verdict
 from custom_image.rules import REGISTRY, Waits
+from custom_image.rules.exchange import Request, ask
 
 
 @pytest.fixture
@@ -32,6 +36,15 @@ def service(tmp_path):
 def short_overtime(monkeypatch):
     """A service that does not end is not watched for long beyond its deadline."""
     monkeypatch.setattr("custom_image.rules.drain.OVERTIME_S", 0.5)
+
+
+@pytest.fixture
+def impatience():
+    """Threads take turns as often as can be."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @contextmanager
@@ -60,6 +73,8 @@ def test_a_good_process_passes_but_for_durations_and_what_only_an_image_has(serv
     assert reasons == {
         "a process has no image metadata",
         "a process has no container of its own",
+        "a process has no Dockerfile; a build context has",
+        "no samples were given; name a folder or a YAML file with --samples",
         *(f"{wait_s} s not waited; use --level full" for wait_s in (60, 90, 200)),
     }
 
@@ -250,11 +265,36 @@ def test_a_service_that_declares_https_is_asked_over_tls_whoever_signed(service)
     assert report.check("http.keep-alive").measured.startswith("200 s not waited")
 
 
+@pytest.mark.usefixtures("impatience")
+def test_a_tls_connection_that_is_reset_before_its_handshake_leaves_no_socket_open():
+    """Python warns of every socket that it has to close itself, which fails a test."""
+    reset = struct.pack("ii", 1, 0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+
+        def reset_all():
+            with suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+                    client.close()
+
+        thread = threading.Thread(target=reset_all)
+        thread.start()
+        with ThreadPoolExecutor(4) as clients:  # so busy that resets come early
+            answers = list(clients.map(ask, [url] * 400, [Request("GET", "/")] * 400))
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    assert all(answer.error for answer in answers)
+    gc.collect()
+
+
 # --- strangers' services ------------------------------------------------------------------------
 
 
 def test_pythons_own_file_server_gets_a_sensible_table(tmp_path):
-    (tmp_path / "run.sh").write_text("#!/bin/sh\nexec python3 -m http.server $PORT\n")
+    (tmp_path / "run.sh").write_text('#!/bin/sh\nexec python3 -m http.server "$PORT"\n')
 
     report = judge(tmp_path)
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from custom_image.engines import StartOptions
+from custom_image.engines.process import LocalProcess, ProcessEngine
+
 REPOSITORY = Path(__file__).parents[2]
 ROOTFS_HOME = REPOSITORY / "docker" / "rootfs" / "home"
 MODEL_SERVICE = REPOSITORY / "model_package" / "model_service"
@@ -275,18 +278,6 @@ def is_running(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-SLEEPER = """
-import time
-from model_service.model_service import SingleNodeService
-
-class Sleeper(SingleNodeService):
-    def _inference(self, data):
-        time.sleep(data["sleep"])
-        return {"slept": data["sleep"]}
-"""
-SLEEPER_CONFIG = {"model_type": "Image", "apis": [json_api(sleep={"type": "number"})]}
-
-
 def write_package(folder: Path, service: str, config: Mapping[str, Any] | None = None) -> Path:
     """Write a model package: the text of its customize_service.py, and its config.json if any."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -333,3 +324,10 @@ def start_runtime(folder: Path, package: Path, shell: str = "sh", **environment:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def start_instance(folder: Path, package: Path, **environment: str) -> LocalProcess:
+    """Start the same by the process engine, for drills that the rules bring."""
+    lay_out_image(folder, package)
+    settings = {"WORKERS": "2", **environment}
+    return ProcessEngine().start(str(folder), StartOptions(environment=settings))
