@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-MARKS = {"unit": "unit", "service": "service", "notebooks": "notebook", "container": "container"}
+MARKS = {
+    "unit": "unit",
+    "service": "service",
+    "notebooks": "notebook",
+    "container": "container",
+    "platform": "platform",
+}
 TESTS_DIR = Path(__file__).parent
 
 

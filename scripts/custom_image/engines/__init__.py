@@ -31,6 +31,7 @@ class ImageFacts:
         environment: of the image's configuration.
         exposed_ports: TCP ports.
         history: (instruction, bytes) of every step, oldest first, empty layers included.
+        recorded: the same steps as the builder wrote them down, values of build arguments included.
     """
 
     reference: str
@@ -47,6 +48,7 @@ class ImageFacts:
     os: str
     labels: Mapping[str, str]
     history: tuple[tuple[str, int], ...]
+    recorded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class StartOptions:
         read_only: the root file system cannot be written; ``/tmp`` can.
         memory_bytes: the ceiling; 0 for none.
         cpus: the CPU quota; 0 for none.
+        tmp_bytes: the size of ``/tmp``; 0 for the image's own.
     """
 
     port: int = PORT.value
@@ -102,6 +105,7 @@ class StartOptions:
     read_only: bool = False
     memory_bytes: int = 0
     cpus: float = 0
+    tmp_bytes: int = 0
 
 
 class Instance(Protocol):
@@ -144,6 +148,10 @@ class Instance(Protocol):
 
     def execute(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command inside it; return its exit code and what it printed."""
+        ...
+
+    def restart(self) -> None:
+        """Kill its first process and start it again, on the files that it left; moves `url`."""
         ...
 
     def stop(self) -> None:

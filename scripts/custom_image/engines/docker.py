@@ -1,7 +1,8 @@
 """A Docker engine on this machine, through its own SDK.
 
-Only this module and the two beside it, ``docker_connection`` and ``docker_container``, import the
-SDK, and nothing connects before it is used: importing this works on a machine without an engine.
+Only this module and those beside it, ``docker_connection``, ``docker_container`` and
+``docker_host``, import the SDK, and nothing connects before it is used: importing this works on a
+machine without an engine.
 """
 
 from __future__ import annotations
@@ -12,30 +13,45 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import docker.errors
 import requests.exceptions
 from docker.models.containers import Container
+from docker.types import LogConfig
 
 from custom_image.engines import ImageFacts, ImageFile, StartOptions
 from custom_image.engines.docker_connection import connect, engine_host
-from custom_image.engines.docker_container import DockerContainer, find_file
+from custom_image.engines.docker_container import (
+    LARGEST_FILE_BYTES,
+    DockerContainer,
+    find_file,
+)
 from custom_image.engines.image_facts import image_facts
+from custom_image.engines.owners import OWNER_LABEL, is_gone, this_process
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
+from custom_image.specification import MIB
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 RUN_LABEL = "custom-image.run"
+# What one container may take of this machine, whatever is in it. Wide enough for any service.
+MOST_PROCESSES: Final = 2048
+MEMORY_SHARE: Final = 0.5
+LARGEST_LOG: Final = {"max-size": "1m", "max-file": "2"}
+CPU_SHARES: Final = 512
+"""Half the weight of a process of this machine, where both want the same CPU."""
 
 
 class DockerEngine:
     """A Docker engine on this machine.
 
     Every container it starts carries the label ``custom-image.run=<run_id>``, answers on a free
-    port of 127.0.0.1 only, and is gone when its ``with`` block or this Python ends.
+    port of 127.0.0.1 only, and is gone when its ``with`` block or this Python ends. Where this
+    Python is killed, the next one to use the engine removes it, by the owner that its label names.
     """
 
     name = "docker"
@@ -63,7 +79,7 @@ class DockerEngine:
             ServiceNotReady: the engine could not start its first process.
         """
         options = options or StartOptions()
-        container = self._create(target, **_creation(options))
+        container = self._create(target, **_creation(options, self._machine_bytes))
         try:
             container.start()
             return DockerContainer(container, options.port)
@@ -105,13 +121,28 @@ class DockerEngine:
         found = self.find_files(reference, paths)
         return {path: file.content if file else None for path, file in found.items()}
 
-    def find_files(self, reference: str, paths: Sequence[str]) -> dict[str, ImageFile | None]:
+    def find_files(
+        self, reference: str, paths: Sequence[str], limit_bytes: int = LARGEST_FILE_BYTES
+    ) -> dict[str, ImageFile | None]:
         """Return files of an image with mode and owner; see :meth:`read_files`."""
         container = self._create(reference, command=["never-started"])
         try:
-            return {path: find_file(container, path) for path in paths}
+            return {path: find_file(container, path, limit_bytes) for path in paths}
         finally:
             container.remove(force=True, v=True)
+
+    def save(self, reference: str) -> Iterator[bytes]:
+        """Yield what ``docker save`` writes, in parts of a MiB; nothing is kept.
+
+        Raises:
+            UsageError: the engine has no such image.
+            Unavailable: the engine broke off.
+        """
+        try:
+            with _image_known(reference):
+                yield from self._client.api.get_image(reference, chunk_size=MIB)
+        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+            raise Unavailable(f"image {reference!r}: saving broke off: {error}") from error
 
     def read_file(self, reference: str, path: str) -> bytes | None:
         """Return one file of an image; see :meth:`read_files`."""
@@ -211,18 +242,39 @@ class DockerEngine:
     def _create(self, image: str, **settings: Any) -> Container:
         client = self._client
         with _image_known(image):
-            return client.containers.create(image, labels={RUN_LABEL: self.run_id}, **settings)
+            labels = {RUN_LABEL: self.run_id, OWNER_LABEL: this_process()}
+            return client.containers.create(image, labels=labels, **settings)
+
+    @cached_property
+    def _machine_bytes(self) -> int:
+        return int(self._client.info()["MemTotal"])
+
+    @staticmethod
+    def _remove_abandoned(client: DockerClient) -> None:
+        """Remove the containers of runs that were killed before they could do so themselves."""
+        # Not the SDK's list of objects: it asks for each, and fails for one that is just removed.
+        with suppress(docker.errors.APIError):  # whatever was left is no reason not to start
+            for found in client.api.containers(all=True, filters={"label": OWNER_LABEL}):
+                if is_gone((found.get("Labels") or {}).get(OWNER_LABEL, "")):
+                    client.api.remove_container(found["Id"], force=True, v=True)
 
     @property
     def _client(self) -> DockerClient:
         if self._connected is None:
             self._connected = connect()
             atexit.register(self.close)
+            self._remove_abandoned(self._connected)
         return self._connected
 
 
-def _creation(options: StartOptions) -> dict[str, Any]:
+def _creation(options: StartOptions, machine_bytes: int) -> dict[str, Any]:
+    memory_bytes = options.memory_bytes or int(machine_bytes * MEMORY_SHARE)
     settings: dict[str, Any] = {
+        "mem_limit": memory_bytes,
+        "memswap_limit": memory_bytes,
+        "pids_limit": MOST_PROCESSES,
+        "log_config": LogConfig(type="json-file", config=LARGEST_LOG),
+        "cpu_shares": CPU_SHARES,
         "environment": dict(options.environment),
         "ports": {f"{options.port}/tcp": ("127.0.0.1", None)},
         "read_only": options.read_only,
@@ -233,8 +285,8 @@ def _creation(options: StartOptions) -> dict[str, Any]:
         settings["user"] = options.user
     if options.read_only:
         settings["tmpfs"] = {"/tmp": ""}
-    if options.memory_bytes:
-        settings |= {"mem_limit": options.memory_bytes, "memswap_limit": options.memory_bytes}
+    if options.tmp_bytes:
+        settings["tmpfs"] = {"/tmp": f"size={options.tmp_bytes}"}
     if options.cpus:
         settings["nano_cpus"] = int(options.cpus * 1e9)
     return settings

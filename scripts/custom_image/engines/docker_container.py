@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _POLL_S = 0.05
-_LARGEST_FILE_BYTES = 256 * MIB
+_KILLED_S = 10.0
+LARGEST_FILE_BYTES = 256 * MIB
 _LONGEST_LINK_CHAIN = 8
 # Directories, devices, pipes and sockets in Go's os.FileMode, which the engine's API speaks.
 # Source: https://pkg.go.dev/io/fs#FileMode
@@ -47,6 +48,7 @@ class DockerContainer:
 
     def __init__(self, container: Container, port: int, proc_folder: Path = proc.PROC) -> None:
         self._container = container
+        self._port = port
         self._proc = proc_folder
         self._last_log: str | None = None
         self.url = f"http://127.0.0.1:{self._published_port(port)}"
@@ -132,6 +134,13 @@ class DockerContainer:
         code, output = self._container.exec_run(list(command))
         return int(code or 0), bytes(output).decode(errors="replace")  # type: ignore[arg-type]
 
+    def restart(self) -> None:
+        """Kill its first process and start it again, on the files that it left; moves `url`."""
+        self.send_signal("SIGKILL")
+        self.wait(_KILLED_S)
+        self._container.start()
+        self.url = f"http://127.0.0.1:{self._published_port(self._port)}"
+
     def stop(self) -> None:
         """Kill and remove it, keeping its log. Harmless when repeated."""
         if self._last_log is not None:
@@ -198,7 +207,7 @@ def read_file(container: Container, path: str) -> bytes | None:
 
 
 def find_file(
-    container: Container, path: str, limit_bytes: int = _LARGEST_FILE_BYTES
+    container: Container, path: str, limit_bytes: int = LARGEST_FILE_BYTES
 ) -> ImageFile | None:
     """Return one file of a container, running or not, or None where there is no such file.
 
@@ -216,8 +225,10 @@ def find_file(
             path = posixpath.join(posixpath.dirname(path), stat["linkTarget"])
             continue
         if stat["mode"] & _GO_MODE_TYPE:
+            _break_off(stream)
             return None
         if stat["size"] > limit_bytes:
+            _break_off(stream)
             raise CustomImageError(
                 f"{path} is {stat['size']:,} bytes; at most {limit_bytes:,} are read into memory."
             )
@@ -228,3 +239,12 @@ def find_file(
                 return None
             return ImageFile(content.read(), member.mode & 0o7777, member.uid, member.gid)
     return None
+
+
+def _break_off(answer: Any) -> None:
+    """Close an answer that nobody wants to read: the engine locks the container until it ends.
+
+    Only an answer that was begun is closed with its connection.
+    """
+    next(answer, None)
+    answer.close()

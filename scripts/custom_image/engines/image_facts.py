@@ -21,7 +21,7 @@ def image_facts(
     """Return the facts in the engine's answers to `image inspect` and `image history`."""
     config = attributes.get("Config") or {}
     entry_point, command = config.get("Entrypoint") or [], config.get("Cmd") or []
-    steps = tuple((_instruction(h["CreatedBy"]), int(h["Size"])) for h in reversed(history))
+    steps = tuple((instruction(h["CreatedBy"]), int(h["Size"])) for h in reversed(history))
     environment = (variable.partition("=") for variable in config.get("Env") or [])
     return ImageFacts(
         reference=reference,
@@ -37,16 +37,17 @@ def image_facts(
         exposed_ports=tuple(
             int(port.partition("/")[0])
             for port in config.get("ExposedPorts") or {}
-            if not port.endswith("/udp")
+            if not port.endswith("/udp") and port.partition("/")[0].isdecimal()
         ),
         architecture=attributes["Architecture"],
         os=attributes["Os"],
         labels=config.get("Labels") or {},
         history=steps,
+        recorded=tuple(h["CreatedBy"] for h in reversed(history)),
     )
 
 
-def _instruction(created_by: str) -> str:
+def instruction(created_by: str) -> str:
     """Return a Dockerfile instruction from the way the classic builder records it."""
     _, is_metadata, instruction = created_by.partition("#(nop)")
     if is_metadata:

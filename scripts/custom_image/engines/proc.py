@@ -65,6 +65,15 @@ def read_entry(host_pid: int, proc: Path = PROC) -> Entry | None:
     )
 
 
+def state(host_pid: int, proc: Path = PROC) -> str:
+    """Return the letter of a process state (``R``, ``S``, ``D``, ``Z``), empty where it is gone."""
+    try:
+        stat = (proc / str(host_pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
 def contains(host_pid: int, file: str, needle: str, proc: Path = PROC) -> bool:
     """Tell whether ``/proc/<pid>/<file>`` can be read and holds ``needle``."""
     try:

@@ -43,12 +43,13 @@ class ProcessEngine:
         """
         options = options or StartOptions()
         folder = Path(target).resolve()
-        if not (folder / Path(BOOT_FILE.value).name).is_file():
+        if not options.command and not (folder / Path(BOOT_FILE.value).name).is_file():
             raise UsageError(
                 f"{target} mirrors no /home: expected {Path(BOOT_FILE.value).name} in it.\n"
                 "Name the folder rootfs/home of a build context, or an image for a Docker engine."
             )
-        wanted = [n for n in ("user", "read_only", "memory_bytes", "cpus") if getattr(options, n)]
+        contained = ("user", "read_only", "memory_bytes", "cpus", "tmp_bytes")
+        wanted = [name for name in contained if getattr(options, name)]
         if wanted:
             raise Unavailable(
                 f"a process of this machine cannot be started with {', '.join(wanted)}.\n"
@@ -80,16 +81,20 @@ class LocalProcess:
             "PORT": str(port),
             _RUN_VARIABLE: self._run_id,
         }
-        self._process = subprocess.Popen(
-            self._mapped(options.command or ["sh", BOOT_FILE.value]),
-            cwd=folder,
+        self._command = self._mapped(options.command or ["sh", BOOT_FILE.value])
+        self._process = self._begin()
+        atexit.register(self.stop)
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._command,
+            cwd=self._folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
         )
-        atexit.register(self.stop)
 
     def is_running(self) -> bool:
         """Tell whether its first process still runs."""
@@ -161,10 +166,21 @@ class LocalProcess:
             return 127, str(error)
         return done.returncode, done.stdout.decode(errors="replace")
 
+    def restart(self) -> None:
+        """Kill it with everything it started, and start it again; the port stays."""
+        self._kill()
+        self._process = self._begin()
+
     def stop(self) -> None:
         """Kill it with everything it started, keeping its log. Harmless when repeated."""
         if self._last_log is not None:
             return
+        self._kill()
+        self._last_log = self.logs()
+        self._log.close()
+        atexit.unregister(self.stop)
+
+    def _kill(self) -> None:
         # The group first, at once; then whoever left it (a double fork, another session).
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -172,9 +188,6 @@ class LocalProcess:
             with suppress(ProcessLookupError):
                 os.kill(entry.host_pid, signal.SIGKILL)
         self._process.wait(_KILL_TIMEOUT_S)
-        self._last_log = self.logs()
-        self._log.close()
-        atexit.unregister(self.stop)
 
     def __enter__(self) -> Self:
         return self

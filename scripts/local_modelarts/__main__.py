@@ -1,0 +1,164 @@
+"""``python -m local_modelarts``: put the platform together, serve it, and end it cleanly."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from custom_image.engines.docker_host import DockerHost
+from custom_image.errors import CustomImageError, Unavailable
+from local_modelarts.certificates import ensure_certificates
+from local_modelarts.containers import Containers, endpoint
+from local_modelarts.folder import LABEL, Folder
+from local_modelarts.images import Images
+from local_modelarts.jobs import Jobs
+from local_modelarts.login import Logins
+from local_modelarts.platform import Platform
+from local_modelarts.registry import Registry
+from local_modelarts.routes_modelarts import modelarts_calls
+from local_modelarts.routes_swr import registry_token, swr_calls
+from local_modelarts.saving import Saving
+from local_modelarts.server import Answer, make_app
+from local_modelarts.settings import Settings, read_settings
+from local_modelarts.state import State
+from local_modelarts.swr import Swr
+
+LOOPBACK: Final = "127.0.0.1"
+_GRACE_S: Final = 3
+_PATIENCE_S: Final = 5.0
+
+
+def main() -> int:
+    """Run the platform until SIGTERM or Ctrl-C; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m local_modelarts", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("build/platform"))
+    parser.add_argument("--preset", action="append", default=[], metavar="IMAGE")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings")
+    parser.add_argument(
+        "--halt", action="store_true", help="end what a platform that was killed has left running"
+    )
+    parser.add_argument("--purge", action="store_true", help="also remove all that it keeps")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        settings = read_settings(arguments.settings)
+        folder = Folder(arguments.folder)
+        folder.lock(_PATIENCE_S)
+        platform = _assemble(folder, settings)
+        if not (arguments.halt or arguments.purge):
+            _serve(platform, arguments.preset)
+        _halt(platform)
+        if arguments.purge:
+            _purge(platform)
+    except CustomImageError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - this is the command's own output
+        return error.exit_code
+    return 0
+
+
+def _assemble(folder: Folder, settings: Settings) -> Platform:
+    """Put the parts together; nothing runs yet.
+
+    Raises:
+        Unavailable: there is no Docker engine.
+    """
+    identity = folder.identity()
+    host = DockerHost.connect()
+    gateway = host.ensure_network(identity.network, identity.labels)
+    certificates = ensure_certificates(folder.certificates)
+    logins = Logins(identity, certificates)
+    registry = Registry(folder.registry, identity, certificates, logins)
+    state = State(folder.database, die=settings.die)
+    return Platform(folder, identity, settings, state, host, registry, logins, Jobs(), gateway)
+
+
+def _serve(platform: Platform, presets: list[str]) -> None:
+    """Answer calls until a signal comes.
+
+    Raises:
+        Unavailable: the port is taken, or there is no registry.
+    """
+    addresses = (LOOPBACK, platform.gateway)
+    sockets = [_listen(address, platform.identity.port) for address in addresses]
+    containers, images = Containers(platform), Images(platform)
+    saving = Saving(platform, containers)
+    images.offer_presets(presets)
+    platform.registry.start()
+    app = make_app(
+        platform,
+        [*modelarts_calls(platform, saving, images, containers), *swr_calls(Swr(platform))],
+        [
+            *registry_token(platform),
+            ("GET", "/local/status", lambda _: Answer({"platform": platform.identity.id})),
+        ],
+    )
+    config = uvicorn.Config(
+        app, lifespan="off", log_level="warning", timeout_graceful_shutdown=_GRACE_S
+    )
+    # uvicorn raises the signal once more when it has ended: without these that would end us too.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    containers.clean()
+    platform.jobs.watch(platform.registry.start, containers.look, containers.resume, saving.resume)
+    platform.folder.describe(
+        {
+            "pid": os.getpid(),
+            "endpoint": endpoint(platform, LOOPBACK),
+            "gateway_endpoint": endpoint(platform, platform.gateway),
+            "registry": platform.registry.host,
+            "project_id": platform.identity.project_id,
+            "credentials_file": str(platform.folder.credentials),
+            "authority_file": str(platform.registry.authority),
+            "network": platform.identity.network,
+        }
+    )
+    uvicorn.Server(config).run(sockets)
+    platform.jobs.stop()
+
+
+def _halt(platform: Platform) -> None:
+    """End what runs: instances stop, a save that is under way is begun again by the next start."""
+    Containers(platform).stop_all()
+    platform.registry.stop()
+    platform.state.close()
+    platform.folder.description.unlink(missing_ok=True)
+
+
+def _purge(platform: Platform) -> None:
+    """Remove every container, volume, image, network and file of this platform."""
+    label = f"{LABEL}={platform.identity.id}"
+    for container in platform.host.find(label):
+        platform.host.remove(container.name)
+    platform.host.remove_volumes(label)
+    platform.host.remove_images(f"{platform.registry.host}/")
+    platform.host.remove_network(platform.identity.network)
+    shutil.rmtree(platform.folder.root)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        raise Unavailable(
+            f"{address}:{port} cannot be listened on ({error.strerror}).\n"
+            "The port is part of the addresses of this platform: end what uses it, or choose "
+            "another --folder."
+        ) from error
+    listener.listen(128)
+    listener.set_inheritable(False)
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

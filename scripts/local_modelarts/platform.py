@@ -1,0 +1,32 @@
+"""The parts of one running platform, put together once and handed to everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from custom_image.engines.docker_host import DockerHost
+from local_modelarts.folder import Folder, Identity
+from local_modelarts.jobs import Jobs
+from local_modelarts.login import Logins
+from local_modelarts.registry import Registry
+from local_modelarts.settings import Settings
+from local_modelarts.state import State
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What a handler may use.
+
+    Attributes:
+        gateway: address of this machine as instances see it.
+    """
+
+    folder: Folder
+    identity: Identity
+    settings: Settings
+    state: State
+    host: DockerHost
+    registry: Registry
+    logins: Logins
+    jobs: Jobs
+    gateway: str

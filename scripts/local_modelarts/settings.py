@@ -1,0 +1,71 @@
+"""The platform's limits, so that tests and rehearsals reach them with small images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from custom_image.errors import UsageError
+from custom_image.specification import (
+    GB,
+    NOTEBOOK_COUNT,
+    NOTEBOOK_IMAGE_SIZE,
+    NOTEBOOK_LAYERS,
+    NOTEBOOK_LEASE,
+    ORGANIZATION_COUNT,
+    REGISTRY_LOGIN,
+    SAVE_TIME,
+    SIGNATURE_AGE,
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be set with ``--set name=value``; the defaults are the platform's own.
+
+    Attributes:
+        save_size_bytes: the largest container that can be saved.
+        save_layers: the most layers that a saved image may have.
+        save_reserve_s: how much of the lease must be left for a save to begin.
+        lease_ms: how long an instance runs when the caller names no duration.
+        lease_shortest_ms: the shortest lease that a caller may ask for.
+        login_s: how long a temporary login to the registry holds.
+        signature_age_s: how far the clocks of caller and platform may be apart.
+        die: ``before`` or ``after``: the platform kills itself at its next change of state, the
+            one way to test that a kill at any moment loses nothing. Empty: it does not.
+    """
+
+    save_size_bytes: int = NOTEBOOK_IMAGE_SIZE.value * GB
+    save_layers: int = NOTEBOOK_LAYERS.value
+    save_reserve_s: int = SAVE_TIME.value
+    lease_ms: int = NOTEBOOK_LEASE.value
+    lease_shortest_ms: int = NOTEBOOK_LEASE.value
+    notebooks: int = NOTEBOOK_COUNT.value
+    organizations: int = ORGANIZATION_COUNT.value
+    login_s: int = REGISTRY_LOGIN.value * 3600
+    signature_age_s: int = SIGNATURE_AGE.value
+    die: str = ""
+
+
+def read_settings(assignments: Sequence[str]) -> Settings:
+    """Return the settings after ``name=value`` assignments.
+
+    Raises:
+        UsageError: there is no such setting, or its value is no number.
+    """
+    kinds: dict[str, type[int] | type[str]] = {
+        field.name: type(getattr(Settings(), field.name)) for field in fields(Settings)
+    }
+    chosen: dict[str, Any] = {}
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if name not in kinds:
+            raise UsageError(
+                f"--set {assignment}: there is no setting {name!r}; there are {', '.join(kinds)}."
+            )
+        try:
+            chosen[name] = kinds[name](value)
+        except ValueError as error:
+            raise UsageError(f"--set {assignment}: {value!r} is no whole number.") from error
+    return replace(Settings(), **chosen)
