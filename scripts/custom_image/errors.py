@@ -5,10 +5,12 @@
     ├── DatasetError                         MNIST files
     ├── ModelError                           weights, training, export
     ├── PackageError                         model package and config.json
+    ├── ArchiveError                         the archive of an image: damaged, or made to harm
     ├── BuildFailed                          with the tail of the build log
     ├── ServiceNotReady                      with the tail of the service's log
     ├── NotebookFailed                       a notebook run stopped at a cell
     ├── VerificationFailed                   with the report
+    ├── CloudRefused                         the platform's API says no, in its words
     └── Unavailable                 exit 3   an engine, a registry or an API does not answer
 
 A message says what was expected, what was found, where, and what to do, in at most three lines.
@@ -44,6 +46,10 @@ class ModelError(CustomImageError):
 
 class PackageError(CustomImageError):
     """The model package or its config.json breaks a rule of the platform."""
+
+
+class ArchiveError(CustomImageError):
+    """The archive of an image is damaged, is none, or is made to harm whoever reads it."""
 
 
 class BuildFailed(CustomImageError):
@@ -86,6 +92,10 @@ class VerificationFailed(CustomImageError):
     def __init__(self, message: str, report: Report) -> None:
         super().__init__(message)
         self.report = report
+
+
+class CloudRefused(CustomImageError):
+    """ModelArts or SWR answered, and refused; the message quotes it."""
 
 
 class Unavailable(CustomImageError):

@@ -88,9 +88,56 @@ SERVICE_OVERLOADED: Final = Source(
     "Troubleshooting: Error ModelArts.4302",
     "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0218.html",
 )
+PUSH: Final = Source(
+    "Uploading an Image Through a Container Engine Client",
+    "https://docs.otc.t-systems.com/software-repository-container/umn/image_management/"
+    "uploading_an_image_through_a_container_engine_client.html",
+)
+ORGANIZATIONS: Final = Source(
+    "Organization Management",
+    "https://docs.otc.t-systems.com/software-repository-container/umn/organization_management.html",
+)
+REGISTER_IMAGE: Final = Source(
+    "Registering a Custom Image",
+    "https://support.huaweicloud.com/api-modelarts/RegisterImage.html",
+)
+SAVE_IMAGE: Final = Source(
+    "Saving a Running Instance as a Container Image",
+    "https://support.huaweicloud.com/api-modelarts/CreateImage.html",
+)
+NOTEBOOK_INFERENCE: Final = Source(
+    "Creating a Custom Image in a Notebook Instance Using the Image Saving Function",
+    "https://support.huaweicloud.com/docker-modelarts/docker-modelarts_6005.html",
+)
+INFERENCE_CODE: Final = Source(
+    "Specifications for Writing Model Inference Code",
+    "https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/inference_specifications/"
+    "model_package_specifications/specifications_for_writing_model_inference_code.html",
+)
+LOG_LEVEL: Final = Source(
+    "Troubleshooting: logs below WARNING are not shown",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0208.html",
+)
+NO_SUDO: Final = Source(
+    "FAQ: no sudo in a notebook instance",
+    "https://support.huaweicloud.com/modelarts_faq/modelarts_05_0111.html",
+)
+INFERENCE_2_0_IMAGE: Final = Source(
+    "Inference 2.0: image specifications",
+    "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0003.md",
+)
+INFERENCE_2_0_HEALTH: Final = Source(
+    "Inference 2.0: health check",
+    "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0095.html",
+)
 ARCHITECTURE_MISMATCH: Final = Source(
     "Troubleshooting: exec format error",
     "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0204.html",
+)
+
+RESTARTS: Final = Source(
+    "FAQ: the image of a service restarts again and again",
+    "https://support.huaweicloud.com/modelarts_faq/modelarts_05_3153.html",
 )
 
 # --- size ---------------------------------------------------------------------------------------
@@ -98,6 +145,10 @@ IMAGE_SIZE: Final = Requirement(50, "GB", SPECIFICATIONS)
 IMAGE_SIZE_OTC: Final = Requirement(30, "GB", SPECIFICATIONS, "Open Telekom Cloud, 2024")
 IMAGE_SIZE_OLD: Final = Requirement(10, "GB", SPECIFICATIONS, "before 2024")
 NOTEBOOK_IMAGE_SIZE: Final = Requirement(35, "GB", SPECIFICATIONS)
+ENGINE_SIZE: Final = Requirement(30, "GB", CUSTOM_ENGINE)
+NOTEBOOK_LAYERS: Final = Requirement(125, "layers", SAVE_IMAGE, inferred=True)
+LAYER_SIZE: Final = Requirement(10, "GB", PUSH, "Open Telekom Cloud, 2024")
+PUSHED_LAYERS: Final = Requirement(20, "layers", PUSH, "Open Telekom Cloud, 2024")
 
 # --- HTTP ---------------------------------------------------------------------------------------
 PORT: Final = Requirement(8080, "", ECS_EXAMPLE)
@@ -113,6 +164,8 @@ REQUEST_BODY: Final = Requirement(12, "MB", PREDICTION_LIMITS)
 SIGTERM_DRAIN: Final = Requirement(60, "s", SPECIFICATIONS)
 SIGTERM_EXIT: Final = Requirement(90, "s", SPECIFICATIONS)
 DEPLOY_TIMEOUT: Final = Requirement(20, "min", DEPLOYMENT_TIMEOUT)
+# Of modelarts.vm.cpu.2u, the smallest public flavor.
+INSTANCE_MEMORY: Final = Requirement(8, "GB", DEPLOYMENT_TIMEOUT, inferred=True)
 BOOT_FILE: Final = Requirement("/home/run.sh", "", SPECIFICATIONS)
 BOOT_COMMAND: Final = Requirement("sh /home/run.sh", "", SPECIFICATIONS)
 USER_ID: Final = Requirement(1000, "", CUSTOM_ENGINE)
@@ -120,6 +173,8 @@ GROUP_ID: Final = Requirement(100, "", CUSTOM_ENGINE)
 USER_NAME: Final = Requirement("ma-user", "", CUSTOM_ENGINE)
 USER_HOME: Final = Requirement("/home/ma-user", "", CUSTOM_ENGINE)
 MODEL_DIR: Final = Requirement("/home/ma-user/infer/model/1", "", ECS_EXAMPLE, inferred=True)
+ENGINE_BOOT_COMMAND: Final = Requirement("sh /home/mind/run.sh", "", CUSTOM_ENGINE)
+NOTEBOOK_MOUNTS: Final = ("/home/ma-user/work", "/cache")
 
 # --- health probe: the console's defaults ---------------------------------------------------------
 HEALTH_INITIAL_DELAY: Final = Requirement(12, "s", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
@@ -127,6 +182,20 @@ HEALTH_PERIOD: Final = Requirement(5, "s", CONTAINER_IMAGE, "Open Telekom Cloud,
 HEALTH_FAILURES: Final = Requirement(12, "", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
 HEALTH_LARGEST: Final = Requirement(2**31 - 1, "", CONTAINER_IMAGE, "Open Telekom Cloud, 2024")
 HEALTH_METHODS: Final = ("HTTP", "EXEC")
+HEALTH_PERIOD_2_0: Final = Requirement(10, "s", INFERENCE_2_0_HEALTH, "Inference 2.0, 2026")
+HEALTH_TEXT_LENGTH: Final = Requirement(
+    1024, "characters", INFERENCE_2_0_HEALTH, "Inference 2.0, 2026"
+)
+HEALTH_COMMAND_FORBIDDEN: Final = Requirement(
+    "#~^$|%&*<>()'\"[]{}", "", INFERENCE_2_0_HEALTH, "Inference 2.0, 2026"
+)
+STARTUP_PROBE_FROM: Final = Requirement(30, "s", INFERENCE_2_0_HEALTH, inferred=True)
+
+# --- names in the registry ------------------------------------------------------------------------
+ORGANIZATION_LENGTH: Final = Requirement(64, "characters", ORGANIZATIONS)
+REPOSITORY_LENGTH: Final = Requirement(128, "characters", ORGANIZATIONS)
+TAG_LENGTH: Final = Requirement(64, "characters", SAVE_IMAGE)
+IMAGE_PATH_LENGTHS: Final = (16, 2048)
 
 # --- config.json ----------------------------------------------------------------------------------
 MODEL_TYPE: Final = Requirement("Image", "", CONFIG_FILE)
@@ -137,21 +206,64 @@ CONTENT_TYPES: Final = ("application/json", "multipart/form-data")
 API_METHODS: Final = ("post", "get")
 BATCH_TOOLS: Final = ("python3", "java", "zip")
 
+# --- notebook instances, saved and registered images ----------------------------------------------
+CREATE_NOTEBOOK: Final = Source(
+    "API reference: Creating a Notebook Instance",
+    "https://support.huaweicloud.com/api-modelarts/CreateNotebook.html",
+)
+QUOTAS: Final = Source(
+    "Notes and Constraints",
+    "https://support.huaweicloud.com/productdesc-modelarts/modelarts_01_0062.html",
+)
+SIGNATURES: Final = Source(
+    "API Request Signing Guide: Common Errors Related to IAM Authentication Information",
+    "https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-0001.html",
+)
+SAVE_TIME: Final = Requirement(300, "s", SAVE_IMAGE, inferred=True)
+SAVED_IMAGE_NAME: Final = Requirement(128, "characters", SAVE_IMAGE)
+DESCRIPTION_LENGTH: Final = Requirement(512, "characters", SAVE_IMAGE)
+IMAGE_TAGS: Final = Requirement(20, "tags", REGISTER_IMAGE)
+IMAGE_README: Final = Requirement(3000, "characters", REGISTER_IMAGE)
+NOTEBOOK_NAME: Final = Requirement(128, "characters", CREATE_NOTEBOOK)
+NOTEBOOK_LEASE: Final = Requirement(3_600_000, "ms", CREATE_NOTEBOOK)
+NOTEBOOK_LEASE_LONGEST: Final = Requirement(259_200_000, "ms", CREATE_NOTEBOOK)
+NOTEBOOK_VOLUME: Final = Requirement(5, "GB", CREATE_NOTEBOOK)
+NOTEBOOK_COUNT: Final = Requirement(10, "instances", QUOTAS)
+NOTEBOOK_FLAVOR: Final = Requirement("modelarts.vm.cpu.2u", "", CREATE_NOTEBOOK)
+SIGNATURE_AGE: Final = Requirement(900, "s", SIGNATURES)
+ORGANIZATION_COUNT: Final = Requirement(5, "organizations", ORGANIZATIONS)
+REGISTRY_LOGIN: Final = Requirement(6, "h", ORGANIZATIONS)
+
 # --- editions -------------------------------------------------------------------------------------
 Number = Requirement[int] | Requirement[float]
 
 
 @dataclass(frozen=True)
 class Edition:
-    """The limits that differ between the platform's editions."""
+    """The limits of an edition of the platform; any of them can be replaced for one verification.
+
+    Attributes:
+        latency: of a synchronous prediction: the gateway cuts at 40 s, older pages say 60 s.
+    """
 
     name: str
     image_size: Number
     notebook_image_size: Number
     latency: Number
+    engine_size: Number = ENGINE_SIZE
+    notebook_layers: Number = NOTEBOOK_LAYERS
+    layer_size: Number = LAYER_SIZE
+    pushed_layers: Number = PUSHED_LAYERS
+    port: Number = PORT
+    keep_alive: Number = KEEP_ALIVE
+    sigterm_drain: Number = SIGTERM_DRAIN
+    sigterm_exit: Number = SIGTERM_EXIT
+    startup_probe_from: Number = STARTUP_PROBE_FROM
+    request_body: Number = REQUEST_BODY
+    memory: Number = INSTANCE_MEMORY
 
 
 INTERNATIONAL: Final = Edition("international", IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
 OTC: Final = Edition("otc", IMAGE_SIZE_OTC, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
-OLD: Final = Edition("before-2024", IMAGE_SIZE_OLD, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
+OLD: Final = Edition("before-2024", IMAGE_SIZE_OLD, NOTEBOOK_IMAGE_SIZE, SYNCHRONOUS_LATENCY)
 EDITIONS: Final = {edition.name: edition for edition in (INTERNATIONAL, OTC, OLD)}

@@ -54,7 +54,11 @@ class _Handler(BaseHTTPRequestHandler):
         path = re.sub(r"^/v[0-9.]+", "", unquote(path))
         call = f"{self.command} {path}"
         self.server.requests.append(f"{call}?{unquote(query)}" if query else call)
-        known: dict[str, Answer] = {"GET /_ping": (200, "OK"), "GET /version": (200, VERSION)}
+        known: dict[str, Answer] = {
+            "GET /_ping": (200, "OK"),
+            "GET /version": (200, VERSION),
+            "GET /info": (200, {"MemTotal": 2**33}),
+        }
         missing = (404, {"message": f"no answer for {call}"})
         answer = self.server.answers.get(call) or known.get(call, missing)
         status, content = answer(body) if callable(answer) else answer

@@ -25,7 +25,12 @@ AS_ROOT, AS_USER = "USER 0", "USER 1000:100"
 
 # As short as the drills work: what lasts 60, 90 and 200 s on the platform.
 SHORT_WAITS = Waits(true=False, keep_alive_s=4, drain_s=1.5, exit_s=5)
-DRILLS = ("http.keep-alive", "sigterm.")
+DRILLS = ("http.keep-alive", "sigterm.", "hitless.", "repeated.restart", "confinement.")
+CONTENTS = ("layers.", "secrets.", "waste.", "model.")
+SAMPLES = Path(__file__).parent / "samples"
+# What no Dockerfile can do: an image for another machine, a layer with names that lead out of it;
+# and what only a build context has. Unit tests judge them by facts, archives and folders.
+WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint"}
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,14 @@ class Sabotage:
         lines: of a Dockerfile, on top of the good image.
         config: changes the good image's config.json in place; None to leave it alone.
         settings: further arguments of ``verify``.
+        name: of the broken image, where the rule is about names; RUN becomes the run's id.
     """
 
     rule: str
     lines: tuple[str, ...] = ()
     config: Callable[[dict[str, Any]], object] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "custom-image/tests:sabotage-RUN"
 
     @property
     def is_batch(self) -> bool:
@@ -51,8 +58,8 @@ class Sabotage:
 
     @property
     def only(self) -> list[str]:
-        """The rules to run: all, but drills that wait only where one of them is meant."""
-        wanted = [rule.id for rule in catalogue() if not rule.id.startswith(DRILLS)]
+        """The rules to run: all, but those that take long only where one of them is meant."""
+        wanted = [rule.id for rule in catalogue() if not rule.id.startswith(DRILLS + CONTENTS)]
         group = self.rule if self.rule.startswith("http.") else f"{self.rule.split('.')[0]}."
         return wanted + [rule.id for rule in catalogue() if rule.id.startswith((group,))]
 
@@ -76,6 +83,11 @@ def boots_with(line: str) -> tuple[str, ...]:
     return (AS_ROOT, edit("/home/run.sh", f"$ c {line}"), AS_USER)
 
 
+def inserts(line: str) -> tuple[str, ...]:
+    """Return the lines that add one to the boot file."""
+    return (AS_ROOT, edit("/home/run.sh", f"2 i {line}"), AS_USER)
+
+
 def limit(name: str, value: float, unit: str) -> spec.Edition:
     """Return the edition of a platform whose limit can be reached in a test."""
     limits = {"image_size": 50.0, "notebook_image_size": 50.0, "latency": 40.0, name: value}
@@ -89,8 +101,23 @@ def api(config: dict[str, Any]) -> dict[str, Any]:
     return config["apis"][0]
 
 
-START = f"sh {INFER}/run.sh"
+START = 'sh "$here/ma-user/infer/run.sh"'
 BATCH = {"profile": "batch"}
+STATIC = {"level": "static"}
+NEW = {"profile": "inference-2.0"}
+ENGINE = {"profile": "engine"}
+SAVED = {"profile": "notebook-save"}
+PUSHED = {"profile": "registry"}
+ORGANIZATION = "swr.eu-west-101.myhuaweicloud.com/my-org"
+GOOD_NAME = f"{ORGANIZATION}/sabotage-RUN:1.0.0"
+GOOD_ENGINE = (
+    AS_ROOT,
+    "RUN mkdir -p /home/mind && printf '#!/bin/sh\\nexec sh /home/run.sh\\n' >/home/mind/run.sh",
+    AS_USER,
+    'CMD ["sh", "/home/mind/run.sh"]',
+)
+NEW_FILE = "Path('/tmp', __import__('uuid').uuid4().hex)"
+NOISE = "head -c 2000000 /dev/urandom >/tmp"
 BALLAST = "RUN head -c 200000000 /dev/zero >/tmp/ballast"
 
 TABLE = (
@@ -156,11 +183,14 @@ TABLE = (
     Sabotage("http.keep-alive", ("ENV KEEP_ALIVE_SECONDS=1",)),
     Sabotage("logs.stdout", ('CMD ["sh", "-c", "exec sh /home/run.sh >/tmp/log 2>&1"]',)),
     Sabotage("user.account", (AS_ROOT, "RUN sed -i /^ma-user/d /etc/passwd", AS_USER)),
-    Sabotage("user.platform-ids", (AS_ROOT, f"RUN chown -R 0:0 {INFER} && chmod 700 {INFER}")),
+    Sabotage(
+        "user.platform-ids",
+        (AS_ROOT, f"RUN chown -R 2000:100 {INFER} && chmod 700 {INFER}", "USER 2000:100"),
+    ),
     Sabotage("sigterm.serves", boots_with(f"DRAIN_SECONDS=0 exec {START}")),
     Sabotage(
         "sigterm.in-flight",
-        boots_with(f"test $DRAIN_SECONDS = 60 || export EXIT_SECONDS=1.6; exec {START}"),
+        boots_with(f'test "$DRAIN_SECONDS" = 60 || export EXIT_SECONDS=1.6; exec {START}'),
     ),
     Sabotage("sigterm.exit", boots_with(f"{START}; exit")),
     Sabotage(
@@ -172,7 +202,128 @@ TABLE = (
         boots_with(f"({START}; :) \\& trap 'kill $!; sleep 3; exit 0' TERM; wait"),
     ),
     Sabotage("batch.boot-file", (f'CMD ["sh", "{INFER}/run.sh"]',), settings=BATCH),
+    Sabotage("batch.apis", config=lambda c: api(c).pop("response"), settings=BATCH | STATIC),
+    Sabotage("body.size", ("ENV MAX_BODY_BYTES=1000000",)),
+    Sabotage("user.root", (AS_ROOT,)),
+    Sabotage("user.home", (AS_ROOT, "RUN chown 0:0 /home/ma-user", AS_USER)),
+    Sabotage("port.default", ("ENV PORT=9000", "EXPOSE 9000"), settings={"port": 9000}),
+    Sabotage(
+        "port.exposed",
+        ("ENV PORT=9000",),
+        settings={"port": 9000, "edition": limit("port", 9000, "")},
+    ),
+    Sabotage(
+        "probe.timeout",
+        config=lambda c: c["health"].update(timeout_seconds="5", period_seconds="5"),
+    ),
+    Sabotage(
+        "probe.command",
+        config=lambda c: c.update(
+            readiness_health={"check_method": "EXEC", "command": "cat /tmp/up | wc"}
+        ),
+        settings=NEW | STATIC,
+    ),
+    Sabotage(
+        "probe.url",
+        config=lambda c: c.update(readiness_health={"url": "/health.json"}),
+        settings=NEW | STATIC,
+    ),
+    Sabotage("probe.startup", settings=NEW | {"edition": limit("startup_probe_from", 0.01, "s")}),
+    Sabotage("command.gunicorn", inserts("false \\&\\& gunicorn app:app"), settings=STATIC),
+    Sabotage("command.sudo", inserts("false \\&\\& sudo true"), settings=STATIC),
+    Sabotage("command.conda", inserts("false \\&\\& conda activate serve"), settings=STATIC),
+    Sabotage("command.unbuffered", ("ENV PYTHONUNBUFFERED=",), settings=STATIC),
+    Sabotage(
+        "engine.size",
+        GOOD_ENGINE,
+        settings=ENGINE | STATIC | {"edition": limit("engine_size", 0.01, "GB")},
+    ),
+    Sabotage("engine.boot-command", settings=ENGINE | STATIC),
+    Sabotage(
+        "engine.health-url",
+        (*GOOD_ENGINE, edit(f"{INFER}/model/1/config.json", "s#/health#/live#")),
+        settings=ENGINE,
+    ),
+    Sabotage("notebook.layers", settings=SAVED | {"edition": limit("notebook_layers", 3, "")}),
+    Sabotage("notebook.mounts", ("ENV MODEL=/home/ma-user/work/model",), settings=SAVED),
+    Sabotage("notebook.service-file", (f"RUN rm {SERVICE}",), settings=SAVED),
+    Sabotage(
+        "notebook.base-class",
+        (edit(SERVICE, "s/from model_service.model_service/from model_service.asgi/"),),
+        settings=SAVED,
+    ),
+    Sabotage(
+        "notebook.logging", (edit(SERVICE, "$ a import logging; logging.info(1)"),), settings=SAVED
+    ),
+    Sabotage("registry.path", settings=PUSHED),
+    Sabotage("registry.organization", settings=PUSHED, name=GOOD_NAME.replace("my", "1st")),
+    Sabotage("registry.repository", settings=PUSHED, name=GOOD_NAME.replace("e-R", "e--R")),
+    Sabotage("registry.tag", settings=PUSHED, name=GOOD_NAME.replace("1.0.0", "latest")),
+    Sabotage(
+        "registry.layer-size",
+        (BALLAST,),
+        settings=PUSHED | {"edition": limit("layer_size", 0.19, "GB")},
+        name=GOOD_NAME,
+    ),
+    Sabotage(
+        "registry.layers",
+        settings=PUSHED | {"edition": limit("pushed_layers", 3, "layers")},
+        name=GOOD_NAME,
+    ),
     Sabotage("batch.dependencies", (AS_ROOT, "RUN rm $(which zip)", AS_USER), settings=BATCH),
+    Sabotage(
+        "tls.protocol",
+        config=lambda c: api(c).update(protocol="https"),
+        settings={"ready_timeout_s": 4},
+    ),
+    Sabotage(
+        "expected.answers",
+        (edit(SERVICE, "s/int(np.argmax/9 - int(np.argmax/"),),
+        settings={"samples": SAMPLES},
+    ),
+    Sabotage("hitless.upgrade", ("ENV WORKERS=1 MAX_CONNECTIONS=12",)),
+    Sabotage(
+        "repeated.answers",
+        (edit(SERVICE, "s/int(np.argmax.*/__import__('random').randrange(10**9)}/"),),
+    ),
+    Sabotage(
+        "repeated.restart",
+        boots_with(f"test ! -e /tmp/pid || exit 3; touch /tmp/pid; exec {START}"),
+    ),
+    Sabotage("confinement.read-only", (edit(SERVICE, "$ a (HERE / 'a_log').touch()"),)),
+    Sabotage(
+        "confinement.memory",
+        settings={"edition": limit("memory", 0.03, "GB"), "ready_timeout_s": 8},
+    ),
+    Sabotage(
+        "confinement.full-disk",
+        (
+            edit(
+                SERVICE,
+                f"s#return {{#{NEW_FILE}.write_text('.' * 9999); &#",
+            ),
+        ),
+    ),
+    Sabotage("boot.lint", inserts("rm -f $1"), settings=STATIC),
+    Sabotage("secrets.environment", ("ENV API_TOKEN=7d1f0c99aa",), settings=STATIC),
+    Sabotage("secrets.history", ("ARG GIT_TOKEN=7d1f0c99aa",), settings=STATIC),
+    Sabotage(
+        "secrets.files",
+        ("RUN echo machine pypi login me password 7d1f0c >/tmp/.netrc", "RUN rm /tmp/.netrc"),
+        settings=STATIC,
+    ),
+    Sabotage(
+        "waste.caches",
+        (f"RUN mkdir -p /tmp/.cache/pip && {NOISE}/.cache/pip/wheel",),
+        settings=STATIC,
+    ),
+    Sabotage("waste.duplicates", (f"RUN {NOISE}/one && cp /tmp/one /tmp/two",), settings=STATIC),
+    Sabotage("waste.replaced", (f"RUN {NOISE}/one", "RUN rm /tmp/one"), settings=STATIC),
+    Sabotage(
+        "model.pickle",
+        ("RUN printf \"cos\\\\nsystem\\\\n(S'true'\\\\ntR.\" >/tmp/weights.pkl",),
+        settings=STATIC,
+    ),
 )
 
 

@@ -138,9 +138,26 @@ def test_rules_are_listed_and_explained(custom_image):
     for rule in rules:
         assert all(rule[name] for name in ("id", "title", "why", "required", "mend", "source"))
         assert "https://" in rule["source"]
-    explained = custom_image("rules", rules[0]["id"])
-    assert rules[0]["why"] in explained.stdout
-    assert rules[0]["source"] in explained.stdout
+    explained = custom_image("rules", "image.size")
+    told = json.loads(custom_image("rules", "image.size", "--format", "json").stdout)
+    assert told in rules
+    for name in ("title", "why", "mend", "source"):
+        assert told[name] in explained.stdout
+    assert all(line in explained.stdout for line in told["example"].splitlines())
+    assert "otc: 30 GB" in explained.stdout
+    assert "R-60" in explained.stdout
+
+
+def test_rules_are_written_as_the_page_of_the_catalogue(tmp_path, custom_image):
+    page = tmp_path / "CATALOGUE.md"
+
+    written = custom_image("rules", "--format", "markdown", "--output", str(page))
+    one = custom_image("rules", "http.keep-alive", "--format", "markdown")
+
+    assert (written.returncode, written.stdout) == (0, "")
+    assert page.read_text().startswith("# Catalogue")
+    assert one.stdout.startswith("### http.keep-alive")
+    assert one.stdout.strip() in page.read_text()
 
 
 def test_a_misspelt_rule_suggests_the_near_one(custom_image):
@@ -163,14 +180,101 @@ def test_verify_writes_its_report_and_exits_by_the_verdict(tmp_path, custom_imag
     (tmp_path / "config.json").write_text('{"model_type": "Image", "apis": "none"}')
     report = tmp_path / "report.json"
 
-    judged = custom_image(
-        *("verify", str(tmp_path), "--level", "static", "--format", "json"),
-        *("--output", str(report)),
-    )
+    command = ("verify", str(tmp_path), "--level", "static")
 
-    assert judged.returncode == 1
-    assert json.loads(judged.stdout)["verdict"] == "FAILED"
-    assert json.loads(report.read_text()) == json.loads(judged.stdout)
+    printed = custom_image(*command, "--format", "json")
+    written = custom_image(*command, "--format", "json", "--output", str(report))
+
+    assert (printed.returncode, written.returncode) == (1, 1)
+    assert json.loads(printed.stdout)["verdict"] == "FAILED"
+    assert json.loads(report.read_text())["counts"] == json.loads(printed.stdout)["counts"]
+    assert "\nFAILED " in written.stdout, "beside a file, the table is printed"
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A model package whose config.json draws a remark, and breaks no rule."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    text = '{"model_type": "Image", "model_algorithm": "mnist", "modle": "", "apis": []}'
+    (folder / "config.json").write_text(text)
+    return str(folder)
+
+
+def test_one_run_of_verify_writes_a_report_for_each_reader(tmp_path, package, custom_image):
+    names = ("r.json", "r.xml", "r.sarif", "r.html", "r.txt")
+    outputs = [word for name in names for word in ("--output", str(tmp_path / name))]
+
+    judged = custom_image("verify", package, "--level", "static", *outputs)
+
+    starts = {name: (tmp_path / name).read_text().lstrip()[:20] for name in names}
+    assert judged.returncode == 0
+    assert starts["r.json"].startswith("{")
+    assert starts["r.xml"].startswith("<?xml")
+    assert starts["r.sarif"].startswith("{")
+    assert starts["r.html"].startswith("<!doctype html>")
+    assert (tmp_path / "r.txt").read_text() == judged.stdout
+    assert "config.meant" in judged.stdout
+
+
+@pytest.mark.parametrize("form", ["table", "json", "junit", "sarif", "html"])
+def test_every_format_can_be_printed(form, package, custom_image):
+    printed = custom_image("verify", package, "--level", "static", "--format", form)
+
+    assert printed.returncode == 0
+    assert "config.meant" in printed.stdout
+
+
+def test_options_of_verify_hold_above_the_file_of_rules(tmp_path, package, custom_image):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("severity: {config.meant: error}\nlimit: {image.size: 20}\n")
+    command = ("verify", package, "--level", "static", "--format", "json", "--rules", str(rules))
+
+    strict = custom_image(*command)
+    waived = custom_image(*command, "--waive", "config.meant=OPS-7", "--limit", "image.size=10")
+
+    assert (strict.returncode, waived.returncode) == (1, 0)
+    overrides = json.loads(waived.stdout)["overrides"]
+    assert overrides == {
+        "severity": {"config.meant": "error"},
+        "limit": {"image.size": 10},
+        "waive": {"config.meant": "OPS-7"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--waive", "config.meant"], "expected RULE=value"),
+        (["--waive", "config.ment=x"], "Did you mean 'config.meant'?"),
+        (["--severity", "config.meant=fatal"], "Use one of error, warning, note."),
+        (["--limit", "config.meant=3"], "has no limit to replace"),
+        (["--profile", "clasic"], "Did you mean 'classic'?"),
+        (["--output", "/nowhere/r.json"], "cannot be written"),
+        (["--format", "yaml"], "'table', 'json', 'junit', 'sarif', 'html'"),
+        (["--rules", "/nowhere/rules.yaml"], "does not exist"),
+    ],
+)
+def test_wrong_usage_of_verify_exits_with_2(arguments, hint, package, custom_image):
+    failed = custom_image("verify", package, "--level", "static", *arguments)
+
+    assert failed.returncode == 2
+    assert hint in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_verify_without_an_engine_exits_with_3(tmp_path, monkeypatch, custom_image):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+
+    assert custom_image("verify", "mnist:1").returncode == 3
+
+
+def test_verify_that_could_check_nothing_exits_with_3(package, custom_image):
+    nothing = custom_image("verify", "http://127.0.0.1:9", "--level", "static", "--format", "json")
+
+    verdicts = {c["verdict"] for c in json.loads(nothing.stdout)["checks"]}
+    assert "FAILED" not in verdicts
+    assert nothing.returncode == (3 if verdicts == {"NOT CHECKED"} else 0)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from fake_docker import FakeDocker, fake_docker
 from custom_image.engines import StartOptions, open_engine
 from custom_image.engines.docker import RUN_LABEL, DockerEngine
 from custom_image.engines.image_facts import image_facts
+from custom_image.engines.owners import OWNER_LABEL, this_process
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 
 CONTAINER = "c" * 64
@@ -211,7 +212,7 @@ def test_options_reach_the_engine(docker: FakeDocker, engine: DockerEngine) -> N
 
     host = seen["HostConfig"]
     assert isinstance(host, dict)
-    assert seen["Labels"] == {RUN_LABEL: "run-1"}
+    assert seen["Labels"] == {RUN_LABEL: "run-1", OWNER_LABEL: this_process()}
     assert seen["User"] == "1000:100"
     assert seen["Entrypoint"] == ["sh"]
     assert seen["Cmd"] == ["/home/other.sh"]
@@ -264,7 +265,7 @@ def test_only_containers_of_the_run_are_removed(docker: FakeDocker, engine: Dock
     }
 
     assert engine.remove_run() == 1
-    assert '"custom-image.run=run-1"' in docker.asked("GET /containers/json")[0]
+    assert '"custom-image.run=run-1"' in docker.asked("GET /containers/json")[-1]
 
 
 def test_what_is_left_is_removed_when_python_ends(docker: FakeDocker, tmp_path: Path) -> None:

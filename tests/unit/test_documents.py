@@ -34,6 +34,8 @@ def code(document: Path) -> list[str]:
     """Return the lines of fenced console blocks and the inline code of a document."""
     text = document.read_text()
     fenced = re.findall(r"```(?:console|shell|sh)\n(.*?)```", text, re.DOTALL)
+    jobs = "".join(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    fenced += re.findall(r"^ +- (?:run: )?(\S.*)$", jobs, re.MULTILINE)  # steps of a CI job
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
     return [line for block in fenced for line in block.splitlines()] + inline
 

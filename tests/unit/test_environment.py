@@ -58,6 +58,8 @@ def test_the_schema_finds_what_conda_would_refuse(environment, sabotage):
 def test_its_pins_are_those_of_the_lock(environment):
     pinned = [line for line in environment["dependencies"] if isinstance(line, str) and "=" in line]
     found = {name: version for name, version, *_ in (line.split("=") for line in pinned)}
+    (from_pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    found |= dict(line.split("==") for line in from_pip if "==" in line)
     python = found.pop("python")
 
     assert found == pins_of_the_lock()
@@ -75,7 +77,9 @@ def test_every_line_says_why_it_is_there():
 
 
 def test_every_locked_package_takes_the_python_of_debian_12():
-    locked = re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    locked = re.findall(
+        r"^([a-z0-9._-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE
+    )
     refusing = {
         name: wanted
         for name in locked

@@ -51,6 +51,42 @@ def test_the_verdict_is_the_worst_and_nothing_checked_is_no_pass(verdicts, worst
     assert found.verdict == worst
 
 
+def test_a_waived_failure_is_counted_apart_and_neither_fails_nor_passes():
+    waived = check("a.b", Verdict.FAILED, waived="the gateway keeps connections itself, OPS-12")
+    found = report(waived, check("a.c"))
+
+    assert found.verdict == "PASSED"
+    assert (found.count(Verdict.FAILED), found.count(Verdict.PASSED)) == (0, 1)
+    assert found.counts == {"PASSED": 1, "FAILED": 0, "WARNING": 0, "NOT CHECKED": 0, "WAIVED": 1}
+    assert found.summary == "mnist:1 (classic, quick): 1 passed, 1 waived"
+    found.raise_for_failures()
+    assert report(waived).verdict == "NOT CHECKED"
+
+
+def test_a_waiver_is_shown_with_its_reason_and_what_was_found():
+    waived = check("a.b", Verdict.FAILED, waived="ticket OPS-12")
+    found = report(waived, overrides={"waive": {"a.b": "ticket OPS-12"}})
+
+    for shown in (str(found), found._repr_html_()):
+        assert "WAIVED" in shown
+        assert "ticket OPS-12" in shown
+        assert "closed after 5.0 s idle" in shown
+    assert json.loads(found.to_json())["checks"][0]["verdict"] == "FAILED"
+    assert found.remarks == ()
+
+
+def test_a_waiver_that_is_not_needed_is_said_to_be_idle():
+    found = report(check("a.b"), overrides={"waive": {"a.b": "x", "a.z": "y"}, "limit": {"a.b": 3}})
+
+    assert found.remarks == (
+        "limit of a.b replaced: 3",
+        "waiver of a.b has no effect, it is PASSED (x)",
+        "waiver of a.z has no effect: no such rule in this profile",
+    )
+    assert all(remark in str(found) for remark in found.remarks)
+    assert all(remark in found._repr_html_() for remark in found.remarks)
+
+
 def test_the_summary_counts_each_verdict():
     found = report(check("a.b"), check("a.c", Verdict.NOT_CHECKED), duration_s=3.14)
 
@@ -140,7 +176,7 @@ def test_json_holds_what_tools_read():
     assert document["facts"] == facts
     assert set(document["checks"][0]) == {
         *("id", "title", "severity", "verdict", "required", "measured", "evidence", "mend"),
-        *("source", "duration_s"),
+        *("source", "duration_s", "began_s", "waited_s", "after", "waived"),
     }
 
 

@@ -281,13 +281,13 @@ def test_a_request_is_lost_only_while_the_service_has_to_serve():
     found = drain(
         Event(-0.5, "new", False),
         Event(0.0, "new", False),
-        Event(59.9, "kept-alive", False),
+        Event(59.7, "kept-alive", False),
         Event(60.1, "new", False),
         Event(30.0, "health", False),
         Event(30.0, "slow", False),
     )
 
-    assert [event.t_s for event in found.lost()] == [0.0, 59.9]
+    assert [event.t_s for event in found.lost()] == [0.0, 59.7]
     assert [event.t_s for event in found.cut_off()] == [30.0]
 
 

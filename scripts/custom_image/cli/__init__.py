@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from custom_image import __version__
-from custom_image.cli import chain, judge, machine, notebooks
+from custom_image.cli import audit, chain, judge, machine, notebooks, platform
 from custom_image.errors import CustomImageError
 from custom_image.progress import say
 
@@ -33,9 +33,11 @@ for command in (
     chain.predict,
     judge.verify,
     judge.rules,
+    audit.audit,
 ):
     app.command()(command)
 app.add_typer(notebooks.app)
+app.add_typer(platform.app)
 app.command()(machine.clean)
 
 

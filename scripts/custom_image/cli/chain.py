@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
     from custom_image.mnist import Digits
     from custom_image.packaging import ModelPackage
 
+
+class Engine(StrEnum):
+    """What asks the network in the image."""
+
+    ONNX = "onnx"
+    TORCH = "torch"
+
+
+Runtime = Annotated[
+    Engine,
+    typer.Option(
+        "--runtime", help="What asks the network in the image; torch makes it three times as large."
+    ),
+]
 Batch = Annotated[
     bool, typer.Option("--batch", help="Add what batch services need: a headless JRE and zip.")
 ]
@@ -50,7 +65,13 @@ def train(
     show(train_or_load(digits, epochs=epochs, seed=seed, retrain=retrain, device=device))
 
 
-def package(mnist: Mnist = "", sample: Sample = False, epochs: Epochs = 0, seed: Seed = 7) -> None:
+def package(
+    mnist: Mnist = "",
+    sample: Sample = False,
+    epochs: Epochs = 0,
+    seed: Seed = 7,
+    runtime: Runtime = Engine.ONNX,
+) -> None:
     """Write the model package below build/.
 
     It holds the model, its inference code and config.json. The model is exported to ONNX and
@@ -61,10 +82,11 @@ def package(mnist: Mnist = "", sample: Sample = False, epochs: Epochs = 0, seed:
     Examples:
       custom-image package
       custom-image package --epochs 3
+      custom-image package --runtime torch
     """
     mnist = _absolute(mnist)
     enter_project()
-    _, package = _package(mnist, sample, epochs, seed)
+    _, package = _package(mnist, sample, epochs, seed, runtime)
     show(package)
 
 
@@ -81,6 +103,7 @@ def build(
     sample: Sample = False,
     epochs: Epochs = 0,
     seed: Seed = 7,
+    runtime: Runtime = Engine.ONNX,
 ) -> None:
     """Build the image, without a network.
 
@@ -91,6 +114,7 @@ def build(
       custom-image build dockerfile_build
       custom-image build dockerfile_build --batch --tag mnist-batch:1
       custom-image build dockerfile_build --base-image registry.example.com/python:3.11
+      custom-image build dockerfile_build --runtime torch
     """
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
@@ -101,7 +125,7 @@ def build(
     mnist = _absolute(mnist)
     enter_project()
     engine = open_engine("docker")
-    _, package = _package(mnist, sample, epochs, seed)
+    _, package = _package(mnist, sample, epochs, seed, runtime)
     context = write_build_context(
         package, scenario, base_image=base_image, batch=batch, folder=_context_folder(scenario)
     )
@@ -187,7 +211,7 @@ def _context_folder(scenario: str) -> Path:
 
 
 def _package(
-    mnist: str, sample: bool, epochs: int = 0, seed: int = 7
+    mnist: str, sample: bool, epochs: int = 0, seed: int = 7, runtime: str = Engine.ONNX
 ) -> tuple[Digits, ModelPackage]:
     from custom_image.mnist import load_mnist
     from custom_image.packaging import package_model
@@ -197,4 +221,4 @@ def _package(
     say(str(digits))
     model = train_or_load(digits, epochs=epochs, seed=seed)
     say(str(model))
-    return digits, package_model(model, digits)
+    return digits, package_model(model, digits, runtime=runtime)

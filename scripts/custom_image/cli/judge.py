@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custom_image.cli.options import Format, FormatOption, render, show
+from custom_image.cli.options import show, write
 from custom_image.errors import UsageError
 from custom_image.progress import say
+from custom_image.report.formats import ReportFormat
 from custom_image.specification import PORT
 
 if TYPE_CHECKING:
     from custom_image.rules import Rule
+    from custom_image.rules.overrides import Overrides
+
+
+class RulesFormat(StrEnum):
+    """How rules are listed."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
 
 
 def verify(
@@ -46,9 +57,47 @@ def verify(
     edition: Annotated[
         str, typer.Option(help="Whose limits hold: international, otc or before-2024.")
     ] = "international",
-    form: FormatOption = Format.TABLE,
+    severity: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE=error|warning|note", help="Hold a rule to be more or less bad."),
+    ] = None,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(metavar="RULE=NUMBER", help="Hold a rule to another number, in its unit."),
+    ] = None,
+    waive: Annotated[
+        list[str] | None,
+        typer.Option(metavar='"RULE=REASON"', help="Accept that a rule is broken, and say why."),
+    ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            help="Requests with the answers you expect: a YAML file, or a folder with pairs such "
+            "as seven.jpg and seven.expected.json.",
+        ),
+    ] = None,
+    rules_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--rules",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The same three in YAML; the command line holds where both speak.",
+        ),
+    ] = None,
+    form: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="How to print the report, or to write it; default: table."),
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Write the result to this file as well.")
+        list[Path] | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the report to a file, and print the table; may be repeated. Without "
+            "--format its name decides: .json, .xml (JUnit), .sarif, .html, else a table.",
+        ),
     ] = None,
 ) -> None:
     """Judge any image by the platform's rules.
@@ -61,38 +110,70 @@ def verify(
       custom-image verify registry.example.com/team/model:2 --config config.json --level full
       custom-image verify http://127.0.0.1:8080 --config config.json
       custom-image verify build/model_package/model --level static --format json
+      custom-image verify mnist:1 --output report.xml --output report.sarif
+      custom-image verify mnist:1 --limit image.size=20 --waive "user.root=needs port 80, OPS-7"
 
-    Exits 1 where a rule failed. What could not be checked says so and is no failure; where nothing
-    at all could be checked, it exits 3.
+    Exits 0 where no rule failed, 1 where one did, 2 for wrong usage, 3 where the engine does not
+    answer or nothing at all could be checked. What could not be checked says so and is no failure;
+    nor is a warning, or a rule that is waived.
     """
     from custom_image.report import Verdict
+    from custom_image.report.formats import format_of, to_format
     from custom_image.verification import verify as judge
 
-    report = judge(target, config=config, profile=profile, level=level, port=port, edition=edition)
-    if output:
-        output.write_text(render(report, form), encoding="utf-8")
-    if form is Format.TABLE:
+    report = judge(
+        target,
+        config=config,
+        profile=profile,
+        level=level,
+        port=port,
+        edition=edition,
+        overrides=_overrides(rules_file, severity, limit, waive),
+        samples=samples,
+    )
+    for path in output or ():
+        write(path, to_format(report, form or format_of(path.name)))
+    if output or form in (None, ReportFormat.TABLE):
         show(report)
     else:
-        typer.echo(report.to_json(), nl=False)
+        typer.echo(to_format(report, form or ReportFormat.TABLE), nl=False)
     raise typer.Exit({Verdict.FAILED: 1, Verdict.NOT_CHECKED: 3}.get(report.verdict, 0))
+
+
+def _overrides(
+    rules_file: Path | None,
+    severity: list[str] | None,
+    limit: list[str] | None,
+    waive: list[str] | None,
+) -> Overrides:
+    from custom_image.rules.overrides import Overrides
+
+    given = Overrides.parse(severity or (), limit or (), waive or ())
+    return (Overrides.read(rules_file) if rules_file else Overrides()) | given
 
 
 def rules(
     rule: Annotated[
         str, typer.Argument(metavar="RULE", help="The id of one rule, to have it explained.")
     ] = "",
-    form: FormatOption = Format.TABLE,
+    form: Annotated[
+        RulesFormat, typer.Option("--format", help="How to print them.")
+    ] = RulesFormat.TABLE,
+    output: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write them to this file instead.")
+    ] = None,
 ) -> None:
     """List the platform's rules, or explain one.
 
-    Explained is what it asks for, why, how to mend what breaks it, and the platform's page.
+    Explained is what it asks for, why, how to mend what breaks it, an example, and the platform's
+    page. In Markdown the whole catalogue is written: all that the platform asks, and who judges it.
 
     \b
     Examples:
       custom-image rules
       custom-image rules http.keep-alive
       custom-image rules --format json
+      custom-image rules --format markdown --output CATALOGUE.md
     """
     from difflib import get_close_matches
 
@@ -103,31 +184,60 @@ def rules(
         close = get_close_matches(rule, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"No rule is called {rule!r}.{hint}\nList them all: custom-image rules")
-    chosen = [_facts(known[rule])] if rule else [_facts(each) for each in known.values()]
-    if form is Format.JSON:
-        typer.echo(json.dumps(chosen[0] if rule else chosen, indent=2, ensure_ascii=False))
-    elif rule:
-        for name, value in chosen[0].items():
-            typer.echo(f"{name:<9} {', '.join(value) if isinstance(value, list) else value}")
+    text = _listed([known[rule]] if rule else list(known.values()), form, explained=bool(rule))
+    if output:
+        write(output, text)
     else:
-        width = max(map(len, known))
-        for facts in chosen:
-            typer.echo(f"{facts['id']:<{width}}  {facts['severity']:<7}  {facts['title']}")
-        say(f"{len(chosen)} rules. Explain one: custom-image rules {chosen[0]['id']}")
+        typer.echo(text, nl=False)
+    if form is RulesFormat.TABLE and not rule:
+        say(f"{len(known)} rules. Explain one: custom-image rules {next(iter(known))}")
+
+
+def _listed(rules: list[Rule], form: RulesFormat, *, explained: bool) -> str:
+    """Return rules in a form; ``explained`` where one of them was asked for."""
+    from custom_image.rules.page import catalogue_page, explanation
+
+    if form is RulesFormat.MARKDOWN:
+        return explanation(rules[0]) if explained else catalogue_page()
+    facts = [_facts(rule) for rule in rules]
+    if form is RulesFormat.JSON:
+        return json.dumps(facts[0] if explained else facts, indent=2, ensure_ascii=False) + "\n"
+    if explained:
+        return "".join(
+            f"{name:<9} {line}\n"
+            for label, value in facts[0].items()
+            for name, line in _labelled(label, value)
+        )
+    width = max(len(rule.id) for rule in rules)
+    return "".join(f"{f['id']:<{width}}  {f['severity']:<7}  {f['title']}\n" for f in facts)
+
+
+def _labelled(label: str, value: Any) -> list[tuple[str, str]]:
+    """Return the lines of a value, the first with its label."""
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    lines = text.splitlines() or ["none"]
+    return [(label if number == 0 else "", line) for number, line in enumerate(lines)]
 
 
 def _facts(rule: Rule) -> dict[str, Any]:
     """Return what stands beside a rule's function, in the order in which one asks for it."""
-    from custom_image.specification import INTERNATIONAL
+    from custom_image.rules.coverage import read_table
+    from custom_image.specification import EDITIONS, INTERNATIONAL
 
+    limits = {name: rule.required_by(edition) for name, edition in EDITIONS.items()}
+    differs = len(set(limits.values())) > 1
     return {
         "id": rule.id,
         "title": rule.title,
         "why": rule.why,
         "severity": rule.severity,
         "required": rule.required_by(INTERNATIONAL),
+        **({"editions": [f"{name}: {limit}" for name, limit in limits.items()]} if differs else {}),
         "level": rule.level,
         "profiles": sorted(rule.profiles),
+        "after": list(rule.after),
         "mend": rule.mend,
+        "example": rule.example,
+        "rows": [row.id for row in read_table().rows_of(rule.id)],
         "source": str(rule.source),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+
+IN_INSTANCE = "image_saving"
+"""The scenario whose notebook belongs inside a notebook instance."""
+Runner = Callable[[Path, dict[str, str | int | float | bool], Path], Path]
 
 
 class TakesPairs(TyperCommand):
@@ -52,6 +58,14 @@ ValuesFile = Annotated[
         help="Set parameters from a YAML file: a path, or the name of one in notebooks/parameters.",
     ),
 ]
+InInstance = Annotated[
+    bool | None,
+    typer.Option(
+        "--in-instance/--here",
+        help="Run image_saving inside a new notebook instance of the local ModelArts, or here. "
+        "Without either: inside where `custom-image platform up` was run.",
+    ),
+]
 
 
 @app.command(cls=TakesPairs)
@@ -62,6 +76,7 @@ def run(
     output_dir: Annotated[
         Path, typer.Option(file_okay=False, help="Where the executed notebooks are kept.")
     ] = Path("build/notebooks"),
+    in_instance: InInstance = None,
 ) -> None:
     """Run notebooks headless, from top to bottom.
 
@@ -73,19 +88,20 @@ def run(
       custom-image notebooks run
       custom-image notebooks run dockerfile_build -p level quick -p epochs 2
       custom-image notebooks run --parameters ci
+      custom-image notebooks run image_saving --in-instance
     """
-    from custom_image.notebooks import run_notebook
     from custom_image.settings import enter_project
 
     # Paths that the user typed are relative to where the user is; all others to the project.
     chosen = _choose(names or [], values or [], values_file)
     enter_project()
     for notebook, parameters in chosen:
-        typer.echo(str(run_notebook(str(notebook), parameters, output_dir)))
+        run_it = choose_runner(notebook, in_instance)
+        typer.echo(str(run_it(notebook, parameters, output_dir)))
 
 
 @app.command()
-def refresh(names: Names = None) -> None:
+def refresh(names: Names = None, in_instance: InInstance = None) -> None:
     """Renew the outputs that readers see.
 
     Runs each notebook, cleans and stamps the outputs, and writes them into the notebook itself.
@@ -104,7 +120,22 @@ def refresh(names: Names = None) -> None:
     chosen = _choose(names or [], [], "default")
     enter_project()
     for notebook, parameters in chosen:
-        typer.echo(str(refresh_outputs(str(notebook), parameters)))
+        run_it = choose_runner(notebook, in_instance)
+        typer.echo(str(refresh_outputs(str(notebook), parameters, run=run_it)))
+
+
+def choose_runner(notebook: Path, in_instance: bool | None) -> Runner:
+    """Return what runs a notebook: here, or inside an instance of the local ModelArts."""
+    from custom_image.local_platform import find
+    from custom_image.notebooks import run_notebook
+
+    if notebook.stem.endswith(IN_INSTANCE) and (
+        in_instance or (in_instance is None and find() is not None)
+    ):
+        from custom_image.image_saving.headless import run_in_instance
+
+        return run_in_instance
+    return lambda path, parameters, output_dir: run_notebook(str(path), parameters, output_dir)
 
 
 def _choose(
@@ -116,13 +147,14 @@ def _choose(
         find_notebook,
         list_notebooks,
         parse_values,
+        pick_values,
         read_values,
     )
 
     notebooks = [find_notebook(name) for name in names] or list_notebooks()
     chosen = []
     for notebook in notebooks:
-        given = read_values(values_file) if values_file else {}
+        given = pick_values(notebook, read_values(values_file)) if values_file else {}
         given |= parse_values(notebook, values)
         chosen.append((notebook.resolve(), choose_values(notebook, given)))
     return chosen

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Protocol
 
 import typer
+
+from custom_image.errors import UsageError
 
 
 class Format(StrEnum):
@@ -67,3 +70,15 @@ def render(noun: Showable, form: Format) -> str:
     """Return the noun in the wanted form, with one line end behind it."""
     text = noun.to_json() if form is Format.JSON else str(noun)
     return text.rstrip("\n") + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a result to a file.
+
+    Raises:
+        UsageError: it cannot be written there.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror}).") from error

@@ -1,11 +1,11 @@
-"""A report for Jupyter, on a light or a dark page."""
+"""A report for Jupyter, on a light or a dark page; `page` makes a whole page of its own."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Final
 
-from custom_image.report import COLUMNS, Check, Report, Verdict
+from custom_image.report import COLUMNS, WAIVED, Check, Report, Verdict
 
 # The page's own colours show through: JupyterLab, VS Code and nbconvert are light or dark. Only
 # the badges bring a background of their own, dark enough for white letters on either.
@@ -21,11 +21,12 @@ _CSS: Final = (
     ".verdicts pre{white-space:pre-wrap;background:transparent;color:inherit;margin:.3em 0}"
     ".verdicts summary{cursor:pointer}"
 )
-_BADGES: Final = {
+BADGES: Final[dict[str, str]] = {
     Verdict.PASSED: "#1a7f37",
     Verdict.FAILED: "#b91c1c",
     Verdict.WARNING: "#9a6700",
     Verdict.NOT_CHECKED: "#6b7280",
+    WAIVED: "#7c3aed",
 }
 
 
@@ -33,18 +34,19 @@ def to_html(report: Report) -> str:
     """Return the summary and a table whose rows unfold."""
     rows = "".join(_row(check) for check in report.checks)
     head = "".join(f"<th>{title}</th>" for title in COLUMNS)
+    remarks = "".join(f"<p>{escape(remark)}</p>" for remark in report.remarks)
     return (
         f"<style>{_CSS}</style><div class='verdicts'><p><b>{escape(report.summary)}</b></p>"
+        f"{remarks}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
 def _row(check: Check) -> str:
-    badge = (
-        f"<span class='badge' style='background:{_BADGES[check.verdict]}'>{check.verdict}</span>"
-    )
+    badge = f"<span class='badge' style='background:{BADGES[check.badge]}'>{check.badge}</span>"
     return (
-        f"<tr><td>{badge}</td><td><code title='{escape(check.title)}'>{check.id}</code></td>"
+        f"<tr><td>{badge}</td>"
+        f"<td><code title='{escape(check.title)}'>{escape(check.id)}</code></td>"
         f"<td>{escape(check.required)}</td><td>{_measured(check)}</td></tr>"
     )
 
@@ -52,10 +54,11 @@ def _row(check: Check) -> str:
 def _measured(check: Check) -> str:
     """Return what was measured; what stands behind it unfolds, and is open where it matters."""
     behind = f"<pre>{escape(check.evidence)}</pre>" if check.evidence else ""
-    is_broken = check.verdict in (Verdict.FAILED, Verdict.WARNING)
-    if is_broken:
+    if check.waived:
+        behind = f"<p>waived: {escape(check.waived)}</p>{behind}"
+    if check.is_broken:
         behind += f"<p>{escape(check.mend)}<br><i>{escape(check.source)}</i></p>"
     if not behind:
         return escape(check.measured)
-    is_open = " open" if is_broken else ""
+    is_open = " open" if check.is_broken else ""
     return f"<details{is_open}><summary>{escape(check.measured)}</summary>{behind}</details>"

@@ -9,15 +9,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from custom_image.report import COLUMNS, Check, Report, Verdict
+from custom_image.report import COLUMNS, WAIVED, Check, Report, Verdict
 
 TERMINAL_COLUMNS: Final = 100
 EVIDENCE_LINES: Final = 16
-STYLES: Final = {
+STYLES: Final[dict[str, str]] = {
     Verdict.PASSED: "green",
     Verdict.FAILED: "bold red",
     Verdict.WARNING: "yellow",
     Verdict.NOT_CHECKED: "dim",
+    WAIVED: "magenta",
 }
 
 
@@ -33,6 +34,7 @@ def to_renderable(report: Report) -> RenderableType:
     """Return the table, and below it what stands behind each verdict that is no pass."""
     parts: list[RenderableType] = [
         Text(report.summary, style="bold"),
+        *(Text(f"  {remark}", style="magenta") for remark in report.remarks),
         "",
         _table(report.checks),
     ]
@@ -42,9 +44,9 @@ def to_renderable(report: Report) -> RenderableType:
 
 
 def _broken(checks: tuple[Check, ...]) -> list[Check]:
-    """Return what failed, then what was warned about."""
-    wanted = (Verdict.FAILED, Verdict.WARNING)
-    return [check for verdict in wanted for check in checks if check.verdict is verdict]
+    """Return what failed, then what was warned about, then what is waived."""
+    wanted = (Verdict.FAILED, Verdict.WARNING, WAIVED)
+    return [check for badge in wanted for check in checks if check.badge == badge]
 
 
 def _table(checks: tuple[Check, ...]) -> Table:
@@ -54,10 +56,10 @@ def _table(checks: tuple[Check, ...]) -> Table:
     table.add_column(COLUMNS[2], max_width=26, overflow="fold")
     table.add_column(COLUMNS[3], overflow="fold")
     for check in checks:
-        style = STYLES[check.verdict]
+        style = STYLES[check.badge]
         dim = "dim" if check.verdict is Verdict.NOT_CHECKED else ""
         table.add_row(
-            Text(check.verdict, style=style),
+            Text(check.badge, style=style),
             Text(check.id),
             Text(check.required, style="dim"),
             Text(check.measured, style=dim),
@@ -66,12 +68,13 @@ def _table(checks: tuple[Check, ...]) -> Table:
 
 
 def _details(check: Check) -> Table:
-    style = STYLES[check.verdict]
+    style = STYLES[check.badge]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row(Text(check.verdict, style=style), Text(f"{check.id}: {check.title}", style=style))
+    table.add_row(Text(check.badge, style=style), Text(f"{check.id}: {check.title}", style=style))
     for name, text in (
+        ("waived", f"{check.waived} (the verdict is {check.verdict})" if check.waived else ""),
         ("required", check.required),
         ("measured", check.measured),
         ("evidence", _shortened(check.evidence)),

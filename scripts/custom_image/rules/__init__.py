@@ -47,6 +47,7 @@ from custom_image.rules.subject import (
     Service,
     Subject,
     Waits,
+    true_waits,
 )
 from custom_image.specification import INTERNATIONAL, Edition, Requirement, Source
 
@@ -71,12 +72,15 @@ __all__ = [
     "not_waited",
     "passed",
     "rule",
+    "true_waits",
     "warned",
 ]
 
 GROUPS: Final = (
-    *("config", "image", "boot", "network", "health", "api", "http", "logs", "user"),
-    *("sigterm", "batch"),
+    *("config", "image", "layers", "secrets", "waste", "model", "dockerfile"),
+    *("boot", "network", "tls", "health", "api", "expected", "http", "body", "logs", "user"),
+    *("port", "probe", "command", "sigterm", "hitless", "repeated", "confinement"),
+    *("batch", "engine", "notebook", "registry"),
 )
 """The modules that hold rules, in the order of a report; a rule's id starts with its module."""
 
@@ -134,6 +138,10 @@ class Rule:
         title: the rule as one sentence that is true of a good target.
         why: what happens on the platform when it is broken.
         severity: in every profile that ``severities`` does not name.
+        limit: which number of :class:`Edition` it is held to; empty where none, so that none can
+            be replaced for one verification.
+        example: what obeys it and what breaks it, a line or two of a Dockerfile or of config.json.
+        lasts: how long it waits by intention, in seconds, shown while it runs; None for no while.
         after: rules that make this one pointless when they fail; it is then NOT CHECKED and
             names them. One that needs CONFIG comes after ``config.valid`` in any case.
         exclusive: true where it measures time, so nothing else may run beside it.
@@ -152,6 +160,9 @@ class Rule:
     exclusive: bool
     judge: Callable[[Subject], Finding]
     severities: Mapping[Profile, Severity] = field(default_factory=dict)
+    limit: str = ""
+    example: str = ""
+    lasts: Callable[[Waits], float] | None = None
 
     def __post_init__(self) -> None:
         if Needs.CONFIG in self.needs and CONFIG_RULE not in self.after:
@@ -164,6 +175,8 @@ class Rule:
 
     def required_by(self, edition: Edition) -> str:
         """Return what this edition of the platform asks for, in its own unit."""
+        if self.limit:
+            return str(getattr(edition, self.limit))
         return str(self.required(edition) if callable(self.required) else self.required)
 
 
@@ -177,21 +190,29 @@ def rule(
     why: str,
     severity: Severity,
     needs: Needs,
-    required: Required,
     mend: str,
+    required: Required = "",
+    limit: str = "",
+    example: str = "",
     source: Source | None = None,
     profiles: frozenset[Profile] = SERVING_PROFILES,
     severities: Mapping[Profile, Severity] | None = None,
     after: tuple[str, ...] = (),
     exclusive: bool = False,
+    lasts: Callable[[Waits], float] | None = None,
 ) -> Callable[[Callable[[Subject], Finding]], Callable[[Subject], Finding]]:
     """Register the decorated function as the rule ``id``; the function itself stays callable.
 
-    ``required`` is a :class:`Requirement`, which brings its own source, a function that picks one
-    from the edition, or a sentence with a ``source`` beside it.
+    What is required is said by one of two: ``limit`` names a number of :class:`Edition`;
+    ``required`` is a :class:`Requirement`, a function that picks one from the edition, or a
+    sentence with a ``source`` beside it. A number brings its own source.
     """
     if id in REGISTRY:
         raise ValueError(f"two rules are called {id!r}")
+    if bool(required) == bool(limit):
+        raise ValueError(f"rule {id!r} needs either `required` or `limit`")
+    if limit:
+        required = getattr(INTERNATIONAL, limit)
     if source is None:
         requirement = required(INTERNATIONAL) if callable(required) else required
         if not isinstance(requirement, Requirement):
@@ -214,6 +235,9 @@ def rule(
             after=after,
             exclusive=exclusive,
             judge=judge,
+            limit=limit,
+            example=example,
+            lasts=lasts,
         )
         return judge
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
-
-from jsonschema import Draft7Validator
-from jsonschema.validators import extend
 
 from custom_image.model_config import Api
 from custom_image.rules import (
@@ -25,12 +23,6 @@ from custom_image.rules.samples import sample_of
 from custom_image.specification import CONFIG_FILE, SPECIFICATIONS
 
 NOT_SERVED = (404, 405, 415)
-# Draft 7 is the newest draft with the tuple form of `items` that the platform's samples use;
-# `file` is the platform's own type.
-SCHEMA = extend(  # type: ignore[no-untyped-call]
-    Draft7Validator,
-    type_checker=Draft7Validator.TYPE_CHECKER.redefine("file", lambda _, __: True),
-)
 
 
 @rule(
@@ -44,6 +36,8 @@ SCHEMA = extend(  # type: ignore[no-untyped-call]
     required="2xx to a sample of its schema",
     source=SPECIFICATIONS,
     mend="Make apis[].url, method and request in config.json equal to what the service serves.",
+    example='obeys:  "url": "/" and the code serves POST /\n'
+    'breaks: "url": "/predict" and the code serves POST /',
 )
 def answers(subject: Subject) -> Finding:
     """Send a sample that is made from each schema."""
@@ -77,6 +71,8 @@ def answers(subject: Subject) -> Finding:
     required="response.Content-type",
     source=CONFIG_FILE,
     mend="Send that Content-Type, or declare the one that is sent.",
+    example='obeys:  "Content-type": "application/json" and JSON is answered\n'
+    "breaks: text/html is answered, as Flask does for a plain string",
 )
 def content_type(subject: Subject) -> Finding:
     """Compare the header of each good answer with what is declared."""
@@ -103,6 +99,8 @@ def content_type(subject: Subject) -> Finding:
     required="response.data",
     source=CONFIG_FILE,
     mend="Correct response.data in config.json; the platform's own sample does not fit its answer.",
+    example='obeys:  {"type": "integer"} and the answer is 7\n'
+    'breaks: {"type": "string"} and the answer is 7',
 )
 def response_schema(subject: Subject) -> Finding:
     """Validate the JSON of each good answer."""
@@ -128,10 +126,24 @@ def _fault(schema: dict[str, Any], body: bytes) -> str:
         document = json.loads(body)
     except ValueError:
         return "the answer is no JSON"
-    error = next(iter(SCHEMA(schema).iter_errors(document)), None)
+    error = next(iter(_validator()(schema).iter_errors(document)), None)
     if error is None:
         return ""
     return f"{error.json_path}: {error.message[:160]}"
+
+
+@cache
+def _validator() -> Any:
+    """Return the class that validates; its library takes a second to import, so nothing else does.
+
+    Draft 7 is the newest draft with the tuple form of `items` that the platform's samples use;
+    `file` is the platform's own type.
+    """
+    from jsonschema import Draft7Validator
+    from jsonschema.validators import extend
+
+    checker = Draft7Validator.TYPE_CHECKER.redefine("file", lambda _, __: True)
+    return extend(Draft7Validator, type_checker=checker)  # type: ignore[no-untyped-call]
 
 
 def _answers(subject: Subject) -> list[tuple[Api, Answer]]:

@@ -16,7 +16,13 @@ from custom_image.rules import (
     passed,
     rule,
 )
-from custom_image.specification import BATCH_TOOLS, BOOT_COMMAND, BOOT_FILE, SPECIFICATIONS
+from custom_image.specification import (
+    BATCH_TOOLS,
+    BOOT_COMMAND,
+    BOOT_FILE,
+    CONFIG_FILE,
+    SPECIFICATIONS,
+)
 
 BATCH = frozenset({Profile.BATCH})
 VERSION_ARGUMENTS = {"java": "-version", "zip": "-v"}
@@ -32,6 +38,7 @@ VERSION_ARGUMENTS = {"java": "-version", "zip": "-v"}
     after=("boot.command",),
     required=BOOT_COMMAND,
     mend=f'Write CMD ["sh", "{BOOT_FILE}"] in the Dockerfile.',
+    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: CMD ["python3", "/app/serve.py"]',
 )
 def boot_file(subject: Subject) -> Finding:
     """Compare the command; older pages write /bin/sh, which means the same."""
@@ -52,6 +59,8 @@ def boot_file(subject: Subject) -> Finding:
     required=", ".join(BATCH_TOOLS) + " on PATH",
     source=SPECIFICATIONS,
     mend="Build with --batch, or install Python, a headless JRE and zip in the base image.",
+    example="obeys:  RUN apt-get install -y default-jre-headless zip\n"
+    "breaks: a slim base without java",
 )
 def dependencies(subject: Subject) -> Finding:
     """Run each tool in the container, as the user that it was started as."""
@@ -70,3 +79,28 @@ def dependencies(subject: Subject) -> Finding:
     if missing:
         return failed(f"no {', '.join(missing)}", shown)
     return passed(", ".join(BATCH_TOOLS), shown)
+
+
+@rule(
+    id="batch.apis",
+    title="Each api says what it takes and what it answers",
+    why="A batch job maps its files to the declared request, and is refused without one.",
+    severity=Severity.ERROR,
+    profiles=BATCH,
+    needs=Needs.CONFIG,
+    required="request and response, each with Content-type and data",
+    source=CONFIG_FILE,
+    mend="Declare request and response of the api, with their JSON schemas.",
+    example='obeys:  "request": {"Content-type": "application/json", "data": {"type": "object"}}\n'
+    'breaks: {"url": "/", "method": "post"}',
+)
+def apis(subject: Subject) -> Finding:
+    """Look for both bodies of each api, and for their schemas."""
+    if not subject.config.apis:
+        return failed("no api")
+    for index, api in enumerate(subject.config.apis):
+        for name, body in (("request", api.request), ("response", api.response)):
+            if body is None or body.data is None:
+                missing = name if body is None else f"{name}.data"
+                return failed(f"apis[{index}] has no {missing}")
+    return passed(", ".join(f"{api.method.upper()} {api.url}" for api in subject.config.apis))

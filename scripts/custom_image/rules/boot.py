@@ -19,8 +19,11 @@ from custom_image.rules import (
     warned,
 )
 from custom_image.rules.accounts import can_read, start_user
-from custom_image.specification import BOOT_FILE, SPECIFICATIONS
+from custom_image.rules.dockerfile import judged
+from custom_image.rules.linters import NotLinted, shellcheck
+from custom_image.specification import BOOT_FILE, SPECIFICATIONS, Source
 
+SHELLCHECK = Source("ShellCheck: checks", "https://www.shellcheck.net/wiki/")
 WRAPPERS = ("tini", "dumb-init", "docker-init", "catatonit", "env", "exec")
 INTERPRETERS = re.compile(r"(ba|da|a)?sh|python[0-9.]*|perl|node|java")
 
@@ -34,6 +37,7 @@ INTERPRETERS = re.compile(r"(ba|da|a)?sh|python[0-9.]*|perl|node|java")
     required="CMD or ENTRYPOINT",
     source=SPECIFICATIONS,
     mend=f'Add CMD ["sh", "{BOOT_FILE}"] to the Dockerfile.',
+    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: a Dockerfile without CMD and ENTRYPOINT',
 )
 def command(subject: Subject) -> Finding:
     """Look for CMD and ENTRYPOINT."""
@@ -52,6 +56,7 @@ def command(subject: Subject) -> Finding:
     required="exec form",
     source=SPECIFICATIONS,
     mend=f'Write CMD as a JSON array, for example CMD ["sh", "{BOOT_FILE}"].',
+    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: CMD sh /home/run.sh',
 )
 def exec_form(subject: Subject) -> Finding:
     """Look for `/bin/sh -c`, which is how shell form is recorded."""
@@ -69,6 +74,8 @@ def exec_form(subject: Subject) -> Finding:
     required="there and readable",
     source=SPECIFICATIONS,
     mend="COPY the file to that path with mode 755, or correct the path in CMD.",
+    example="obeys:  COPY --chown=1000:100 run.sh /home/run.sh\n"
+    "breaks: CMD names /home/start.sh, and there is none",
 )
 def file(subject: Subject) -> Finding:
     """Look the file up in the image, and its mode as the user that the image starts as."""
@@ -97,6 +104,8 @@ def file(subject: Subject) -> Finding:
     required="LF line ends, no byte order mark, a shebang",
     source=SPECIFICATIONS,
     mend="Save it with LF line ends and without a byte order mark (`dos2unix run.sh`).",
+    example="obeys:  #!/bin/sh in the first line, LF behind each\n"
+    "breaks: a file that an editor on Windows saved: #!/bin/sh and a carriage return",
 )
 def text(subject: Subject) -> Finding:
     """Read the bytes of the file, where it is a shell script."""
@@ -116,6 +125,34 @@ def text(subject: Subject) -> Finding:
         judge = failed if is_direct else warned
         return judge(f"{path} has no shebang", mend="Start it with the line #!/bin/sh.")
     return passed(f"{path}: {content.splitlines()[0].decode(errors='replace')}")
+
+
+@rule(
+    id="boot.lint",
+    title="shellcheck has no remark on the boot file",
+    why="A word that falls apart or a trap that never fires is seen on the platform only.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    after=("boot.file", "boot.text"),
+    required="no remark",
+    source=SHELLCHECK,
+    mend="Change the lines, or write why not above them: # shellcheck disable=SC2086",
+    example='obeys:  [ "$pid" != "" ] && kill "$pid"\nbreaks: [ $pid != "" ] && kill $pid',
+)
+def lint(subject: Subject) -> Finding:
+    """Give the boot file to shellcheck, where it is a script of a shell that it knows."""
+    path, _ = _script(subject)
+    content = subject.read_file(path) if path else None
+    if content is None:
+        return not_checked("no boot file to read")
+    shebang = content.split(b"\n", 1)[0].decode(errors="replace")
+    named = re.search(r"\b(bash|dash|ksh|sh)\b", shebang if shebang.startswith("#!") else "sh")
+    if named is None or not (path.endswith(".sh") or shebang.startswith("#!")):
+        return not_checked(f"{path} is no script that shellcheck knows")
+    try:
+        return judged(shellcheck(content, named[1]))
+    except NotLinted as error:
+        return not_checked(str(error))
 
 
 def boot_path(image: ImageFacts) -> str:

@@ -27,6 +27,7 @@ from custom_image.specification import CONFIG_FILE
     required="accepted",
     source=CONFIG_FILE,
     mend="Change the member that the evidence names.",
+    example='obeys:  "model_type": "Image"\nbreaks: "model_type": "image"',
 )
 def valid(subject: Subject) -> Finding:
     """Parse the file; the parser's own message says what is wrong and how to mend it."""
@@ -49,6 +50,7 @@ def valid(subject: Subject) -> Finding:
     required="no remark",
     source=CONFIG_FILE,
     mend="Correct or remove the members that the evidence names.",
+    example='obeys:  "protocol": "http"\nbreaks: "procotol": "http", as on a sample of the page',
 )
 def meant(subject: Subject) -> Finding:
     """Collect what is not refused, but is probably not what was meant."""

@@ -20,6 +20,9 @@ from custom_image.rules.processes import Family, catches_sigterm
 
 IDLE_CONNECTIONS: Final = 2
 WARM_UP_S: Final = 0.5
+EDGE_S: Final = 0.25
+"""A request sent so shortly before the service may stop can meet its end: it takes time to arrive,
+and who waits exactly as long as is required breaks no rule."""
 OVERTIME_S: Final = 5.0
 """How long after its deadline the service is watched on, to say how late it is."""
 
@@ -49,7 +52,8 @@ class Drain:
     def lost(self) -> list[Event]:
         """Return the requests that were sent while the service had to serve, and got no answer."""
         asked = [e for e in self.events if e.kind in ("new", "kept-alive")]
-        return [event for event in asked if not event.ok and 0 <= event.t_s < self.drain_s]
+        end_s = self.drain_s - min(EDGE_S, self.drain_s / 4)
+        return [event for event in asked if not event.ok and 0 <= event.t_s < end_s]
 
     def cut_off(self) -> list[Event]:
         """Return the requests that had been accepted, and were cut off."""

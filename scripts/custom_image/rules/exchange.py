@@ -7,11 +7,14 @@ when the server closes it, and whether an answer was cut off. A pool would hide 
 from __future__ import annotations
 
 import select
+import socket
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPS_PORT, HTTPConnection, HTTPException, HTTPResponse
+from threading import Timer
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -95,11 +98,38 @@ def connect(url: str, timeout_s: float = ANSWER_TIMEOUT_S) -> HTTPConnection:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     if parts.scheme == "https":
+        return _TlsConnection(host, port, timeout=timeout_s)
+    return HTTPConnection(host, port, timeout=timeout_s)
+
+
+class _TlsConnection(HTTPConnection):
+    """A connection over TLS, whoever signed the certificate.
+
+    The socket is wrapped before it connects. ``http.client`` does it the other way round, and where
+    a server that is being stopped resets in between, ``SSLSocket._create`` of Python 3.11 raises
+    without closing.
+    """
+
+    default_port = HTTPS_PORT
+
+    def connect(self) -> None:
+        """Try every address of the host, as ``socket.create_connection`` does."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        return HTTPSConnection(host, port, timeout=timeout_s, context=context)
-    return HTTPConnection(host, port, timeout=timeout_s)
+        failure = OSError(f"{self.host} has no address")
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            plain = socket.socket(family, kind, protocol)
+            self.sock = context.wrap_socket(plain, server_hostname=self.host)
+            self.sock.settimeout(self.timeout)
+            try:
+                self.sock.connect(address)
+                return
+            except OSError as error:
+                self.close()
+                failure = error
+        raise failure
 
 
 def ask(url: str, request: Request, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
@@ -117,21 +147,53 @@ def ask_on(connection: HTTPConnection, request: Request) -> Answer:
     The answer is read even where sending broke off: a server may refuse a body that it has not
     read to the end, and close.
     """
-    began = time.monotonic()
     headers = {"Content-Type": request.content_type} if request.content_type else {}
+    deadline = _Deadline(connection.timeout or ANSWER_TIMEOUT_S)
+    began = time.monotonic()
     try:
-        try:
-            connection.request(request.method, request.path, request.body or None, headers)
-        except (BrokenPipeError, ConnectionResetError):
-            if connection.sock is None:
-                raise
-            response = HTTPResponse(connection.sock, method=request.method)
-            response.begin()
-            return _read(response, began)
-        return _read(connection.getresponse(), began)
+        with deadline:
+            try:
+                connection.request(request.method, request.path, request.body or None, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                if connection.sock is None:
+                    raise
+                response = HTTPResponse(connection.sock, method=request.method)
+                deadline.sock = connection.sock
+                response.begin()
+                return _read(response, began)
+            deadline.sock = connection.sock
+            return _read(connection.getresponse(), began)
     except (OSError, HTTPException) as error:
         connection.close()
         return Answer(0, seconds=time.monotonic() - began, error=_reason(error))
+
+
+class _Deadline:
+    """Cuts an answer off that comes byte by byte; a socket's own time-out counts silence alone.
+
+    Raises:
+        TimeoutError: at the end of the block, where that was necessary.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self.sock: socket.socket | None = None
+        self._is_late = False
+        self._timer = Timer(timeout_s, self._cut)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _cut(self) -> None:
+        self._is_late = True
+        if self.sock is not None:
+            with suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        if self._is_late:
+            raise TimeoutError
 
 
 def _read(response: HTTPResponse, began: float) -> Answer:
@@ -174,11 +236,14 @@ class SlowRequest:
 
     def complete(self) -> Answer:
         """Send the rest and return the answer. Never raises."""
+        deadline = _Deadline(ANSWER_TIMEOUT_S)
+        deadline.sock = self._connection.sock
         try:
-            self._connection.sock.sendall(self._parts[1])
-            response = HTTPResponse(self._connection.sock, method=self._request.method)
-            response.begin()
-            return _read(response, self._began)
+            with deadline:
+                self._connection.sock.sendall(self._parts[1])
+                response = HTTPResponse(self._connection.sock, method=self._request.method)
+                response.begin()
+                return _read(response, self._began)
         except (OSError, HTTPException) as error:
             return Answer(0, seconds=time.monotonic() - self._began, error=_reason(error))
         finally:

@@ -34,11 +34,13 @@ PROBED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
     why="The platform gives up on a service that is not ready in time, and deletes it.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
-    after=("network.port", "network.bind-address"),
+    after=("network.port", "network.bind-address", "tls.protocol"),
     exclusive=True,
     required=f"ready, within {DEPLOY_TIMEOUT} at most",
     source=DEPLOY_TIMEOUT.source,
     mend="Read its log in the evidence; start the image by hand with `docker run`.",
+    example="obeys:  the log ends in `listening on port 8080`\n"
+    "breaks: the log ends in `ModuleNotFoundError`",
 )
 def ready(subject: Subject) -> Finding:
     """Watch the shared service start until its health check or a request succeeds."""
@@ -64,6 +66,8 @@ def ready(subject: Subject) -> Finding:
     required="health",
     source=SPECIFICATIONS,
     mend=f'Add "health": {{"check_method": "HTTP", "url": "{HEALTH_URL}"}} to config.json.',
+    example='obeys:  "health": {"check_method": "HTTP", "url": "/health"}\n'
+    "breaks: a config.json without health",
 )
 def declared(subject: Subject) -> Finding:
     """Look for the member `health`."""
@@ -85,6 +89,8 @@ def declared(subject: Subject) -> Finding:
     required="200 on the declared url",
     source=SPECIFICATIONS,
     mend="Serve the url that config.json declares, on the same port, or declare the one served.",
+    example='obeys:  GET /health: 200 {"health": "true"}\n'
+    "breaks: GET /health: 404, because the code serves /healthz",
 )
 def answers(subject: Subject) -> Finding:
     """Ask once more, now that the service works."""
@@ -105,6 +111,7 @@ def answers(subject: Subject) -> Finding:
     required='JSON such as {"health": "true"}',
     source=SPECIFICATIONS,
     mend='Answer {"health": "true"} as application/json.',
+    example='obeys:  {"health": "true"}\nbreaks: OK',
 )
 def body(subject: Subject) -> Finding:
     """Parse the body."""
@@ -132,6 +139,8 @@ def body(subject: Subject) -> Finding:
     required="not 200 before the first good prediction",
     source=SPECIFICATIONS,
     mend="Answer 503 until the model has made a prediction, and again once it cannot.",
+    example="obeys:  503 until a warm-up prediction has succeeded\n"
+    "breaks: 200 as soon as the port is open, while the model still loads",
 )
 def truth(subject: Subject) -> Finding:
     """Ask for a prediction right after each good health check while the service starts."""
@@ -166,6 +175,8 @@ def truth(subject: Subject) -> Finding:
     required="initial delay + failures x period",
     source=CONTAINER_IMAGE,
     mend="Raise initial_delay_seconds or failure_threshold in config.json, or load faster.",
+    example="obeys:  a start of 20 s with the defaults, which grant 72 s\n"
+    "breaks: a start of 90 s with the defaults",
 )
 def start_time(subject: Subject) -> Finding:
     """Compare the measured start with the time that the declared numbers give."""

@@ -21,7 +21,6 @@ from custom_image.rules import (
 from custom_image.rules.bad_requests import TOO_LARGE_BYTES, bad_requests
 from custom_image.rules.exchange import Answer, ask, ask_on, connect, is_closed_by_server
 from custom_image.specification import (
-    KEEP_ALIVE,
     SERVICE_OVERLOADED,
     SYNCHRONOUS_LATENCY,
 )
@@ -40,8 +39,10 @@ BAD_INPUT_PATIENCE_S = 15.0
     needs=Needs.SERVICE,
     after=("api.answers",),
     exclusive=True,
-    required=lambda edition: edition.latency,
+    limit="latency",
     mend="Make the model faster, or create the model in asynchronous mode.",
+    example="obeys:  p99 0.2 s\n"
+    "breaks: 45 s for the first request, because the model is loaded by it",
 )
 def latency(subject: Subject) -> Finding:
     """Time requests, one after the other, on one connection."""
@@ -85,6 +86,8 @@ def latency(subject: Subject) -> Finding:
     required="4xx, and a good request answered after it",
     source=SERVICE_OVERLOADED,
     mend="Check the input before the model sees it; answer 400, 413, 415 or 422 with a sentence.",
+    example='obeys:  400 {"error": "no JPEG"}\n'
+    "breaks: 500, or an exit, for a body that is no picture",
 )
 def bad_input(subject: Subject) -> Finding:
     """Send what clients get wrong, each followed by a good request."""
@@ -122,9 +125,11 @@ def bad_input(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
     after=("api.answers",),
-    required=KEEP_ALIVE,
+    limit="keep_alive",
+    lasts=lambda waits: waits.keep_alive_s,
     mend="Set the server's keep-alive: uvicorn --timeout-keep-alive 200, gunicorn --keep-alive 200 "
     "-k gevent, nginx keepalive_timeout 200s.",
+    example="obeys:  uvicorn --timeout-keep-alive 200\nbreaks: uvicorn without it: 5 s",
 )
 def keep_alive(subject: Subject) -> Finding:
     """Leave two connections idle: one is used again just before the end, one is held to it.
@@ -148,7 +153,7 @@ def keep_alive(subject: Subject) -> Finding:
     seen = f"open and usable after {wait_s:g} s idle"
     if subject.waits.true:
         return passed(seen, evidence)
-    return not_waited(KEEP_ALIVE, seen, evidence)
+    return not_waited(subject.edition.keep_alive, seen, evidence)
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ ARCHITECTURES = ("amd64", "arm64")
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE,
-    required=lambda edition: edition.image_size,
+    limit="image_size",
     mend="Remove what the model does not need; the evidence names the largest layers.",
+    example="obeys:  FROM python:3.11-slim and the packages that the model imports\n"
+    "breaks: FROM nvidia/cuda:12-devel, with a data set in a layer below",
 )
 def size(subject: Subject) -> Finding:
     """Compare the uncompressed size; the registry shows the compressed one, which is smaller."""
@@ -42,8 +44,10 @@ def size(subject: Subject) -> Finding:
     profiles=SERVING_PROFILES | {Profile.NOTEBOOK_SAVE},
     severities={Profile.NOTEBOOK_SAVE: Severity.ERROR},
     needs=Needs.IMAGE,
-    required=lambda edition: edition.notebook_image_size,
+    limit="notebook_image_size",
     mend="Make the image on an ECS, or make it smaller.",
+    example="obeys:  an image of 20 GB, saved in a notebook instance\n"
+    "breaks: an image of 40 GB, which only an ECS can make",
 )
 def notebook_size(subject: Subject) -> Finding:
     """Compare the uncompressed size with what decides between a notebook and an ECS."""
@@ -68,6 +72,8 @@ def _compare(subject: Subject, limit: Number) -> Finding:
     required="linux on " + " or ".join(ARCHITECTURES),
     source=ARCHITECTURE_MISMATCH,
     mend="Build on, or with --platform for, the architecture of the flavor: X86_64 or AARCH64.",
+    example="obeys:  docker build --platform linux/amd64 .\n"
+    "breaks: docker build . on an Apple laptop, for an X86_64 flavor",
 )
 def platform(subject: Subject) -> Finding:
     """Compare operating system and architecture; which flavor it must fit only the user knows."""

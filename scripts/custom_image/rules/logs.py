@@ -31,6 +31,8 @@ DELAY_S = 2.0
     required="a line a request, or at its start",
     source=SPECIFICATIONS,
     mend="Log to standard output, at level INFO, unbuffered (PYTHONUNBUFFERED=1).",
+    example='obeys:  print("ready", flush=True)\n'
+    "breaks: FileHandler('/var/log/app.log') and nothing else",
 )
 def stdout(subject: Subject) -> Finding:
     """Ask once and look for a new line; a banner alone is enough."""

@@ -28,6 +28,7 @@ from custom_image.specification import BIND_ADDRESS, ECS_EXAMPLE, PORT
     required="the declared port",
     source=ECS_EXAMPLE,
     mend=f"Listen on {PORT}, or declare the port it listens on (--port, and in the model's form).",
+    example="obeys:  app.run(port=8080)\nbreaks: app.run(port=5000), while the form says 8080",
 )
 def port(subject: Subject) -> Finding:
     """Look for a listening socket on that port."""
@@ -53,6 +54,8 @@ def port(subject: Subject) -> Finding:
     exclusive=True,
     required=BIND_ADDRESS,
     mend=f"Bind to {BIND_ADDRESS}: --host {BIND_ADDRESS}, or --bind {BIND_ADDRESS}:{PORT}.",
+    example='obeys:  app.run(host="0.0.0.0")\n'
+    'breaks: app.run(host="127.0.0.1"), the default of Flask',
 )
 def bind_address(subject: Subject) -> Finding:
     """Look at the addresses of the sockets on the declared port."""

@@ -13,6 +13,7 @@ from custom_image.specification import CONTENT_TYPES, INFERENCE_URL
 JSON_TYPE, FORM_TYPE = CONTENT_TYPES
 BOUNDARY: Final = "custom-image-sample"
 _DEEPEST: Final = 20
+_LONGEST: Final = 100_000
 
 
 def sample_request(config: ModelConfig | None) -> Request:
@@ -45,7 +46,7 @@ FORM_HEADER: Final = f"{FORM_TYPE}; boundary={BOUNDARY}"
 def form_values(schema: dict[str, Any] | None) -> dict[str, bytes | str]:
     """Return a value for every property of a form: bytes for a file, text for anything else."""
     values: dict[str, bytes | str] = {}
-    for name, member in ((schema or {}).get("properties") or {}).items():
+    for name, member in _members(schema or {}).items():
         if is_file(member):
             values[name] = seven_jpeg()
         else:
@@ -66,8 +67,9 @@ def form(values: dict[str, bytes | str], filename: str = "seven.jpg") -> bytes:
         disposition = f'Content-Disposition: form-data; name="{name}"'
         if isinstance(value, bytes):
             disposition += f'; filename="{filename}"\r\nContent-Type: image/jpeg'
-        content = value if isinstance(value, bytes) else value.encode()
-        parts.append(f"--{BOUNDARY}\r\n{disposition}\r\n\r\n".encode() + content + b"\r\n")
+        content = value if isinstance(value, bytes) else value.encode(errors="replace")
+        head = f"--{BOUNDARY}\r\n{disposition}\r\n\r\n".encode(errors="replace")
+        parts.append(head + content + b"\r\n")
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
@@ -90,15 +92,26 @@ def sample_value(schema: Any, depth: int = 0) -> Any:
     kind = schema.get("type") or ("object" if "properties" in schema else "array")
     kind = kind[0] if isinstance(kind, list) and kind else kind
     if kind == "object":
-        members = schema.get("properties") or {}
-        return {name: sample_value(member, depth + 1) for name, member in members.items()}
+        return {name: sample_value(m, depth + 1) for name, m in _members(schema).items()}
     if kind == "array":
         return _sample_array(schema, depth)
     if kind in ("integer", "number"):
         return schema.get("minimum", 0)
     if kind == "string":
-        return "sample".ljust(int(schema.get("minLength", 0)), ".")[: schema.get("maxLength")]
+        shortest, longest = _length(schema, "minLength", 0), _length(schema, "maxLength", 6)
+        return "sample".ljust(shortest, ".")[: max(shortest, longest)]
     return True if kind == "boolean" else None
+
+
+def _members(schema: dict[str, Any]) -> dict[str, Any]:
+    # Checked for its shape and no further: a schema may be anybody's, and a sample is a guess.
+    members = schema.get("properties")
+    return members if isinstance(members, dict) else {}
+
+
+def _length(schema: dict[str, Any], keyword: str, default: int) -> int:
+    value = schema.get(keyword, default)
+    return min(max(0, value), _LONGEST) if isinstance(value, int) else default
 
 
 def _sample_array(schema: dict[str, Any], depth: int) -> list[Any]:
@@ -106,7 +119,7 @@ def _sample_array(schema: dict[str, Any], depth: int) -> list[Any]:
     items = schema.get("items")
     if isinstance(items, list):
         return [sample_value(item, depth + 1) for item in items]
-    count = min(max(1, int(schema.get("minItems", 1))), 100)
+    count = min(max(1, _length(schema, "minItems", 1)), 100)
     return [sample_value(items, depth + 1)] * count if items else []
 
 

@@ -20,7 +20,6 @@ from custom_image.rules.drain import Drain, drill_sigterm
 from custom_image.specification import (
     HEALTH_METHODS,
     SIGTERM_DRAIN,
-    SIGTERM_EXIT,
     SPECIFICATIONS,
 )
 
@@ -38,8 +37,11 @@ DIES_OF_SIGTERM = (143, -15)
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
     after=AFTER,
-    required=SIGTERM_DRAIN,
+    lasts=lambda waits: waits.exit_s,
+    limit="sigterm_drain",
     mend=f"On SIGTERM wait {SIGTERM_DRAIN} before the server is told to stop.",
+    example="obeys:  trap 'sleep 60; kill $pid; wait $pid' TERM\n"
+    "breaks: the server stops accepting as soon as it gets SIGTERM",
 )
 def serves(subject: Subject) -> Finding:
     """Judge the requests that were sent while the service had to serve."""
@@ -53,7 +55,8 @@ def serves(subject: Subject) -> Finding:
         return failed(gone, drain.summary())
     if subject.waits.true:
         return passed(f"no request lost in {drain.drain_s:g} s", drain.summary())
-    return not_waited(SIGTERM_DRAIN, f"no request lost in {drain.drain_s:g} s", drain.summary())
+    drain_s = subject.edition.sigterm_drain
+    return not_waited(drain_s, f"no request lost in {drain.drain_s:g} s", drain.summary())
 
 
 @rule(
@@ -64,9 +67,12 @@ def serves(subject: Subject) -> Finding:
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
     after=AFTER,
+    lasts=lambda waits: waits.exit_s,
     required="every accepted request answered",
     source=SPECIFICATIONS,
     mend="Stop accepting first, finish what was accepted, then exit; never end with SIGKILL.",
+    example="obeys:  stop accepting, finish what was accepted, exit\n"
+    "breaks: os._exit(0) in the signal handler",
 )
 def in_flight(subject: Subject) -> Finding:
     """Judge the requests that took their time to arrive, one across SIGTERM, one across the end."""
@@ -89,9 +95,12 @@ def in_flight(subject: Subject) -> Finding:
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
     after=AFTER,
-    required=SIGTERM_EXIT,
+    lasts=lambda waits: waits.exit_s,
+    limit="sigterm_exit",
     mend="Catch SIGTERM in process 1 (`exec` the server), and do not wait for idle connections: "
     "gunicorn --graceful-timeout 20.",
+    example="obeys:  exec gunicorn --graceful-timeout 20\n"
+    "breaks: sh run.sh without exec: the shell keeps the signal",
 )
 def exits(subject: Subject) -> Finding:
     """Judge when the first process ended, with idle connections open."""
@@ -102,7 +111,7 @@ def exits(subject: Subject) -> Finding:
         return (
             passed(seen, evidence)
             if subject.waits.true
-            else not_waited(SIGTERM_EXIT, seen, evidence)
+            else not_waited(subject.edition.sigterm_exit, seen, evidence)
         )
     seen = (
         f"still there after {drain.exit_s:g} s"
@@ -114,7 +123,7 @@ def exits(subject: Subject) -> Finding:
         return failed(seen, f"{evidence}\n{seen}")
     if subject.waits.true or subject.knows_short_waits:
         return failed(seen, evidence)
-    return not_waited(SIGTERM_EXIT, f"{seen}, which proves nothing", evidence)
+    return not_waited(subject.edition.sigterm_exit, f"{seen}, which proves nothing", evidence)
 
 
 @rule(
@@ -125,9 +134,12 @@ def exits(subject: Subject) -> Finding:
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
     after=AFTER,
+    lasts=lambda waits: waits.exit_s,
     required="0",
     source=SPECIFICATIONS,
     mend="Handle SIGTERM and exit with 0; in a shell, `wait` for the server and `exit 0`.",
+    example="obeys:  sys.exit(0) at the end of the drain\n"
+    "breaks: exit 143, which looks like a crash",
 )
 def exit_code(subject: Subject) -> Finding:
     """Judge the exit code of the first process."""
@@ -147,9 +159,12 @@ def exit_code(subject: Subject) -> Finding:
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
     after=AFTER,
+    lasts=lambda waits: waits.exit_s,
     required="none",
     source=SPECIFICATIONS,
     mend="Let the launcher stop its children and `wait` for them before it exits.",
+    example='obeys:  kill "$pid"; wait "$pid"; exit 0\n'
+    "breaks: the launcher exits, its workers stay",
 )
 def orphans(subject: Subject) -> Finding:
     """Judge the processes that lost their parent, or stayed behind."""

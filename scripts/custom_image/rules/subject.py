@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
+    from custom_image.image_archive import Contents
     from custom_image.model_config import Health, ModelConfig
     from custom_image.rules.exchange import Request
+    from custom_image.rules.expectations import Sample
     from custom_image.rules.start import Start
 
 T = TypeVar("T")
@@ -61,6 +63,10 @@ class Needs(Flag):
     """The files of the image or folder: :meth:`Subject.read_file`."""
     IMAGE = auto()
     """Image metadata: :attr:`Subject.image`."""
+    CONTENTS = auto()
+    """Every file, of all layers or of a folder, read once: :attr:`Subject.contents`."""
+    DOCKERFILE = auto()
+    """The Dockerfile of a build context: :attr:`Subject.dockerfile`."""
     SERVICE = auto()
     """Something that answers HTTP: :attr:`Subject.service`; shared, so leave it as it was."""
     INSTANCE = auto()
@@ -100,12 +106,17 @@ class Waits:
         return {"DRAIN_SECONDS": f"{self.drain_s:g}", "EXIT_SECONDS": f"{self.exit_s * 0.9:g}"}
 
 
-TRUE_WAITS: Final = Waits(
-    true=True,
-    keep_alive_s=specification.KEEP_ALIVE.value,
-    drain_s=specification.SIGTERM_DRAIN.value,
-    exit_s=specification.SIGTERM_EXIT.value,
-)
+def true_waits(edition: specification.Edition) -> Waits:
+    """Return the durations that an edition of the platform asks for."""
+    return Waits(
+        true=True,
+        keep_alive_s=edition.keep_alive.value,
+        drain_s=edition.sigterm_drain.value,
+        exit_s=edition.sigterm_exit.value,
+    )
+
+
+TRUE_WAITS: Final = true_waits(specification.INTERNATIONAL)
 # Longer than the keep-alive of the servers that close early by default: gunicorn 2 s, uvicorn,
 # hypercorn and Node 5 s.
 QUICK_WAITS: Final = Waits(true=False, keep_alive_s=7, drain_s=3, exit_s=8)
@@ -142,6 +153,8 @@ class Subject(Protocol):
     profile: Profile
     edition: specification.Edition
     waits: Waits
+    port: int
+    """The container port that the model declares."""
     facts: dict[str, Any]
     """Measurements that the report keeps, JSON-serialisable."""
 
@@ -174,8 +187,23 @@ class Subject(Protocol):
         """Return a file by its absolute path. Only where the rule needs FILES."""
         ...
 
+    @property
+    def contents(self) -> Contents:
+        """What one pass over every file found. Only where the rule needs CONTENTS."""
+        ...
+
+    @property
+    def dockerfile(self) -> bytes:
+        """The text of the Dockerfile. Only where the rule needs DOCKERFILE."""
+        ...
+
     def read_file(self, path: str) -> bytes | None:
         """Return the content of such a file, or None where there is none."""
+        ...
+
+    @property
+    def samples(self) -> tuple[tuple[Sample, Request], ...]:
+        """The user's own samples, each with the request that it makes; empty where none."""
         ...
 
     @property
@@ -197,6 +225,10 @@ class Subject(Protocol):
         Raises:
             ServiceNotReady: it never became ready.
         """
+        ...
+
+    def wait_for(self, instance: Instance) -> Service:
+        """Watch an instance that was started once more; it need not become ready."""
         ...
 
     def borrow(self) -> AbstractContextManager[Service]:

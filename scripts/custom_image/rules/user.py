@@ -11,12 +11,20 @@ from custom_image.rules import (
     Severity,
     Subject,
     failed,
+    not_checked,
     passed,
     rule,
 )
-from custom_image.rules.accounts import accounts
+from custom_image.rules.accounts import ROOT_ID, accounts, start_user
 from custom_image.rules.exchange import ask
-from custom_image.specification import CUSTOM_ENGINE, GROUP_ID, USER_HOME, USER_ID, USER_NAME
+from custom_image.specification import (
+    CUSTOM_ENGINE,
+    GROUP_ID,
+    INFERENCE_2_0_IMAGE,
+    USER_HOME,
+    USER_ID,
+    USER_NAME,
+)
 
 ENGINE_IS_STRICT = {Profile.ENGINE: Severity.ERROR}
 IDS = f"{USER_ID}:{GROUP_ID}"
@@ -32,6 +40,8 @@ IDS = f"{USER_ID}:{GROUP_ID}"
     required=f"{USER_NAME}, uid {USER_ID}, gid {GROUP_ID}, home {USER_HOME}",
     source=CUSTOM_ENGINE,
     mend=f"RUN useradd -d {USER_HOME} -m -u {USER_ID} -g {GROUP_ID} {USER_NAME}",
+    example="obeys:  RUN useradd -d /home/ma-user -m -u 1000 -g 100 ma-user\n"
+    "breaks: FROM ubuntu:24.04 as it is: uid 1000 is called ubuntu",
 )
 def account(subject: Subject) -> Finding:
     """Parse /etc/passwd; the name of the group is free, Debian calls gid 100 `users`."""
@@ -54,6 +64,7 @@ def account(subject: Subject) -> Finding:
     required=f"works as {IDS}",
     source=CUSTOM_ENGINE,
     mend=f"Give it its files with COPY --chown={IDS}, and write only below {USER_HOME} and /tmp.",
+    example="obeys:  COPY --chown=1000:100 app /app\nbreaks: RUN chmod 700 /app, owned by root",
 )
 def platform_ids(subject: Subject) -> Finding:
     """Start an instance as that user and ask it."""
@@ -67,3 +78,49 @@ def platform_ids(subject: Subject) -> Finding:
     if answer.status != expected:
         return failed(f"answers {answer.status} as {IDS}, {expected} as its own user", shown)
     return passed(f"works as {IDS}", shown)
+
+
+@rule(
+    id="user.root",
+    title="The image does not start as root",
+    why="What root writes, uid 1000 cannot read back; and a hole in the service is root's.",
+    severity=Severity.WARNING,
+    severities={Profile.INFERENCE_2_0: Severity.NOTE},
+    needs=Needs.IMAGE | Needs.FILES,
+    required="a user other than root",
+    source=INFERENCE_2_0_IMAGE,
+    mend=f"End the Dockerfile with USER {IDS}.",
+    example=f"obeys:  USER {IDS}\nbreaks: no USER at all, or USER root",
+)
+def root(subject: Subject) -> Finding:
+    """Look at USER of the image's configuration; Inference 2.0 leaves the choice to the author."""
+    user = start_user(subject)
+    return (failed if user.uid == ROOT_ID else passed)(str(user))
+
+
+@rule(
+    id="user.home",
+    title=f"{USER_HOME} is there and belongs to the user that the platform starts",
+    why="Caches and settings are written there; where that fails, libraries fail at their import.",
+    severity=Severity.WARNING,
+    needs=Needs.SERVICE | Needs.CONTAINER,
+    after=("health.ready",),
+    required=f"owned by {IDS}",
+    source=CUSTOM_ENGINE,
+    mend=f"RUN mkdir -p {USER_HOME} && chown {IDS} {USER_HOME}",
+    example=f"obeys:  RUN chown {IDS} {USER_HOME}\nbreaks: a home that COPY made, as root",
+)
+def home(subject: Subject) -> Finding:
+    """Ask `stat` in the running container."""
+    instance = subject.service.instance
+    if instance is None:
+        return not_checked("nothing here can run a command inside the service")
+    code, output = instance.execute(["stat", "-c", "%u:%g", USER_HOME.value])
+    shown = (output.strip().splitlines() or ["no output"])[0]
+    if code and "No such file or directory" in shown:
+        return (
+            failed("not there", shown) if "stat:" in shown else not_checked("the image has no stat")
+        )
+    if code:
+        return not_checked("`stat` does not work in the image", shown)
+    return (passed if shown == IDS else failed)(f"owned by {shown}")

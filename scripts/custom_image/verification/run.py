@@ -7,13 +7,11 @@ import time
 from collections.abc import Collection
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
 from custom_image.engines import Engine
-from custom_image.errors import UsageError
 from custom_image.report import Check, Report, Severity, Verdict
 from custom_image.rules import (
     CalledOff,
@@ -25,6 +23,8 @@ from custom_image.rules import (
     catalogue,
     not_checked,
 )
+from custom_image.rules.expectations import read_samples
+from custom_image.rules.overrides import Overrides, one_of
 from custom_image.specification import EDITIONS, INTERNATIONAL, PORT, Edition
 from custom_image.verification.session import Session
 from custom_image.verification.targets import Target, open_target
@@ -32,10 +32,8 @@ from custom_image.verification.watching import Watcher, watch
 
 E = TypeVar("E", bound=StrEnum)
 
-AT_ONCE: Final = 8
+AT_ONCE: Final = 24
 """Drills that run at the same time: they wait, they do not compute."""
-MOST_CHARACTERS: Final = 20_000
-"""Of one text of a check, however much a service has to say."""
 
 
 def verify(
@@ -51,6 +49,8 @@ def verify(
     waits: Waits | None = None,
     ready_timeout_s: float | None = None,
     progress: Watcher | None = None,
+    overrides: Overrides | None = None,
+    samples: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Judge a target by the rules of the platform.
 
@@ -67,26 +67,32 @@ def verify(
         waits: instead of those of the level.
         ready_timeout_s: how long a service may take to become ready; None for a while longer than
             the health check of its config.json grants it.
-        progress: told when a rule begins and ends; None for a line on the terminal.
+        progress: told when a rule begins and ends; None for a live view on the terminal.
+        overrides: what is held otherwise: severities, limits, and rules that are waived.
+        samples: requests with the answers that are expected of them, a folder or a YAML file; see
+            :mod:`custom_image.rules.expectations`.
 
     Raises:
         UsageError: the target, the config.json or an argument is not there.
         Unavailable: the target is an image and no Docker engine answers.
     """
     began = time.monotonic()
+    overrides = overrides or Overrides()
     rules = _applicable(_one_of(Profile, profile, "profile"), only)
+    limits = overrides.changed(_edition(edition))
     session = Session(
         target if not isinstance(target, str | os.PathLike) else open_target(target, engine),
         config_path=Path(config) if config is not None else None,
         profile=_one_of(Profile, profile, "profile"),
         level=_one_of(Level, level, "level"),
-        edition=_edition(edition),
+        edition=limits,
         waits=waits,
         port=port,
         ready_timeout_s=ready_timeout_s,
+        samples=read_samples(Path(samples)) if samples is not None else (),
     )
-    with session, watch(rules, progress) as watcher:
-        checks = _Run(session, rules, watcher).run()
+    with session, watch(rules, session.waits, progress) as watcher:
+        checks = _Run(session, rules, watcher, overrides, began).run()
     return Report(
         target=session.name,
         level=session.level,
@@ -94,6 +100,8 @@ def verify(
         checks=tuple(checks[rule.id] for rule in rules),
         facts=session.facts,
         duration_s=round(time.monotonic() - began, 2),
+        edition=limits.name,
+        overrides=overrides.to_fact(),
     )
 
 
@@ -104,6 +112,8 @@ class _Run:
     session: Session
     rules: list[Rule]
     watcher: Watcher
+    overrides: Overrides
+    began: float
 
     def __post_init__(self) -> None:
         self.checks: dict[str, Check] = {}
@@ -130,10 +140,14 @@ class _Run:
         while waiting or running:
             ready = [rule for rule in waiting if all(a in self.checks for a in self._before(rule))]
             waiting = [rule for rule in waiting if rule not in ready]
+            ready.sort(key=self._lasts, reverse=True)  # the longest decides how long it all takes
             running |= {pool.submit(self._settle, rule) for rule in ready}
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
+
+    def _lasts(self, rule: Rule) -> float:
+        return rule.lasts(self.session.waits) if rule.lasts else 0.0
 
     def _before(self, rule: Rule) -> list[str]:
         """Return the rules of this run that a rule comes after."""
@@ -144,9 +158,13 @@ class _Run:
         self.watcher.began(rule)
         began = time.monotonic()
         finding = self._find(rule)
-        check = _check(rule, finding, self.session, time.monotonic() - began)
+        check = self._check(rule, finding, began)
         self.checks[rule.id] = check
         self.watcher.ended(check)
+
+    def _severity(self, rule: Rule) -> Severity:
+        own = rule.severities.get(self.session.profile, rule.severity)
+        return self.overrides.severities.get(rule.id, own)
 
     def _find(self, rule: Rule) -> Finding:
         for rule_id in self._before(rule):
@@ -163,39 +181,34 @@ class _Run:
             kind = type(error).__name__
             finding = not_checked(f"the rule itself broke: {kind}: {error}".splitlines()[0])
             self.roots[rule.id] = f"{rule.id} {finding.verdict}"
-        if finding.verdict is Verdict.FAILED and _severity(rule, self.session) is Severity.ERROR:
+        if finding.verdict is Verdict.FAILED and self._severity(rule) is Severity.ERROR:
             self.roots[rule.id] = f"{rule.id} {finding.verdict}"
         return finding
 
-
-def _severity(rule: Rule, session: Session) -> Severity:
-    return rule.severities.get(session.profile, rule.severity)
-
-
-def _check(rule: Rule, finding: Finding, session: Session, duration_s: float) -> Check:
-    severity = _severity(rule, session)
-    verdict = finding.verdict
-    if verdict is Verdict.FAILED and severity is not Severity.ERROR:
-        verdict = Verdict.WARNING
-    is_broken = verdict in (Verdict.FAILED, Verdict.WARNING)
-    return Check(
-        id=rule.id,
-        title=rule.title,
-        severity=severity,
-        verdict=verdict,
-        required=rule.required_by(session.edition),
-        measured=printable(finding.measured),
-        evidence=printable(finding.evidence),
-        mend=printable(finding.mend or rule.mend) if is_broken else "",
-        source=str(rule.source),
-        duration_s=round(duration_s, 3),
-    )
-
-
-def printable(text: str) -> str:
-    """Return text of a stranger's service or image without what would steer a terminal."""
-    kept = (c if c.isprintable() or c == "\n" else "\ufffd" for c in text.expandtabs(4))
-    return "".join(kept).replace("\r\n", "\n")[:MOST_CHARACTERS]
+    def _check(self, rule: Rule, finding: Finding, began: float) -> Check:
+        severity = self._severity(rule)
+        verdict = finding.verdict
+        if verdict is Verdict.FAILED and severity is not Severity.ERROR:
+            verdict = Verdict.WARNING
+        is_broken = verdict in (Verdict.FAILED, Verdict.WARNING)
+        duration_s = time.monotonic() - began
+        wait_s = rule.lasts(self.session.waits) if rule.lasts else 0.0
+        return Check(
+            id=rule.id,
+            title=rule.title,
+            severity=severity,
+            verdict=verdict,
+            required=rule.required_by(self.session.edition),
+            measured=finding.measured,
+            evidence=finding.evidence,
+            mend=(finding.mend or rule.mend) if is_broken else "",
+            source=str(rule.source),
+            duration_s=round(duration_s, 3),
+            began_s=round(began - self.began, 3),
+            waited_s=round(min(wait_s, duration_s), 3),
+            after=tuple(self._before(rule)),
+            waived=self.overrides.waivers.get(rule.id, "") if is_broken else "",
+        )
 
 
 def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
@@ -206,7 +219,7 @@ def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
     if only:
         wanted, open_ids = set(), list(only)
         while open_ids:
-            rule_id = _one_of_names(by_id, open_ids.pop(), "rule")
+            rule_id = one_of(by_id, open_ids.pop(), "rule")
             if rule_id not in wanted:
                 wanted.add(rule_id)
                 open_ids += by_id[rule_id].after
@@ -214,18 +227,10 @@ def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
 
 
 def _one_of(choices: type[E], value: str, what: str) -> E:
-    return choices(_one_of_names([choice.value for choice in choices], value, what))
-
-
-def _one_of_names(choices: Collection[str], value: str, what: str) -> str:
-    if value in choices:
-        return value
-    near = get_close_matches(value, choices, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else f"Use one of {', '.join(choices)}."
-    raise UsageError(f"{what} is {value!r}, which is not known. {hint}")
+    return choices(one_of([choice.value for choice in choices], value, what))
 
 
 def _edition(edition: str | Edition) -> Edition:
     if isinstance(edition, Edition):
         return edition
-    return EDITIONS[_one_of_names(EDITIONS, edition, "edition")]
+    return EDITIONS[one_of(EDITIONS, edition, "edition")]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Lock, RLock
+from threading import BoundedSemaphore, Event, Lock, RLock
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
-from custom_image.errors import PackageError, ServiceNotReady, UsageError
+from custom_image.errors import CustomImageError, PackageError, ServiceNotReady, UsageError
+from custom_image.image_archive import Contents
 from custom_image.model_config import Health, ModelConfig, parse_model_config
 from custom_image.rules import (
     QUICK_WAITS,
-    TRUE_WAITS,
     CalledOff,
     Level,
     Needs,
@@ -23,7 +24,9 @@ from custom_image.rules import (
     Rule,
     Service,
     Waits,
+    true_waits,
 )
+from custom_image.rules.expectations import Sample
 from custom_image.rules.samples import sample_request
 from custom_image.rules.start import health_budget_s, never_started, watch_start
 from custom_image.specification import DEPLOY_TIMEOUT, Edition
@@ -32,6 +35,11 @@ from custom_image.verification.targets import Target
 T = TypeVar("T")
 
 LEAST_READY_TIMEOUT_S: Final = 60.0
+LEAST_PATIENCE_S: Final = 15.0
+PATIENCE: Final = 8
+"""How many times the start of the shared service an instance of a rule's own may take."""
+STARTS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
+"""A start computes; drills that began earlier, and measure, run beside it."""
 
 
 class Session:
@@ -48,23 +56,27 @@ class Session:
         waits: Waits | None,
         port: int,
         ready_timeout_s: float | None,
+        samples: tuple[Sample, ...] = (),
     ) -> None:
         self.name = target.name
         self.profile = profile
         self.level = level
         self.edition = edition
-        self.waits = waits or (TRUE_WAITS if level is Level.FULL else QUICK_WAITS)
+        self.waits = waits or (true_waits(edition) if level is Level.FULL else QUICK_WAITS)
         self.facts: dict[str, Any] = {}
         self._target = target
-        self._port = port
+        self.port = port
         self._given_timeout_s = ready_timeout_s
         self._config_text: str | None = None
         self._config_where = ""
+        self._config_fault: CustomImageError | None = None
         self._config: ModelConfig | None = None
         self._find_config(config_path)
         # Before anything is started: making the sample takes as long as a good service's start.
         self._request = sample_request(self._config)
+        self.samples = tuple((sample, sample.to_request(self._config)) for sample in samples)
         self._over = Event()
+        self._starting = BoundedSemaphore(STARTS_AT_ONCE)
         self._lock = Lock()
         self._instances: list[Instance] = []
         self._kept: dict[str, Any] = {}
@@ -74,6 +86,8 @@ class Session:
 
     @property
     def config_text(self) -> str:
+        if self._config_fault is not None:
+            raise PackageError(str(self._config_fault))  # config.valid says it
         if self._config_text is None:
             raise LookupError("no config.json")
         return self._config_text
@@ -104,6 +118,14 @@ class Session:
         return found.content if found else None
 
     @property
+    def contents(self) -> Contents:
+        return self.once("contents", self._target.contents)
+
+    @property
+    def dockerfile(self) -> bytes:
+        return self._target.dockerfile()
+
+    @property
     def knows_short_waits(self) -> bool:
         return self._target.mentions(set(QUICK_WAITS.environment))
 
@@ -119,7 +141,11 @@ class Session:
 
     def _find_config(self, path: Path | None) -> None:
         if path is None:
-            found = self._target.find_config()
+            try:
+                found = self._target.find_config()
+            except CustomImageError as error:  # there, and not to be read: far too large
+                self._config_fault, self._config_text = error, ""
+                return
         else:
             try:
                 found = str(path), path.read_bytes()
@@ -142,9 +168,14 @@ class Session:
 
     @contextmanager
     def start(self, options: StartOptions | None = None) -> Iterator[Service]:
-        instance = self._start(options or StartOptions())
+        with self._starting:
+            instance = self._start(options or StartOptions())
+            try:
+                service = self.wait_for(instance)
+            except BaseException:
+                self._remove(instance)
+                raise
         try:
-            service = self._watch(instance)
             if not service.start.is_ready:
                 raise ServiceNotReady(
                     f"an instance of its own was not ready after {service.start.waited_s:.0f} s; "
@@ -162,6 +193,9 @@ class Session:
                 yield service
         else:
             yield self.service
+
+    def wait_for(self, instance: Instance) -> Service:
+        return self._watch(instance, self._patience_s())
 
     def once(self, key: str, drill: Callable[[], T]) -> T:
         with self._lock:
@@ -201,10 +235,10 @@ class Session:
         try:
             return self._watch(self._start(StartOptions()))
         except ServiceNotReady as error:
-            return Service("", self._port, self._request, None, never_started(str(error)))
+            return Service("", self.port, self._request, None, never_started(str(error)))
 
     def _start(self, options: StartOptions) -> Instance:
-        options = StartOptions(**{**vars(options), "port": self._port})
+        options = StartOptions(**{**vars(options), "port": self.port})
         instance = self._target.start(options)
         with self._lock:
             self._instances.append(instance)
@@ -219,22 +253,27 @@ class Session:
             if instance in self._instances:
                 self._instances.remove(instance)
 
-    def _watch(self, instance: Instance | None) -> Service:
+    def _watch(self, instance: Instance | None, timeout_s: float | None = None) -> Service:
         url = instance.url if instance else self._target.url
         if self._config and self._config.apis and self._config.apis[0].protocol == "https":
             url = url.replace("http://", "https://", 1)
         # A process of this machine is told another port than the declared one.
-        port = self._port if self._target.maps_ports else urlsplit(url).port or self._port
+        port = self.port if self._target.maps_ports else urlsplit(url).port or self.port
         start = watch_start(
             url,
             port,
             self._request,
             health=self.declared_health,
             instance=instance,
-            timeout_s=self._ready_timeout_s(),
+            timeout_s=timeout_s or self._ready_timeout_s(),
             pause=self.pause,
         )
         return Service(url, port, self._request, instance, start)
+
+    def _patience_s(self) -> float:
+        """Return how long an instance of a rule's own may take; the shared one was not hurried."""
+        known_s = self.service.start.waited_s if Needs.SERVICE in self._target.offers else 0.0
+        return min(self._ready_timeout_s(), max(LEAST_PATIENCE_S, PATIENCE * known_s))
 
     def _ready_timeout_s(self) -> float:
         if self._given_timeout_s is not None:

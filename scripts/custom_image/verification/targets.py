@@ -1,7 +1,6 @@
-"""What can be verified: an image, a folder, a boot file as a process, a running URL.
+"""What can be verified: an image, its archive, a folder, a boot file as a process, a running URL.
 
-A target says what it ``offers`` to rules and why it lacks the rest; it judges nothing. An archive
-of an image will be one more class here, which offers IMAGE and FILES.
+A target says what it ``offers`` to rules and why it lacks the rest; it judges nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +11,18 @@ from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from custom_image.engines import Engine, ImageFacts, ImageFile, Instance, StartOptions, open_engine
-from custom_image.errors import Unavailable, UsageError
+from custom_image.errors import PackageError, Unavailable, UsageError
+from custom_image.image_archive import (
+    LIMITS,
+    Archive,
+    Contents,
+    FolderFiles,
+    is_oci_layout,
+    read_files,
+    read_saved,
+)
 from custom_image.rules import Needs
+from custom_image.rules.readers import content_readers
 from custom_image.specification import BOOT_FILE, MODEL_DIR
 
 CONFIG_NAME: Final = "config.json"
@@ -57,6 +66,14 @@ class Target(Protocol):
         """Return where its config.json is and what it holds, or None where it has none."""
         ...
 
+    def contents(self) -> Contents:
+        """Read every file once. Only where it offers CONTENTS."""
+        ...
+
+    def dockerfile(self) -> bytes:
+        """Return the text of its Dockerfile. Only where it offers DOCKERFILE."""
+        ...
+
     def start(self, options: StartOptions) -> Instance:
         """Start an instance. Only where it offers INSTANCE."""
         ...
@@ -88,11 +105,19 @@ class _Nothing:
     def find_config(self) -> tuple[str, bytes] | None:
         return None
 
+    def contents(self) -> Contents:
+        raise LookupError(self.why_not(Needs.CONTENTS))
+
+    def dockerfile(self) -> bytes:
+        raise LookupError(self.why_not(Needs.DOCKERFILE))
+
     def start(self, options: StartOptions) -> Instance:
         raise LookupError(self.why_not(Needs.INSTANCE))
 
 
 _CALLED: Final = {
+    Needs.CONTENTS: "files that could all be read",
+    Needs.DOCKERFILE: "Dockerfile; a build context has",
     Needs.FILES: "files of an image",
     Needs.IMAGE: "image metadata",
     Needs.SERVICE: "service to ask; start it and name its URL",
@@ -101,11 +126,41 @@ _CALLED: Final = {
 }
 
 
+class ArchiveTarget(_Nothing):
+    """An image in a file, or in a folder with OCI's layout; nothing of it is unpacked."""
+
+    kind = "an archive"
+    offers = Needs.FILES | Needs.IMAGE | Needs.CONTENTS
+
+    def __init__(self, path: Path, name: str = "") -> None:
+        self.name = name or str(path)
+        self._archive = Archive(path, content_readers, self.name)
+        self._files: dict[str, ImageFile | None] = {}
+        _ = self._archive.facts  # now, where an error still is one of the target
+
+    def mentions(self, variables: set[str]) -> bool:
+        return variables <= self._archive.facts.environment.keys()
+
+    def image(self) -> ImageFacts:
+        return self._archive.facts
+
+    def find_file(self, path: str) -> ImageFile | None:
+        if path not in self._files:
+            self._files[path] = self._archive.find_file(path)
+        return self._files[path]
+
+    def find_config(self) -> tuple[str, bytes] | None:
+        return next(((p, f.content) for p in CONFIG_PLACES if (f := self.find_file(p))), None)
+
+    def contents(self) -> Contents:
+        return self._archive.contents
+
+
 class ImageTarget(_Nothing):
     """An image that a Docker engine holds."""
 
     kind = "this image"
-    offers = Needs.FILES | Needs.IMAGE | Needs.SERVICE | Needs.INSTANCE | Needs.CONTAINER
+    offers = ArchiveTarget.offers | Needs.SERVICE | Needs.INSTANCE | Needs.CONTAINER
     maps_ports = True
 
     def __init__(self, reference: str, engine: Any) -> None:
@@ -123,12 +178,15 @@ class ImageTarget(_Nothing):
     def find_file(self, path: str) -> ImageFile | None:
         if path not in self._files:
             # By id: the tag may have moved on since it was inspected.
-            self._files |= self._engine.find_files(self._facts.id, [path])
+            self._files |= self._engine.find_files(self._facts.id, [path], LIMITS.file_bytes)
         return self._files[path]
 
     def find_config(self) -> tuple[str, bytes] | None:
-        self._files |= self._engine.find_files(self._facts.id, CONFIG_PLACES)
+        self._files |= self._engine.find_files(self._facts.id, CONFIG_PLACES, LIMITS.file_bytes)
         return next(((p, f.content) for p in CONFIG_PLACES if (f := self._files[p])), None)
+
+    def contents(self) -> Contents:
+        return read_saved(self.name, self._engine.save(self._facts.id), content_readers())
 
     def start(self, options: StartOptions) -> Instance:
         instance: Instance = self._engine.start(self._facts.id, options)
@@ -139,11 +197,14 @@ class FolderTarget(_Nothing):
     """A build context or a model package: files, nothing to run."""
 
     kind = "a folder"
-    offers = Needs.FILES
+    offers = Needs.FILES | Needs.CONTENTS
 
     def __init__(self, folder: Path, name: str = "") -> None:
         self.name = name or str(folder)
         self._folder = folder
+        self._dockerfile = folder / "Dockerfile"
+        if self._dockerfile.is_file():
+            self.offers |= Needs.DOCKERFILE
 
     def find_file(self, path: str) -> ImageFile | None:
         relative = path.removeprefix("/home/")
@@ -153,7 +214,7 @@ class FolderTarget(_Nothing):
             file = self._folder / home / relative
             if file.is_file():
                 stat = file.stat()
-                return ImageFile(file.read_bytes(), stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
+                return ImageFile(_read(file), stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)
         return None
 
     def find_config(self) -> tuple[str, bytes] | None:
@@ -166,14 +227,20 @@ class FolderTarget(_Nothing):
                 for place in CONFIG_PLACES
             ),
         ]
-        return next(((str(p), p.read_bytes()) for p in places if p.is_file()), None)
+        return next(((str(p), _read(p)) for p in places if p.is_file()), None)
+
+    def contents(self) -> Contents:
+        return read_files(FolderFiles(self._folder), self.name, content_readers())
+
+    def dockerfile(self) -> bytes:
+        return _read(self._dockerfile)
 
 
 class ProcessTarget(FolderTarget):
     """A folder that mirrors /home of an image, its boot file started on this machine."""
 
     kind = "a process"
-    offers = Needs.FILES | Needs.SERVICE | Needs.INSTANCE
+    offers = Needs.FILES | Needs.CONTENTS | Needs.SERVICE | Needs.INSTANCE
 
     def __init__(self, folder: Path, engine: Engine, name: str = "") -> None:
         super().__init__(folder, name)
@@ -209,11 +276,12 @@ def open_target(target: str | os.PathLike[str], engine: Engine | None = None) ->
     """Return the target that a user means.
 
     Args:
-        target: an image reference, a folder or a URL.
+        target: an image reference, an archive of an image, a folder or a URL.
         engine: runs it; None for the Docker engine, or for folders this machine itself.
 
     Raises:
         UsageError: it names nothing that can be verified.
+        ArchiveError: it is an archive, and damaged.
         Unavailable: it is an image, and no Docker engine answers.
     """
     text = os.fspath(target)
@@ -221,11 +289,14 @@ def open_target(target: str | os.PathLike[str], engine: Engine | None = None) ->
         return UrlTarget(text)
     path = Path(text)
     if path.is_dir():
-        return _open_folder(path, text, engine)
-    if path.is_file() or text.startswith((".", "/")):
+        if not is_oci_layout(path):
+            return _open_folder(path, text, engine)
+        return ArchiveTarget(path, text)
+    if path.is_file():
+        return ArchiveTarget(path, text)
+    if text.startswith((".", "/")):
         raise UsageError(
-            f"{text} is {'a file' if path.is_file() else 'not there'}; expected an image, a folder "
-            "or a URL.\nFor an archive, `docker load` it and name the image."
+            f"{text} is not there; expected an image, an archive of one, a folder or a URL."
         )
     engine = engine or open_engine("docker")
     if not hasattr(engine, "inspect"):
@@ -234,6 +305,17 @@ def open_target(target: str | os.PathLike[str], engine: Engine | None = None) ->
             "Start a Docker engine (scripts/ensure_docker.sh), or name a folder or a URL."
         )
     return ImageTarget(text, engine)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(LIMITS.file_bytes + 1)
+    if len(content) > LIMITS.file_bytes:
+        raise PackageError(
+            f"{path}: more than {LIMITS.file_bytes:,} bytes; expected a file that is read whole.\n"
+            "Make it smaller."
+        )
+    return content
 
 
 def _open_folder(folder: Path, name: str, engine: Engine | None) -> Target:

@@ -1,0 +1,89 @@
+"""Who answers for each thing the platform asks: a rule, the model of a request, or nobody and why.
+
+The table is ``catalogue.yaml`` beside this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from custom_image.specification import Source
+
+TABLE: Final = Path(__file__).with_name("catalogue.yaml")
+CLOUD: Final = "custom_image.cloud"
+ANSWERS: Final = ("rules", "cloud", "not_checked")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that the platform asks.
+
+    Attributes:
+        id: ``R-1`` and so on, stable.
+        asks: it, as one sentence that is true of a good image or request.
+        inferred: whether no page states it.
+        rules: the ids of the rules that judge it.
+        cloud: the name of the model in ``custom_image.cloud`` that refuses a request without it.
+        not_checked: why nothing here can judge it.
+        besides: what those rules leave open.
+    """
+
+    id: str
+    asks: str
+    source: Source
+    inferred: bool = False
+    rules: tuple[str, ...] = ()
+    cloud: str = ""
+    not_checked: str = ""
+    besides: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is NOT CHECKED now; empty where something answers for it."""
+        if self.cloud and not is_in_cloud_client(self.cloud):
+            return f"judged by cloud.{self.cloud}, which comes with the cloud client's requests"
+        return self.not_checked
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows, and the rules that are this tool's own advice, each with its reason."""
+
+    rows: tuple[Row, ...]
+    advice: dict[str, str]
+
+    def rows_of(self, rule_id: str) -> tuple[Row, ...]:
+        """Return the rows that a rule judges."""
+        return tuple(row for row in self.rows if rule_id in row.rules)
+
+
+def is_in_cloud_client(name: str) -> bool:
+    """Whether this version has a model of requests of this name: a row promises none."""
+    try:
+        return hasattr(import_module(CLOUD), name)
+    except ModuleNotFoundError:
+        return False
+
+
+@cache
+def read_table() -> Table:
+    """Read ``catalogue.yaml``.
+
+    Raises:
+        ValueError: a row has no answer, or more than one.
+    """
+    import yaml  # here: judging an image needs no catalogue
+
+    document: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    sources = {name: Source(**page) for name, page in document["sources"].items()}
+    rows = []
+    for row_id, row in document["rows"].items():
+        if sum(name in row for name in ANSWERS) != 1:
+            raise ValueError(f"{TABLE.name}: {row_id} needs exactly one of {', '.join(ANSWERS)}")
+        known = {**row, "source": sources[row["source"]], "rules": tuple(row.get("rules", ()))}
+        rows.append(Row(id=row_id, **known))
+    return Table(tuple(rows), document["advice"])

@@ -1,0 +1,91 @@
+"""What an image has to be as a custom engine: the model comes from OBS, beside it."""
+
+from __future__ import annotations
+
+import posixpath
+import shlex
+
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.specification import (
+    CUSTOM_ENGINE,
+    ENGINE_BOOT_COMMAND,
+    GB,
+    HEALTH_METHODS,
+    HEALTH_URL,
+)
+
+ENGINE = frozenset({Profile.ENGINE})
+
+
+@rule(
+    id="engine.size",
+    title="The engine and its model package fit into an instance of the public pool",
+    why="Both together are unpacked on one disk; the deployment fails where they do not fit.",
+    severity=Severity.ERROR,
+    profiles=ENGINE,
+    needs=Needs.IMAGE,
+    limit="engine_size",
+    mend="Make the image smaller, or deploy it in a dedicated pool.",
+    example="obeys:  an image of 12 GB with a model package of 15 GB\n"
+    "breaks: an image of 12 GB with a model package of 20 GB",
+)
+def size(subject: Subject) -> Finding:
+    """Compare the uncompressed image; the package is in OBS, and only its owner knows its size."""
+    size_gb = subject.image.size_bytes / GB
+    left_gb = subject.edition.engine_size.value - size_gb
+    if left_gb <= 0:
+        return failed(f"{size_gb:.1f} GB without the model package")
+    return passed(f"{size_gb:.2f} GB, which leaves {left_gb:.2f} GB for the model package")
+
+
+@rule(
+    id="engine.boot-command",
+    title="The engine starts with the command that the platform's form shows",
+    why="The form's command replaces the image's; where they differ, tests prove the wrong one.",
+    severity=Severity.WARNING,
+    profiles=ENGINE,
+    needs=Needs.IMAGE,
+    after=("boot.command",),
+    required=ENGINE_BOOT_COMMAND,
+    mend=f"Write CMD {ENGINE_BOOT_COMMAND}, or give the form the same command as the image.",
+    example='obeys:  CMD ["sh", "/home/mind/run.sh"]\nbreaks: CMD ["python3", "/app/serve.py"]',
+)
+def boot_command(subject: Subject) -> Finding:
+    """Compare the command, in either form."""
+    words = list(subject.image.command)
+    if subject.image.shell_form:
+        words = words[-1].removeprefix("exec ").split()
+    found = [posixpath.basename(words[0]), *words[1:]] if words else []
+    is_expected = found == ENGINE_BOOT_COMMAND.value.split()
+    return (passed if is_expected else failed)(shlex.join(subject.image.command))
+
+
+@rule(
+    id="engine.health-url",
+    title="The health check of an engine is where the platform asks for it",
+    why="For engines the path is fixed; a check at another path fails, and with it the deployment.",
+    severity=Severity.ERROR,
+    profiles=ENGINE,
+    needs=Needs.CONFIG,
+    required=HEALTH_URL,
+    source=CUSTOM_ENGINE,
+    mend=f'Serve the check at {HEALTH_URL} and declare "url": "{HEALTH_URL}".',
+    example='obeys:  "health": {"check_method": "HTTP", "url": "/health"}\n'
+    'breaks: "health": {"check_method": "HTTP", "url": "/v2/health/ready"}',
+)
+def health_url(subject: Subject) -> Finding:
+    """Compare the declared path."""
+    health = subject.config.health
+    if health is None or health.check_method != HEALTH_METHODS[0]:
+        return not_checked("config.json declares no health check over HTTP")
+    return (passed if health.url == HEALTH_URL.value else failed)(f"{health.url}")

@@ -1,0 +1,41 @@
+"""The port that the image and the model's form have to agree on, before anything runs."""
+
+from __future__ import annotations
+
+from custom_image.rules import Finding, Needs, Severity, Subject, failed, passed, rule
+from custom_image.specification import ECS_EXAMPLE, PORT
+
+
+@rule(
+    id="port.default",
+    title="The declared port is the one that the platform takes for granted",
+    why="Another port works only where the model's form names it; security groups open this one.",
+    severity=Severity.WARNING,
+    needs=Needs.NOTHING,
+    limit="port",
+    mend=f"Listen on {PORT}, or name the port in the form each time a model is created.",
+    example=f"obeys:  custom-image verify mnist:1 --port {PORT}\n"
+    "breaks: custom-image verify mnist:1 --port 9000",
+)
+def default(subject: Subject) -> Finding:
+    """Compare the declared port; whether anything listens there is network.port."""
+    is_default = subject.port == subject.edition.port.value
+    return (passed if is_default else failed)(f"{subject.port}")
+
+
+@rule(
+    id="port.exposed",
+    title="EXPOSE names the declared port",
+    why="EXPOSE opens nothing; it tells the reader, and tools, where the service listens.",
+    severity=Severity.NOTE,
+    needs=Needs.IMAGE,
+    required="EXPOSE of the declared port",
+    source=ECS_EXAMPLE,
+    mend=f"Add EXPOSE {PORT} to the Dockerfile.",
+    example=f"obeys:  EXPOSE {PORT}\nbreaks: EXPOSE 5000, while the service listens on {PORT}",
+)
+def exposed(subject: Subject) -> Finding:
+    """Compare the TCP ports of the image's metadata with the declared one."""
+    ports = subject.image.exposed_ports
+    shown = ", ".join(str(port) for port in sorted(ports)) or "no port"
+    return (passed if subject.port in ports else failed)(shown)

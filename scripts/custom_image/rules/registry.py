@@ -1,0 +1,184 @@
+"""What the registry, SWR, accepts: names, tags and layers of what is pushed."""
+
+from __future__ import annotations
+
+import re
+
+from custom_image.errors import UsageError
+from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.specification import (
+    GB,
+    IMAGE_PATH_LENGTHS,
+    ORGANIZATION_LENGTH,
+    ORGANIZATIONS,
+    REGISTER_IMAGE,
+    REPOSITORY_LENGTH,
+    SAVE_IMAGE,
+    TAG_LENGTH,
+)
+
+PUSHED = frozenset({Profile.REGISTRY})
+# One separator, or two underscores, between what are letters and digits; inferred from the words.
+ORGANIZATION = re.compile(r"[a-z](?:[a-z0-9]|(?:\.|-|__?)(?=[a-z0-9]))*")
+REPOSITORY = re.compile(r"[a-z0-9](?:[a-z0-9]|(?:\.|-|/|__?)(?=[a-z0-9]))*")
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+RESERVED = "library"
+GOOD_NAME = "swr.eu-west-101.myhuaweicloud.com/my-org/mnist:1.0.0"
+
+
+@rule(
+    id="registry.path",
+    title="The image has the path under which the platform can register it",
+    why="The platform finds an image by host, organization, name and tag; a shorter name is local.",
+    severity=Severity.ERROR,
+    profiles=PUSHED,
+    needs=Needs.IMAGE,
+    required="host/organization/name:tag, "
+    + " to ".join(str(length) for length in IMAGE_PATH_LENGTHS)
+    + " characters",
+    source=REGISTER_IMAGE,
+    mend=f"docker tag IMAGE {GOOD_NAME}",
+    example=f"obeys:  {GOOD_NAME}\nbreaks: mnist:1.0.0",
+)
+def path(subject: Subject) -> Finding:
+    """Take the name apart; whether the registry is the platform's only a push can show."""
+    text = subject.image.reference
+    shortest, longest = IMAGE_PATH_LENGTHS
+    reference = _reference(subject)
+    if reference is None:
+        return not_checked("the target has no name of an image")
+    if reference.registry == DEFAULT_REGISTRY or not reference.namespace:
+        return failed(f"{text} names no registry and organization")
+    if not reference.tag:
+        return failed(f"{text} has no tag")
+    if not shortest <= len(text) <= longest:
+        return failed(f"{text[:80]} has {len(text)} characters")
+    return passed(text)
+
+
+@rule(
+    id="registry.organization",
+    title="The organization has a name that the registry accepts",
+    why="It cannot be created otherwise, and the push is refused.",
+    severity=Severity.ERROR,
+    profiles=PUSHED,
+    needs=Needs.IMAGE,
+    after=("registry.path",),
+    required=f"{ORGANIZATION_LENGTH}: lower case, starts with a letter, single separators",
+    source=ORGANIZATIONS,
+    mend="Choose a name such as my-org: lower-case letters and digits, between them . _ __ or -.",
+    example="obeys:  my-org\nbreaks: 1st-org, or library, which is reserved",
+)
+def organization(subject: Subject) -> Finding:
+    """Match the first part behind the host."""
+    reference = _reference(subject)
+    if reference is None:
+        return not_checked("the target has no name of an image")
+    name = reference.repository.partition("/")[0]
+    return _judge(name, ORGANIZATION, ORGANIZATION_LENGTH.value, reserved=RESERVED)
+
+
+@rule(
+    id="registry.repository",
+    title="The image has a name that the registry accepts",
+    why="The push is refused after the login, or the console cannot list the image.",
+    severity=Severity.ERROR,
+    profiles=PUSHED,
+    needs=Needs.IMAGE,
+    after=("registry.path",),
+    required=f"{REPOSITORY_LENGTH}: lower case, single separators",
+    source=ORGANIZATIONS,
+    mend="Choose a name of lower-case letters and digits, between them . _ __ - or /.",
+    example="obeys:  mnist-cpu\nbreaks: mnist--cpu",
+)
+def repository(subject: Subject) -> Finding:
+    """Match what stands behind the organization."""
+    reference = _reference(subject)
+    if reference is None:
+        return not_checked("the target has no name of an image")
+    _, _, name = reference.repository.partition("/")
+    return _judge(name, REPOSITORY, REPOSITORY_LENGTH.value)
+
+
+@rule(
+    id="registry.tag",
+    title="The tag is one that the platform accepts, and names one version",
+    why="`latest` is moved by each push: nobody can tell what a deployed model was made of.",
+    severity=Severity.WARNING,
+    profiles=PUSHED,
+    needs=Needs.IMAGE,
+    after=("registry.path",),
+    required=f"a version, {TAG_LENGTH}",
+    source=SAVE_IMAGE,
+    mend="Tag it with a version: 1.0.0, a date, or a commit.",
+    example="obeys:  1.0.0\nbreaks: latest",
+)
+def tag(subject: Subject) -> Finding:
+    """Match the tag, and refuse the one that is no version."""
+    reference = _reference(subject)
+    if reference is None:
+        return not_checked("the target has no name of an image")
+    return _judge(reference.tag, TAG, TAG_LENGTH.value, reserved="latest")
+
+
+@rule(
+    id="registry.layer-size",
+    title="Each layer is small enough to be pushed",
+    why="The registry refuses a larger one after all of it was sent.",
+    severity=Severity.ERROR,
+    profiles=PUSHED,
+    needs=Needs.IMAGE,
+    limit="layer_size",
+    mend="Divide the step into several, for example one COPY a file of weights.",
+    example="obeys:  COPY weights/part-1 weights/ and COPY weights/part-2 weights/\n"
+    "breaks: COPY weights/ weights/ of 14 GB",
+)
+def layer_size(subject: Subject) -> Finding:
+    """Compare the largest step, uncompressed: what is sent is smaller, by how much is not known."""
+    step, largest_bytes = max(subject.image.history, key=lambda s: s[1], default=("no layer", 0))
+    is_small = largest_bytes <= subject.edition.layer_size.value * GB
+    return (passed if is_small else failed)(f"{largest_bytes / GB:.3f} GB", step[:200])
+
+
+@rule(
+    id="registry.layers",
+    title="The image has few enough layers for one push",
+    why="The registry takes this many at a time; a client that sends more at once is refused.",
+    severity=Severity.WARNING,
+    profiles=PUSHED,
+    needs=Needs.IMAGE,
+    limit="pushed_layers",
+    mend="Join steps of the Dockerfile, or keep max-concurrent-uploads of the engine at its 5.",
+    example='obeys:  "max-concurrent-uploads": 5, the engine\'s default\n'
+    "breaks: an image of 60 layers and 60 uploads at once",
+)
+def layers(subject: Subject) -> Finding:
+    """Count the layers."""
+    found = len(subject.image.layers)
+    return (passed if found <= subject.edition.pushed_layers.value else failed)(f"{found} layers")
+
+
+def _reference(subject: Subject) -> ImageReference | None:
+    try:
+        return ImageReference.parse(subject.image.reference)
+    except UsageError:
+        return None
+
+
+def _judge(name: str, pattern: re.Pattern[str], longest: int, reserved: str = "") -> Finding:
+    if name == reserved:
+        return failed(name)
+    if len(name) > longest:
+        return failed(f"{len(name)} characters", name)
+    return (passed if pattern.fullmatch(name) else failed)(name or "none")

@@ -1,0 +1,89 @@
+"""What the platform asks: each row has an answer, each rule a row, and the page is current."""
+
+from __future__ import annotations
+
+import pytest
+
+from custom_image.rules import Profile, catalogue, page
+from custom_image.rules.coverage import is_in_cloud_client, read_table
+
+TABLE = read_table()
+RULES = {rule.id: rule for rule in catalogue()}
+WRITE = "run python -m custom_image.rules.page"
+
+
+@pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.id)
+def test_a_row_has_exactly_one_answer_and_a_source(row):
+    assert sum((bool(row.rules), bool(row.cloud), bool(row.not_checked))) == 1
+    assert row.asks.endswith(".")
+    assert row.source.url.startswith("https://")
+    assert not row.besides or row.rules
+
+
+def test_no_row_of_the_platform_is_left_out():
+    assert [row.id for row in TABLE.rows] == [f"R-{number:02}" for number in range(1, 133)]
+
+
+def test_every_rule_that_a_row_names_exists():
+    named = {rule_id for row in TABLE.rows for rule_id in row.rules}
+
+    assert named <= set(RULES)
+
+
+def test_every_rule_is_asked_for_by_a_row_or_said_to_be_advice():
+    asked_for = {rule_id for row in TABLE.rows for rule_id in row.rules}
+
+    missing = set(RULES) - asked_for - set(TABLE.advice)
+    assert missing == set(), "name them in rules/catalogue.yaml, in a row or under advice"
+    assert set(TABLE.advice) <= set(RULES)
+    assert set(TABLE.advice) & asked_for == set()
+
+
+def test_what_the_cloud_client_refuses_is_not_checked_until_it_is_there():
+    for row in TABLE.rows:
+        if row.cloud:
+            late = f"judged by cloud.{row.cloud}, which comes with the cloud client's requests"
+            assert row.reason == ("" if is_in_cloud_client(row.cloud) else late)
+
+
+def test_only_what_is_in_the_cloud_client_counts_as_judged_by_it():
+    assert is_in_cloud_client("Cloud")
+    assert not is_in_cloud_client("what_is_not_there")
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_every_rule_has_an_example_of_both_kinds(rule):
+    good, bad = rule.example.splitlines()
+
+    assert good.startswith("obeys:  ")
+    assert bad.startswith("breaks: ")
+
+
+@pytest.mark.parametrize("profile", Profile)
+def test_every_profile_has_rules_and_is_explained_in_the_readme(profile):
+    assert any(profile in rule.profiles for rule in RULES.values())
+    assert f"| `{profile}` |" in page.PAGE.read_text()
+
+
+def test_the_catalogue_page_is_current():
+    assert page.CATALOGUE.read_text() == page.catalogue_page(), WRITE
+
+
+def test_the_page_holds_every_row_and_every_rule():
+    text = page.catalogue_page()
+
+    assert all(f"| {row.id} |" in text for row in TABLE.rows)
+    assert all(f"\n### {rule_id}\n" in text for rule_id in RULES)
+    assert all(rule.why in text for rule in RULES.values())
+
+
+def test_two_answers_to_one_row_are_refused(tmp_path, monkeypatch):
+    double = "rules: {R-01: {asks: x, source: a, rules: [b], cloud: c}}"
+    broken = tmp_path / "catalogue.yaml"
+    broken.write_text(
+        f"sources: {{a: {{title: t, url: u}}}}\n{double.replace('rules:', 'rows:', 1)}"
+    )
+    monkeypatch.setattr("custom_image.rules.coverage.TABLE", broken)
+
+    with pytest.raises(ValueError, match="R-01 needs exactly one of"):
+        read_table.__wrapped__()
