@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,12 @@ def refresh_outputs(
     name: str,
     parameters: Mapping[str, Value] | None = None,
     output_dir: Path = Path("build/notebooks"),
+    *,
+    run: Callable[[Path, dict[str, Value], Path], Path] | None = None,
 ) -> Path:
     """Run the notebook and put cleaned, stamped outputs into the notebook itself.
+
+    ``run`` is where: here, as :func:`run_notebook` does, if it is None.
 
     Returns:
         The path of the notebook, rewritten in one step: a failed run leaves it as it was.
@@ -37,7 +41,12 @@ def refresh_outputs(
     """
     notebook = find_notebook(name)
     values = choose_values(notebook, parameters or {})
-    node = clean_outputs(read_notebook(run_notebook(str(notebook), values, output_dir)))
+    executed = (
+        run(notebook, values, output_dir)
+        if run
+        else run_notebook(str(notebook), values, output_dir)
+    )
+    node = clean_outputs(read_notebook(executed))
     _refuse_machine_paths(notebook, node)
     node.metadata["custom_image"] = {
         "parameters": values,

@@ -164,6 +164,16 @@ def read_values(name: str) -> dict[str, Value]:
     return values
 
 
+def pick_values(notebook: Path, values: Mapping[str, Value]) -> dict[str, Value]:
+    """Return what of a file of parameters is for this notebook; files are shared by several.
+
+    A name that no notebook declares is kept, for :func:`choose_values` to refuse.
+    """
+    mine = read_parameters(notebook)
+    others = {name for other in list_notebooks() for name in read_parameters(other)}
+    return {name: v for name, v in values.items() if name in mine or name not in others}
+
+
 def parse_values(notebook: Path, pairs: Iterable[str]) -> dict[str, Value]:
     """Return the values in ``name=value`` pairs from a command line, in their declared types.
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from custom_image.builders import BuiltImage
+from custom_image.cloud import SavedImage
 from custom_image.errors import UsageError
 from custom_image.specification import GB, IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from custom_image.builders.folder import UnbuiltImage
+    from custom_image.image_saving import UnsavedImage
     from custom_image.mnist import Digits
     from custom_image.report import Report
     from custom_image.training import TrainedModel
@@ -78,27 +80,34 @@ def plot_training(model: TrainedModel) -> Picture:
     return figure
 
 
-def plot_image_size(image: BuiltImage | UnbuiltImage) -> Picture:
+def plot_image_size(image: BuiltImage | UnbuiltImage | SavedImage | UnsavedImage) -> Picture:
     """Draw the image's size against the platform's limits, and what it is made of.
 
     The upper axis is logarithmic, so that a small image is visible beside 50 GB; the lower one is
-    linear, so that the lengths of the layers can be compared. Where no image was built the picture
-    says so.
+    linear, so that the lengths of the layers can be compared. Of a saved image the platform tells
+    no more than its size. Where there is no image the picture says so.
     """
     if not isinstance(image, BuiltImage):
         figure = Picture(figsize=(8, 1.1), facecolor="white", layout="constrained")
         axes = figure.add_subplot()
         _plot_limits(axes)
-        axes.text(0.01, 0, " NOT CHECKED: no image was built", va="center", color=_INK)
+        if isinstance(image, SavedImage):
+            _plot_size(axes, image.size_bytes)
+        else:
+            axes.text(0.01, 0, " NOT CHECKED: there is no image", va="center", color=_INK)
         return figure
     figure = Picture(figsize=(8, 3.6), facecolor="white", layout="constrained")
     limits, layers = figure.subplots(2, 1, height_ratios=(1, 2.2))
     _plot_limits(limits)
-    size_gb = image.facts.size_bytes / GB
-    limits.barh(0, size_gb, color=_BLUE, height=0.5)
-    limits.text(size_gb, 0, f" {size_gb:.2f} GB", va="center", color=_INK, fontweight="bold")
+    _plot_size(limits, image.facts.size_bytes)
     _plot_layers(layers, image)
     return figure
+
+
+def _plot_size(axes: Axes, size_bytes: int) -> None:
+    size_gb = size_bytes / GB
+    axes.barh(0, size_gb, color=_BLUE, height=0.5)
+    axes.text(size_gb, 0, f" {size_gb:.2f} GB", va="center", color=_INK, fontweight="bold")
 
 
 def _plot_limits(axes: Axes) -> None:

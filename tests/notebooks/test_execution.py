@@ -9,7 +9,12 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from custom_image.notebook_parameters import list_notebooks, read_values
+from custom_image.notebook_parameters import (
+    find_notebook,
+    list_notebooks,
+    pick_values,
+    read_values,
+)
 from custom_image.notebooks import run_notebook
 
 # On a fresh machine the first run fetches MNIST, trains, and makes the base image.
@@ -18,7 +23,8 @@ pytestmark = pytest.mark.timeout(900)
 
 def run(name, output_dir, **values):
     """Run a notebook as CI does; return its cells by id, and the results beside it."""
-    executed = run_notebook(name, read_values("ci") | values, output_dir)
+    given = pick_values(find_notebook(name), read_values("ci")) | values
+    executed = run_notebook(name, given, output_dir)
     cells = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells}
     return cells, json.loads(executed.with_suffix(".json").read_text())
 
@@ -70,6 +76,18 @@ def test_without_an_engine_it_gets_to_the_end_and_says_what_is_not_checked(in_pr
     assert "{&quot;mnist_result&quot;: 7}" in shown(cells["ask"])
     assert "FAILED" not in verdicts
     assert re.search(r"NOT CHECKED.{0,80}image\.size", verdicts)
+
+
+def test_without_an_instance_saving_says_not_checked_and_all_before_it_is_real(tmp_path):
+    cells, _ = run("image_saving", tmp_path)
+    verdicts = shown(cells["verdict-instance"])
+
+    assert "stands in for its /home" in shown(cells["instance"])
+    assert "{&quot;mnist_result&quot;: 7}" in shown(cells["ask-instance"])
+    assert re.search(r"<b>4\d\d</b>", shown(cells["bad"]))
+    assert verdicts.count("PASSED") > 15
+    assert "FAILED" not in verdicts
+    assert "NOT CHECKED: nothing was saved. This is no notebook instance" in shown(cells["save"])
 
 
 @pytest.mark.parametrize("notebook", list_notebooks(), ids=lambda path: path.stem)

@@ -11,8 +11,11 @@ import nbformat
 import pytest
 
 from custom_image import cli
+from custom_image.cli.notebooks import choose_runner
 from custom_image.errors import NotebookFailed
+from custom_image.image_saving.headless import run_in_instance
 from custom_image.notebook_outputs import hash_sources, refresh_outputs
+from custom_image.notebook_parameters import find_notebook, pick_values
 from custom_image.notebooks import run_notebook
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -44,6 +47,27 @@ def test_a_good_run_leaves_the_executed_notebook_and_its_results(tmp_path):
     assert results["parameters"]["digit"] == 3
     assert results["cells"][1]["heading"] == "Use them"
     assert results["cells"][1]["results"] == ["(3, 'quick', 1.5, False)"]
+
+
+def test_a_file_of_parameters_serves_several_notebooks_and_hides_no_misspelt_name():
+    values = {"level": "quick", "engine_name": "process", "image_name": "a:1", "levle": "full"}
+
+    image_saving, dockerfile_build = map(find_notebook, ("image_saving", "dockerfile_build"))
+
+    assert pick_values(image_saving, values).keys() == {"level", "image_name", "levle"}
+    assert pick_values(dockerfile_build, values).keys() == {"level", "engine_name", "levle"}
+
+
+def test_only_image_saving_runs_in_an_instance_and_here_where_no_platform_runs(
+    tmp_path, monkeypatch
+):
+    image_saving, dockerfile_build = map(find_notebook, ("image_saving", "dockerfile_build"))
+    monkeypatch.chdir(tmp_path)
+
+    assert choose_runner(image_saving, True) is run_in_instance
+    assert choose_runner(image_saving, None) is not run_in_instance
+    assert choose_runner(image_saving, False) is not run_in_instance
+    assert choose_runner(dockerfile_build, True) is not run_in_instance
 
 
 def test_a_failed_run_does_not_leave_the_results_of_the_last_good_one(tmp_path):

@@ -1,0 +1,76 @@
+"""The image that stands in for a preset notebook image of ModelArts, made of docker/preset."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from custom_image.build_context import BuildContext
+from custom_image.builders.base import ensure_base_image
+from custom_image.builders.docker import build
+from custom_image.settings import find_project
+from custom_image.wheelhouse import fill_wheelhouse
+
+if TYPE_CHECKING:
+    from custom_image.engines.docker import DockerEngine
+
+REPOSITORY: Final = "custom-image/preset"
+_LOCKS: Final = ("docker/requirements/preset.txt", "docker/requirements/installer.txt")
+# Where a file or a folder of the project goes in the context.
+_PARTS: Final = {
+    "docker/preset/Dockerfile": "Dockerfile",
+    "docker/preset/start.sh": "start.sh",
+    _LOCKS[0]: "requirements.txt",
+    "docker/rootfs/home/ma-user/infer": "rootfs/home/ma-user/infer",
+    "model_package/model_service": "rootfs/home/ma-user/infer/model_service",
+}
+
+
+def ensure_preset_image(engine: DockerEngine) -> str:
+    """Return the name of the stand-in, made where the engine does not hold it.
+
+    It is named after its recipe, so that a changed one is made anew.
+
+    Raises:
+        BuildFailed: a Python package cannot be fetched, or a step failed.
+        Unavailable: there is no base image, and none can be made here.
+    """
+    base = ensure_base_image(engine=engine)
+    digest = _digest(base)
+    reference = f"{REPOSITORY}:{digest[:12]}"
+    if not engine.has_image(reference):
+        folder = Path("build/preset/context")
+        _write(folder)
+        build(BuildContext(folder, "preset", digest, base), reference, engine=engine)
+    return reference
+
+
+def _digest(base: str) -> str:
+    project = find_project()
+    recipe = hashlib.sha256(base.encode())
+    for source in _PARTS:
+        for path in _files(project / source):
+            recipe.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes())
+    return recipe.hexdigest()
+
+
+def _write(folder: Path) -> None:
+    project = find_project()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for source, target in _PARTS.items():
+        for path in _files(project / source):
+            place = folder / target / path.relative_to(project / source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+    wheels = fill_wheelhouse([project / lock for lock in _LOCKS])
+    shutil.copytree(wheels, folder / "wheelhouse")
+    (folder / ".dockerignore").write_text("", encoding="utf-8")
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
