@@ -1,0 +1,3 @@
+import mlflow
+
+mlflow.pyfunc.save_model("model", python_model="serve.py", pip_requirements=[])
