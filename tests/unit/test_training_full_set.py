@@ -29,6 +29,7 @@ def digits() -> Digits:
     return digits
 
 
+@pytest.mark.timeout(900)  # half a minute on two idle cores, ten times that where others use them
 def test_one_epoch_of_all_digits_reaches_98_5_percent_and_onnx_names_the_same_digits(
     digits: Digits, tmp_path: Path
 ):
