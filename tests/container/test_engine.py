@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from interrupting import INTERRUPTIBLE
 from PIL import Image
 
 from custom_image.engines import ImageFile, Socket, StartOptions, docker_container
@@ -228,7 +229,10 @@ def test_a_python_that_leaves_without_stopping_leaves_nothing_behind(
     )
     script += {"interrupted": "time.sleep(600)", "ends": "", "fails": "1 / 0"}[how]
     child = subprocess.Popen(
-        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", INTERRUPTIBLE + script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     with child:
         assert child.stdout is not None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from interrupting import INTERRUPTIBLE
 from sabotage import (
     SAMPLES,
     SHORT_WAITS,
@@ -141,7 +142,9 @@ def test_an_interrupt_removes_the_containers(docker_engine, good_image):
         "from custom_image.verification import verify\n"
         f"verify({good_image!r}, level='full', engine=DockerEngine({run_id!r}))"
     )
-    verifier = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    verifier = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE + code], stderr=subprocess.PIPE, text=True
+    )
     # Plain lines tell how far it is; what is left after this one are the drills that wait.
     for line in verifier.stderr:
         if "logs.stdout" in line:

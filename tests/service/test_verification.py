@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from interrupting import INTERRUPTIBLE
 from judging import BROKEN, SHORT, Diary, copy_good_service, judge, replace, verdicts
 
 from custom_image.engines.process import ProcessEngine
@@ -379,7 +380,9 @@ def test_an_interrupt_ends_every_drill_and_removes_what_was_started(service, wai
     )
     wanted = 1 if waiting_for == "http.keep-alive" else 2
 
-    verifier = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    verifier = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTIBLE + code], stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and len(pids(service)) < wanted:
         time.sleep(0.05)
