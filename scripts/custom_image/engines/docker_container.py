@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import docker.errors
 
 from custom_image.engines import ImageFile, Process, Socket, proc
+from custom_image.engines.docker_exec import execute
 from custom_image.errors import CustomImageError, Unavailable
 from custom_image.specification import MIB
 
@@ -131,8 +132,8 @@ class DockerContainer:
 
     def execute(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command inside it; return its exit code (126, 127: not started) and its output."""
-        code, output = self._container.exec_run(list(command))
-        return int(code or 0), bytes(output).decode(errors="replace")  # type: ignore[arg-type]
+        code, output, error = execute(self._container, command)
+        return code, (output + error).decode(errors="replace")
 
     def restart(self) -> None:
         """Kill its first process and start it again, on the files that it left; moves `url`."""

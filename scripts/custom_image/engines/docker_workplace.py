@@ -9,11 +9,12 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import docker.errors
 
 from custom_image.engines.docker_connection import connect
+from custom_image.engines.docker_exec import execute
 from custom_image.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -57,9 +58,8 @@ class DockerWorkplace:
         Returns:
             Its exit code, and what it wrote to standard output and to standard error.
         """
-        done: Any = self._container.exec_run(list(command), workdir=folder, demux=True)
-        output, error = ((part or b"").decode(errors="replace") for part in done.output)
-        return int(done.exit_code), output, error
+        code, output, error = execute(self._container, command, folder)
+        return code, output.decode(errors="replace"), error.decode(errors="replace")
 
     def read(self, path: str) -> bytes | None:
         """Return a file of the container, or None where there is none."""
