@@ -1,4 +1,4 @@
-"""Azure's inference server. Source: https://pypi.org/project/azureml-inference-server-http/"""
+"""Azure's inference server. Source: https://learn.microsoft.com/azure/machine-learning/how-to-inference-server-http"""
 
 from azureml.contrib.services.aml_request import AMLRequest, rawhttp
 from azureml.contrib.services.aml_response import AMLResponse
