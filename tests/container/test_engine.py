@@ -254,3 +254,11 @@ def _wait_for_log(container, text: str, timeout_s: float = 10) -> None:
     while container.logs() != text:
         assert time.monotonic() < deadline, container.logs()
         time.sleep(0.02)
+
+
+def test_what_has_ended_is_no_error(docker_engine, tiny_image):
+    with docker_engine.start(tiny_image.reference, StartOptions(command=["true"])) as ended:
+        assert ended.wait(READY_S) == 0
+
+        assert ended.execute(["cat", "/proc/1/status"])[0] == 126
+        assert (ended.listening(), ended.processes()) == ([], [])

@@ -91,7 +91,7 @@ class DockerContainer:
     def processes(self) -> list[Process]:
         """Return what runs in it now, with ids as the container sees them."""
         if not self._host_pid():
-            return self._processes_from_inside() if self.is_running() else []
+            return self._processes_from_inside()
         # The engine names every container's control group after its id, and /proc/<pid>/cgroup is
         # readable by all. `docker top` would need `ps` on the engine's machine.
         entries = [
@@ -115,10 +115,10 @@ class DockerContainer:
                 return list(proc.parse_listening(proc.read_tcp_tables(pid, self._proc)).values())
         except OSError:  # not ours to read, or gone
             pass
-        if not self.is_running():
-            return []
         code, tables = self.execute(["cat", "/proc/net/tcp", "/proc/net/tcp6"])
         if code not in (0, 1):  # 1: this kernel has no IPv6
+            if not self.is_running():
+                return []
             raise Unavailable(
                 f"the sockets of container {self.id[:12]} cannot be read: /proc of this machine "
                 f"does not show it, and `cat` in it exits with {code}.\n"
@@ -132,7 +132,12 @@ class DockerContainer:
 
     def execute(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command inside it; return its exit code (126, 127: not started) and its output."""
-        code, output, error = execute(self._container, command)
+        try:
+            code, output, error = execute(self._container, command)
+        except docker.errors.APIError as problem:
+            if self.is_running():
+                raise
+            return 126, f"the container has ended: {problem.explanation}"
         return code, (output + error).decode(errors="replace")
 
     def restart(self) -> None:
@@ -184,6 +189,8 @@ class DockerContainer:
 
     def _processes_from_inside(self) -> list[Process]:
         code, output = self.execute(["sh", "-c", _PROCESSES_SCRIPT])
+        if not self.is_running():
+            return []
         if code in (126, 127):
             raise Unavailable(
                 f"the processes of container {self.id[:12]} cannot be read: /proc of this machine "

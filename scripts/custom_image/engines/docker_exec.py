@@ -34,8 +34,10 @@ def execute(
         answer.close()
         socket.close()
     output, error = bytearray(), bytearray()
-    while frames:
-        size = int.from_bytes(frames[4:_HEADER_BYTES], "big")
-        (error if frames[0] == _STDERR else output).extend(frames[_HEADER_BYTES:][:size])
-        frames = frames[_HEADER_BYTES + size :]
+    start = 0
+    while start < len(frames):
+        body = start + _HEADER_BYTES
+        end = body + int.from_bytes(frames[start + 4 : body], "big")
+        (error if frames[start] == _STDERR else output).extend(frames[body:end])
+        start = end
     return int(api.exec_inspect(exec_id)["ExitCode"] or 0), bytes(output), bytes(error)
