@@ -1,9 +1,10 @@
 """What verifying costs, beside `docker save IMAGE | sha256sum` in the same run.
 
-    python -m benchmarks.verifier --size-gb 2 --rounds 2
+    python -m benchmarks.verifier --size-gb 2 10 --rounds 3 --archive
 
 An image of incompressible files is made in the engine, judged, and removed. What is measured is a
-whole process each time: Python's start and imports belong to what a user waits for.
+whole process each time: Python's start and imports belong to what a user waits for. The table is
+written to verifier.md beside this file, with the machine and the date.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Final
 
 import docker
 
+from benchmarks.machine import Machine, this_machine
 from custom_image.errors import CustomImageError, UsageError
 from custom_image.progress import say
 from custom_image.rules import Level, Needs, catalogue
@@ -34,6 +36,13 @@ from custom_image.specification import GB, MIB
 BLOCK_BYTES: Final = 64 * MIB
 SMALL_FILES: Final = 5000
 OUTPUT: Final = Path("build/benchmarks/verifier.json")
+PAGE: Final = Path(__file__).with_name("verifier.md")
+MOST_TIMES: Final = 1.3
+"""How long reading all layers may take, beside the first row."""
+MOST_METADATA_S: Final = 5.0
+MOST_METADATA_GB: Final = 10.0
+"""Up to this size; the rest of the image is not read."""
+MOST_MB: Final = 300.0
 # What the image takes, what `docker save` writes beside it before it answers, and a reserve.
 DISK_FACTOR: Final = 2.2
 ARCHIVE_FACTOR: Final = 1.0
@@ -83,16 +92,36 @@ class Results:
             peak_mb = max(cost.peak_mb for cost in self.costs if cost.what == what)
             yield what, self.seconds(what), self.seconds(what) / baseline_s, peak_mb
 
+    def required(self, what: str) -> str:
+        """Return what a row has to keep to; empty for the baseline."""
+        if what == BASELINE:
+            return ""
+        if what in (METADATA, ARCHIVE_METADATA):
+            is_meant = self.size_gb <= MOST_METADATA_GB
+            return f"< {MOST_METADATA_S:g} s" if is_meant else ""
+        return f"<= {MOST_TIMES:g} times"
+
+    def keeps(self, what: str, seconds: float, times: float, peak_mb: float) -> bool:
+        """Tell whether a row keeps to what is required of it."""
+        if what in (LAYERS, ARCHIVE_LAYERS) and times > MOST_TIMES:
+            return False
+        is_metadata = what in (METADATA, ARCHIVE_METADATA) and self.size_gb <= MOST_METADATA_GB
+        return not (is_metadata and seconds >= MOST_METADATA_S) and peak_mb < MOST_MB
+
     def to_markdown(self) -> str:
-        """Return the table for scripts/benchmarks/README.md."""
+        """Return the table of one size."""
+        rounds = "one round" if self.rounds == 1 else f"median of {self.rounds}"
         lines = [
-            f"| image of {self.size_gb:g} GB, median of {self.rounds} | seconds | times the "
-            "first row | peak memory |",
-            "|---|---|---|---|",
+            f"| image of {self.size_gb:g} GB, {rounds} | seconds | times the first row "
+            f"| peak memory | required, and < {MOST_MB:g} MB |",
+            "|---|---|---|---|---|",
         ]
         for what, seconds, times, peak_mb in self.rows():
             peak = f"{peak_mb:.0f} MB" if peak_mb else ""
-            lines.append(f"| {what} | {seconds:.1f} | {times:.2f} | {peak} |")
+            required = self.required(what)
+            if required and not self.keeps(what, seconds, times, peak_mb):
+                required = f"**missed**: {required}"
+            lines.append(f"| {what} | {seconds:.1f} | {times:.2f} | {peak} | {required} |")
         return "\n".join(lines)
 
 
@@ -104,20 +133,53 @@ ARCHIVE_METADATA: Final = "rules on metadata, archive"
 
 
 def main() -> None:
-    """Measure, print a table, and keep the figures below build/."""
+    """Measure, write the page with the tables, and keep the figures below build/."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size-gb", type=float, default=2.0, help="of the image (10**9 bytes)")
+    parser.add_argument(
+        "--size-gb", type=float, nargs="+", default=[2.0], help="of each image (10**9 bytes)"
+    )
     parser.add_argument("--rounds", type=int, default=2, help="of every measurement, in turn")
     parser.add_argument("--archive", action="store_true", help="measure a saved archive as well")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where the tables are written")
     options = parser.parse_args()
+    machine = this_machine()
     try:
-        results = measure(options.size_gb, options.rounds, with_archive=options.archive)
+        results = [
+            measure(size_gb, options.rounds, with_archive=options.archive)
+            for size_gb in options.size_gb
+        ]
     except CustomImageError as error:
         say(str(error))
         raise SystemExit(error.exit_code) from error
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(asdict(results), indent=1) + "\n")
-    say(f"{results.to_markdown()}\n\nEvery round: {OUTPUT}")
+    OUTPUT.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    text = page(machine, docker_version(), results, " ".join(sys.argv[1:]))
+    options.page.write_text(text)
+    say(f"{text}\nwritten to {options.page}; every round: {OUTPUT}")
+
+
+def docker_version() -> str:
+    """Return the version of the engine that is measured along."""
+    return str(docker.from_env().version()["Version"])
+
+
+def page(machine: Machine, engine: str, results: list[Results], options: str) -> str:
+    """Return the text of verifier.md."""
+    others = (
+        ""
+        if machine.was_idle
+        else f"\nOthers kept the processors {machine.others_percent:.0f} % busy when it began: the "
+        "figures are preliminary.\n"
+    )
+    tables = "\n\n".join(result.to_markdown() for result in results)
+    return f"""# What verifying an image costs
+
+Written by `python -m benchmarks.verifier {options}`.
+
+{machine}; Docker {engine}.
+{others}
+{tables}
+"""
 
 
 def measure(size_gb: float, rounds: int, *, with_archive: bool) -> Results:

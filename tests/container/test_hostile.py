@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sabotage import derive
+from broken_images import derive
 
 from custom_image.engines.docker import LARGEST_LOG, MOST_PROCESSES
 

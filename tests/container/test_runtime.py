@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
+from broken_images import config_of
 from runtime import PROFILES, wait_for
-from sabotage import config_of
 
 from custom_image.engines import StartOptions
 from custom_image.engines.readiness import wait_until_ready

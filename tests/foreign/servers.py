@@ -59,7 +59,7 @@ SERVERS = (
         (EARLY, ("sigterm.orphans", "processes")),
     ),
     Server("mlflow", "mlflow models serve", "mlflow", (EARLY, DEAF)),
-    Server("cog", "Cog", "cog", (GONE,)),
+    Server("cog", "Cog", "cog", (GONE, ("workers.dead", "healthy"))),
     Server("cog_broken", "Cog, its setup fails", "cog", (("health.truth", "healthy at"),)),
     Server("bentoml", "BentoML", "bentoml", (EARLY, GONE)),
     Server("mlserver", "MLServer", "mlserver", (EARLY, GONE, ("http.bad-input", "500"))),

@@ -25,7 +25,7 @@ from judging import BROKEN, SHORT, Diary, copy_good_service, judge, replace, ver
 from custom_image.engines.process import ProcessEngine
 from custom_image.report import Verdict
 from custom_image.rules import REGISTRY, Waits
-from custom_image.rules.exchange import Request, ask
+from custom_image.rules.exchange import Request, SlowRequest, ask
 
 
 @pytest.fixture
@@ -146,6 +146,12 @@ SLOW_START = "import time; time.sleep(1.5)\nserver.serve_forever()"
         ("http.bad-input", "self.answer(400", "time.sleep(60)  #"),
         ("http.keep-alive", "KEEP_ALIVE_SECONDS = 210", "KEEP_ALIVE_SECONDS = 1"),
         ("http.keep-alive", '"HTTP/1.1"', '"HTTP/1.0"'),
+        (
+            "workers.stay",
+            "body = self",
+            "threading.active_count() > 8 and os._exit(1); body = self",
+        ),
+        ("workers.busy", '== "/health"', '== "/health" and threading.active_count() < 9'),
         ("logs.stdout", 'sys.stdout.write(form % values + "\\n")', "pass"),
         ("sigterm.serves", "time.sleep(DRAIN_SECONDS)", "time.sleep(0.1)"),
         ("sigterm.serves", "signal.signal(signal.SIGTERM, stop)", "pass"),
@@ -288,6 +294,22 @@ def test_a_tls_connection_that_is_reset_before_its_handshake_leaves_no_socket_op
         thread.join()
 
     assert all(answer.error for answer in answers)
+    gc.collect()
+
+
+def test_a_slow_request_that_is_turned_away_leaves_no_socket_open():
+    """A port may be open on behalf of a service that is gone, as that of a container is."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        slow = SlowRequest(
+            f"http://127.0.0.1:{server.getsockname()[1]}", Request("POST", "/", b"a picture")
+        )
+        turning_away = threading.Thread(target=lambda: server.accept()[0].close())
+        turning_away.start()
+
+        assert not slow.begin()
+        turning_away.join()
+
+    del slow
     gc.collect()
 
 

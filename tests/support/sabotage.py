@@ -1,35 +1,38 @@
 """One-line sabotages of a good image: for every rule at least one that breaks it and nothing else.
 
 A sabotage is lines of a Dockerfile on top of the good image, or a change of the config.json that it
-is verified with, so that a reader sees at a glance what was broken.
+is verified with, so that a reader sees at a glance what was broken. `broken_images.py` builds and
+judges them.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import posixpath
 import shlex
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import custom_image.specification as spec
-from custom_image.rules import Waits, catalogue
+from custom_image.rules import Needs, Waits, catalogue
 
 INFER = "/home/ma-user/infer"
 SERVICE = f"{INFER}/model/1/customize_service.py"
+APPLICATION = f"{INFER}/model_service/application.py"
 AS_ROOT, AS_USER = "USER 0", "USER 1000:100"
 
-# As short as the drills work: what lasts 60, 90 and 200 s on the platform.
-SHORT_WAITS = Waits(true=False, keep_alive_s=4, drain_s=1.5, exit_s=5)
-DRILLS = ("http.keep-alive", "sigterm.", "hitless.", "repeated.restart", "confinement.")
-CONTENTS = ("layers.", "secrets.", "waste.", "model.")
+# Rules that start instances of their own, the only ones that take seconds; and those whose drill
+# several of them judge, which therefore cost nothing beside one of them.
+OWN_INSTANCE = (
+    *("http.bad-input", "http.keep-alive", "user.platform-ids", "sigterm.", "hitless."),
+    *("repeated.restart", "workers.", "confinement."),
+)
+ONE_DRILL = ("sigterm.",)
 SAMPLES = Path(__file__).parent / "samples"
 # What no Dockerfile can do: an image for another machine, a layer with names that lead out of it;
-# and what only a build context has. Unit tests judge them by facts, archives and folders.
+# and what only a build context has: they are broken in unit/test_sabotaged_files.py.
 WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint"}
 
 
@@ -43,6 +46,7 @@ class Sabotage:
         config: changes the good image's config.json in place; None to leave it alone.
         settings: further arguments of ``verify``.
         name: of the broken image, where the rule is about names; RUN becomes the run's id.
+        also: rules that find the same fault by a drill of their own, where all rules are run.
     """
 
     rule: str
@@ -50,6 +54,7 @@ class Sabotage:
     config: Callable[[dict[str, Any]], object] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     name: str = "custom-image/tests:sabotage-RUN"
+    also: tuple[str, ...] = ()
 
     @property
     def is_batch(self) -> bool:
@@ -57,11 +62,26 @@ class Sabotage:
         return self.settings.get("profile") == "batch"
 
     @property
+    def is_timed(self) -> bool:
+        """Whether it is told from its neighbours by fractions of a second."""
+        return self.rule in ("sigterm.in-flight", "sigterm.orphans")
+
+    @property
     def only(self) -> list[str]:
-        """The rules to run: all, but those that take long only where one of them is meant."""
-        wanted = [rule.id for rule in catalogue() if not rule.id.startswith(DRILLS + CONTENTS)]
-        group = self.rule if self.rule.startswith("http.") else f"{self.rule.split('.')[0]}."
-        return wanted + [rule.id for rule in catalogue() if rule.id.startswith((group,))]
+        """The rules to run: its own, and all others that are quick.
+
+        `make test-full` runs every rule on every sabotage.
+        """
+        drill = self.rule.startswith(ONE_DRILL)
+        group = f"{self.rule.split('.')[0]}." if drill else self.rule
+        reads_layers = any(r.id == self.rule and Needs.CONTENTS in r.needs for r in catalogue())
+        return [
+            rule.id
+            for rule in catalogue()
+            if rule.id.startswith(group)
+            or (not rule.id.startswith(OWN_INSTANCE) and not Needs.CONTENTS & rule.needs)
+            or (reads_layers and Needs.CONTENTS in rule.needs)
+        ]
 
     def change(self, config: str) -> str:
         """Return the text of config.json as the target is verified with it."""
@@ -118,6 +138,7 @@ GOOD_ENGINE = (
 )
 NEW_FILE = "Path('/tmp', __import__('uuid').uuid4().hex)"
 NOISE = "head -c 2000000 /dev/urandom >/tmp"
+CROWD = "(sum(self.board.connections()) > 8)"
 BALLAST = "RUN head -c 200000000 /dev/zero >/tmp/ballast"
 
 TABLE = (
@@ -130,7 +151,7 @@ TABLE = (
         settings={"edition": limit("notebook_image_size", 0.42, "GB")},
     ),
     Sabotage("boot.command", ("CMD []",)),
-    Sabotage("boot.exec-form", ("CMD sh /home/run.sh",)),
+    Sabotage("boot.exec-form", ("CMD exec sh /home/run.sh",)),
     Sabotage("boot.file", ('CMD ["sh", "/home/start.sh"]',)),
     Sabotage("boot.file", (AS_ROOT, "RUN chmod 700 /home/run.sh && chown 0 /home/run.sh", AS_USER)),
     Sabotage("boot.text", (AS_ROOT, edit("/home/run.sh", r"1 s/^/\xef\xbb\xbf/"), AS_USER)),
@@ -143,12 +164,12 @@ TABLE = (
     Sabotage("health.answers", config=lambda c: c["health"].update(url="/healthz")),
     Sabotage(
         "health.body",
-        (edit(f"{INFER}/model_service/application.py", 's/{"health": "true"}/fine/'),),
+        (edit(APPLICATION, 's/{"health": "true"}/fine/'),),
     ),
     Sabotage(
         "health.truth",
         (
-            edit(f"{INFER}/model_service/application.py", "s/if reason:/if False:/"),
+            edit(APPLICATION, "s/if reason:/if False:/"),
             edit(SERVICE, "$ a import time; time.sleep(2)"),
         ),
     ),
@@ -190,7 +211,8 @@ TABLE = (
     Sabotage("sigterm.serves", boots_with(f"DRAIN_SECONDS=0 exec {START}")),
     Sabotage(
         "sigterm.in-flight",
-        boots_with(f'test "$DRAIN_SECONDS" = 60 || export EXIT_SECONDS=1.6; exec {START}'),
+        (edit(f"{INFER}/model_service/supervisor.py", "s/kill_at = .*/kill_at = 0.0/"),),
+        settings={"waits": Waits(true=False, keep_alive_s=4, drain_s=4, exit_s=8)},
     ),
     Sabotage("sigterm.exit", boots_with(f"{START}; exit")),
     Sabotage(
@@ -290,6 +312,32 @@ TABLE = (
         "repeated.restart",
         boots_with(f"test ! -e /tmp/pid || exit 3; touch /tmp/pid; exec {START}"),
     ),
+    # More connections than other rules open; the other worker goes on.
+    Sabotage(
+        "workers.stay",
+        (
+            "ENV WORKERS=2",
+            edit(APPLICATION, f"s/started = .*/&; self.slot or {CROWD} and os._exit(1)/"),
+        ),
+        also=("hitless.upgrade",),
+    ),
+    Sabotage(
+        "workers.busy",
+        (edit(APPLICATION, f's/reason = "" if self.*/&; reason = reason or "busy" * {CROWD}/'),),
+    ),
+    # Health remembers that it was good once; a model that is loaded again hangs.
+    Sabotage(
+        "workers.dead",
+        (
+            edit(
+                APPLICATION,
+                's#reason = "" if self.model.ready#self.model.ready and open("/tmp/once", "w"); '
+                '& or os.path.exists("/tmp/once")#',
+            ),
+            edit(SERVICE, "$ a import os, time; os.path.exists('/tmp/once') and time.sleep(1e6)"),
+        ),
+        also=("repeated.restart",),
+    ),
     Sabotage("confinement.read-only", (edit(SERVICE, "$ a (HERE / 'a_log').touch()"),)),
     Sabotage(
         "confinement.memory",
@@ -325,33 +373,3 @@ TABLE = (
         settings=STATIC,
     ),
 )
-
-
-def derive(engine: Any, good: str, lines: tuple[str, ...], tag: str) -> str:
-    """Build ``lines`` on top of an image, in well under a second a line; return its reference."""
-    dockerfile = "\n".join([f"FROM {good}", *lines, ""]).encode()
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        member = tarfile.TarInfo("Dockerfile")
-        member.size = len(dockerfile)
-        tar.addfile(member, io.BytesIO(dockerfile))
-    context.seek(0)
-    for message in engine.build(context, tag, {}):
-        assert "error" not in message, message["error"]
-    return tag
-
-
-def config_of(engine: Any, image: str) -> str:
-    """Return the config.json in an image."""
-    content = engine.read_file(image, f"{spec.MODEL_DIR}/config.json")
-    assert content, f"{image} holds no config.json"
-    return content.decode()
-
-
-def write_config(sabotage: Sabotage, good: str, folder: Path) -> Path | None:
-    """Write the config.json that a sabotage is verified with; None where it changes none."""
-    if sabotage.config is None:
-        return None
-    path = folder / "config.json"
-    path.write_text(sabotage.change(good))
-    return path

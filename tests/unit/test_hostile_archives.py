@@ -30,6 +30,8 @@ from custom_image.report import Verdict
 
 MEMORY_MB = 300
 """What the verifier may take, whatever it is given."""
+EMPTY_MB = 110
+"""What it takes for an image without files, and a little more."""
 
 GOOD = {"home/run.sh": b"#!/bin/sh\nexec python3 serve.py\n"}
 
@@ -284,14 +286,16 @@ def test_a_config_of_100_mb_in_the_image_is_a_verdict_in_little_memory(tmp_path)
     assert peak_mb < MEMORY_MB
 
 
-def test_a_layer_of_a_million_files_is_judged_in_little_memory(tmp_path):
+@pytest.mark.parametrize("thousands", [200, pytest.param(1000, marks=pytest.mark.true_time)])
+def test_a_layer_of_a_million_files_is_judged_in_little_memory(thousands, tmp_path):
+    """A fifth of them shows what each costs: at most what is left for a million."""
     blank = bytearray(member("d/f0000000")[0].tobuf(tarfile.GNU_FORMAT))
     blank[148:156] = b" " * 8
     blank[:10] = bytes(10)
     base = sum(blank)
     squeezing = zlib.compressobj(1, zlib.DEFLATED, 31)
     parts = []
-    for thousand in range(1000):
+    for thousand in range(thousands):
         headers = bytearray()
         for number in range(1000 * thousand, 1000 * thousand + 1000):
             name = b"d/f%07d" % number
@@ -302,9 +306,9 @@ def test_a_layer_of_a_million_files_is_judged_in_little_memory(tmp_path):
 
     checks, peak_mb = judged_apart(write(tmp_path, oci_archive([b""], [packed])))
 
-    assert checks["layers.unpack"] == ["PASSED", "1 layers, 1,000,000 entries"]
+    assert checks["layers.unpack"] == ["PASSED", f"1 layers, {1000 * thousands:,} entries"]
     assert checks["boot.file"][0] == "FAILED"
-    assert peak_mb < MEMORY_MB
+    assert peak_mb < EMPTY_MB + (MEMORY_MB - EMPTY_MB) * thousands / 1000
 
 
 def test_gzip_members_after_each_other_are_one_layer(tmp_path):

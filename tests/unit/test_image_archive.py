@@ -20,7 +20,9 @@ from image_archives import (
 
 from custom_image.errors import ArchiveError, UsageError
 from custom_image.image_archive import Archive, read_saved
+from custom_image.verification import verify
 
+SKOPEO_LAYOUT = Path(__file__).parents[1] / "support" / "skopeo_layout"
 BASE = layer_of(
     {
         "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",
@@ -66,6 +68,16 @@ def test_every_form_of_archive_says_the_same(two_layers):
     assert facts.history == (("COPY step 1 /", 3041), ("COPY step 2 /", 8))
     assert facts.size_bytes == 3049
     assert two_layers.contents.damage is None
+
+
+def test_a_layout_that_skopeo_wrote_is_judged_like_any_other():
+    report = verify(SKOPEO_LAYOUT, level="static")
+
+    assert [check.id for check in report.checks if check.is_broken] == ["command.unbuffered"]
+    assert report.check("layers.unpack").measured == "2 layers, 6 entries"
+    assert report.check("waste.replaced").measured == "5,000 bytes"
+    assert report.check("boot.file").measured == "/home/run.sh, 38 bytes, mode 755"
+    assert report.check("config.valid").measured == "accepted: POST /"
 
 
 def test_files_are_those_that_a_container_would_see(two_layers):

@@ -227,7 +227,7 @@ def test_a_copy_that_was_deleted_is_no_duplicate_but_replaced(tmp_path):
 # --- pickles --------------------------------------------------------------------------------------
 
 
-OWNED = Path(tempfile.gettempdir(), f"owned-by-a-pickle-{os.getpid()}")
+OWNED = Path(tempfile.gettempdir(), "owned-by-a-pickle-of-this-test")
 
 
 class Evil:

@@ -108,6 +108,31 @@ def test_a_misspelt_argument_is_wrong_usage_with_a_hint(service, setting, value,
     assert hint in str(error.value)
 
 
+def test_another_command_is_started_and_named_in_the_report(service):
+    (service / "run.sh").rename(service / "serve.sh")
+    (service / "run.sh").write_text("#!/bin/sh\necho a notebook server\n")
+
+    own = judge(service, only=["api.answers"])
+    other = judge(service, only=["api.answers"], command="sh /home/serve.sh")
+
+    assert own.check("health.ready").measured.startswith("ended with exit code 0")
+    assert other.check("api.answers").verdict is Verdict.PASSED
+    assert other.facts["command"] == "sh /home/serve.sh"
+    assert "started with `sh /home/serve.sh`, not as it would start of itself" in str(other)
+
+
+@pytest.mark.parametrize(
+    ("target", "command", "hint"),
+    [
+        ("http://127.0.0.1:1", "sh run.sh", "is not started here"),
+        ("{service}", "sh 'run.sh", "cannot be split into words"),
+    ],
+)
+def test_a_command_that_cannot_be_started_is_wrong_usage(service, target, command, hint):
+    with pytest.raises(UsageError, match=hint):
+        judge(target.format(service=service), command=command)
+
+
 def test_a_config_that_is_not_there_is_wrong_usage(service):
     with pytest.raises(UsageError, match="cannot be read"):
         judge(service, config=service / "absent.json")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from custom_image.errors import VerificationFailed
@@ -19,6 +20,8 @@ COLUMNS: Final = ("verdict", "rule", "required", "measured")
 WAIVED: Final = "WAIVED"
 SCHEMA_VERSION: Final = 1
 """Of the JSON report; raised when a member goes or changes its meaning, not when one is added."""
+LAST_REPORT: Final = Path("build/last_report.json")
+"""What the command line judged last; the bundle of a failed deployment carries it along."""
 
 
 class Severity(StrEnum):
@@ -137,9 +140,11 @@ class Report:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is held otherwise than the platform says, a line each; waivers that are idle too."""
+        """What was judged otherwise than it is or than the platform says, a line each."""
         found = {check.id: check for check in self.checks}
-        lines = [
+        command = self.facts.get("command")
+        lines = [f"started with `{command}`, not as it would start of itself"] if command else []
+        lines += [
             f"{section} of {rule_id} replaced: {value}"
             for section in ("severity", "limit")
             for rule_id, value in self.overrides.get(section, {}).items()

@@ -79,7 +79,7 @@ __all__ = [
 GROUPS: Final = (
     *("config", "image", "layers", "secrets", "waste", "model", "dockerfile"),
     *("boot", "network", "tls", "health", "api", "expected", "http", "body", "logs", "user"),
-    *("port", "probe", "command", "sigterm", "hitless", "repeated", "confinement"),
+    *("port", "probe", "command", "sigterm", "hitless", "repeated", "workers", "confinement"),
     *("batch", "engine", "notebook", "registry"),
 )
 """The modules that hold rules, in the order of a report; a rule's id starts with its module."""

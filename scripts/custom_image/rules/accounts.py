@@ -8,6 +8,7 @@ from custom_image.engines import ImageFile
 from custom_image.rules.subject import Subject
 
 ROOT_ID = 0
+ACCOUNTS_FILE = "/etc/passwd"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Account:
 def accounts(subject: Subject) -> list[Account]:
     """Return the accounts of an image; none where it has no /etc/passwd."""
     found = []
-    for line in (subject.read_file("/etc/passwd") or b"").decode(errors="replace").splitlines():
+    text = (subject.read_file(ACCOUNTS_FILE) or b"").decode(errors="replace")
+    for line in text.splitlines():
         fields = line.split(":")
         if len(fields) >= 6 and fields[2].isdigit() and fields[3].isdigit():
             found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))

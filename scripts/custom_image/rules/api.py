@@ -20,6 +20,7 @@ from custom_image.rules import (
 )
 from custom_image.rules.exchange import Answer, ask
 from custom_image.rules.samples import sample_of
+from custom_image.rules.slow import PATIENCE_S, propose
 from custom_image.specification import CONFIG_FILE, SPECIFICATIONS
 
 NOT_SERVED = (404, 405, 415)
@@ -47,7 +48,8 @@ def answers(subject: Subject) -> Finding:
     evidence = "\n".join(f"{api.method.upper()} {api.url}: {answer}" for api, answer in asked)
     silent = [(a, r) for a, r in asked if not r.is_answer or r.status in NOT_SERVED]
     if silent:
-        return failed(f"{_named(silent[0][0])}: {silent[0][1]}", evidence)
+        proposal = propose(max(answer.seconds for _, answer in silent))
+        return failed(f"{_named(silent[0][0])}: {silent[0][1]}", evidence, proposal)
     refused = [(a, r) for a, r in asked if not r.is_good]
     if refused and sample_of(refused[0][0]).from_schema:
         text = f"{_named(refused[0][0])} refuses a sample of its schema: {refused[0][1]}"
@@ -151,7 +153,7 @@ def _answers(subject: Subject) -> list[tuple[Api, Answer]]:
     url = subject.service.url
 
     def drill() -> list[tuple[Api, Answer]]:
-        return [(api, ask(url, sample_of(api))) for api in subject.config.apis]
+        return [(api, ask(url, sample_of(api), PATIENCE_S)) for api in subject.config.apis]
 
     return subject.once("apis", drill)
 

@@ -1,4 +1,4 @@
-"""Who answers for each thing the platform asks: a rule, the model of a request, or nobody and why.
+"""Who answers for each thing the platform asks: a rule, a check of requests, or nobody and why.
 
 The table is ``catalogue.yaml`` beside this module.
 """
@@ -27,7 +27,7 @@ class Row:
         asks: it, as one sentence that is true of a good image or request.
         inferred: whether no page states it.
         rules: the ids of the rules that judge it.
-        cloud: the name of the model in ``custom_image.cloud`` that refuses a request without it.
+        cloud: what refuses a request without it: a module of ``custom_image.cloud``, a function.
         not_checked: why nothing here can judge it.
         besides: what those rules leave open.
     """
@@ -62,9 +62,10 @@ class Table:
 
 
 def is_in_cloud_client(name: str) -> bool:
-    """Whether this version has a model of requests of this name: a row promises none."""
+    """Whether this version has such a function, ``module.function``: a row promises none."""
+    module, _, function = name.rpartition(".")
     try:
-        return hasattr(import_module(CLOUD), name)
+        return bool(function) and hasattr(import_module(f"{CLOUD}.{module}".rstrip(".")), function)
     except ModuleNotFoundError:
         return False
 

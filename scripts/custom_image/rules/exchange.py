@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 ANSWER_TIMEOUT_S: Final = 30.0
 LARGEST_ANSWER_BYTES: Final = 4_000_000
+TIMED_OUT: Final = "timed out"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Request:
     body: bytes = b""
     content_type: str = ""
     from_schema: bool = True
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -45,6 +47,7 @@ class Request:
         lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {host}"]
         if self.content_type:
             lines.append(f"Content-Type: {self.content_type}")
+        lines += [f"{name}: {value}" for name, value in self.headers]
         if self.body or self.method != "GET":
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode() + self.body
@@ -73,6 +76,11 @@ class Answer:
     def is_good(self) -> bool:
         """Whether the service did what was asked."""
         return 200 <= self.status < 300
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the service had not answered when the client's patience ended."""
+        return self.error == TIMED_OUT
 
     @property
     def is_answer(self) -> bool:
@@ -147,7 +155,9 @@ def ask_on(connection: HTTPConnection, request: Request) -> Answer:
     The answer is read even where sending broke off: a server may refuse a body that it has not
     read to the end, and close.
     """
-    headers = {"Content-Type": request.content_type} if request.content_type else {}
+    headers = dict(request.headers)
+    if request.content_type:
+        headers["Content-Type"] = request.content_type
     deadline = _Deadline(connection.timeout or ANSWER_TIMEOUT_S)
     began = time.monotonic()
     try:
@@ -207,7 +217,7 @@ def _read(response: HTTPResponse, began: float) -> Answer:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return "timed out"
+        return TIMED_OUT
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return f"{type(error).__name__}: {error}".rstrip(": ")[:120]
@@ -232,7 +242,10 @@ class SlowRequest:
         except OSError:
             self._connection.close()
             return False
-        return not is_closed_by_server(self._connection, timeout_s=0.1)
+        is_accepted = not is_closed_by_server(self._connection, timeout_s=0.1)
+        if not is_accepted:
+            self._connection.close()
+        return is_accepted
 
     def complete(self) -> Answer:
         """Send the rest and return the answer. Never raises."""

@@ -21,6 +21,8 @@ from custom_image.rules.exchange import Request, ask_on, connect, is_closed_by_s
 CLIENTS: Final = 16
 INTERVAL_S: Final = 0.2
 PATIENCE_S: Final = 10.0
+SERVED_BY: Final = "x-served-by"
+"""In this header the local ModelArts names the instance behind an answer."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,31 @@ class Routed:
     Attributes:
         sent_at: a monotonic time.
         to: the base URL of the instance.
+        by: who answered, where the answer says so.
     """
 
     sent_at: float
     to: str
     ok: bool
     note: str
+    by: str = ""
 
 
 class Gateway:
     """Passes requests on to the instances that it knows of, in turn."""
 
-    def __init__(self, request: Request, expected_status: int) -> None:
+    def __init__(
+        self,
+        request: Request,
+        expected_status: int,
+        *,
+        clients: int = CLIENTS,
+        interval_s: float = INTERVAL_S,
+    ) -> None:
         self._request = request
         self._expected = expected_status
+        self._clients = clients
+        self._interval_s = interval_s
         self._targets: tuple[str, ...] = ()
         self._routed: list[Routed] = []
         self._lock = Lock()
@@ -61,9 +74,9 @@ class Gateway:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Let clients come, until the end of the block."""
-        with ThreadPoolExecutor(CLIENTS, thread_name_prefix="gateway") as pool:
+        with ThreadPoolExecutor(self._clients, thread_name_prefix="gateway") as pool:
             try:
-                for number in range(CLIENTS):
+                for number in range(self._clients):
                     pool.submit(self._come, number)
                 yield
             finally:
@@ -73,8 +86,9 @@ class Gateway:
         connections: dict[str, HTTPConnection] = {}
         turn = number
         # Spread over the interval, so that requests do not come in step.
-        self._over.wait(INTERVAL_S * number / CLIENTS)
+        self._over.wait(self._interval_s * number / self._clients)
         while not self._over.is_set():
+            due_at = time.monotonic() + self._interval_s
             targets = self._targets
             turn += 1
             url = targets[turn % len(targets)]
@@ -85,9 +99,11 @@ class Gateway:
             answer = ask_on(connection, self._request)
             if answer.closes:
                 connection.close()
-            routed = Routed(sent_at, url, answer.status == self._expected, str(answer))
+            is_good = answer.status == self._expected
+            by = answer.headers.get(SERVED_BY, "")
+            routed = Routed(sent_at, url, is_good, str(answer), by)
             with self._lock:
                 self._routed.append(routed)
-            self._over.wait(INTERVAL_S)
+            self._over.wait(max(0.0, due_at - time.monotonic()))
         for connection in connections.values():
             connection.close()

@@ -39,6 +39,23 @@ def first_process(instance: Instance) -> Process | None:
     return next((process for process in found if process.parent_pid not in inside), None)
 
 
+def workers(instance: Instance) -> dict[int, Process]:
+    """Return the processes beside the first one, by their ids.
+
+    What a shell runs in order to wait is none, and what has ended already (``[python3]``) neither.
+
+    Raises:
+        Unavailable: nothing here can look inside.
+    """
+    found = instance.processes()
+    inside = {process.pid for process in found}
+    return {
+        process.pid: process
+        for process in found
+        if process.parent_pid in inside and not re.match(r"\[|(\S*/)?sleep\b", process.command)
+    }
+
+
 class Family:
     """Who is whose child in an instance, and who lost its parent.
 

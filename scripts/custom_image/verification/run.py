@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from custom_image.engines import Engine
+from custom_image.errors import UsageError
 from custom_image.report import Check, Report, Severity, Verdict
 from custom_image.rules import (
     CalledOff,
@@ -51,6 +53,7 @@ def verify(
     progress: Watcher | None = None,
     overrides: Overrides | None = None,
     samples: str | os.PathLike[str] | None = None,
+    command: str | Sequence[str] = "",
 ) -> Report:
     """Judge a target by the rules of the platform.
 
@@ -71,6 +74,8 @@ def verify(
         overrides: what is held otherwise: severities, limits, and rules that are waived.
         samples: requests with the answers that are expected of them, a folder or a YAML file; see
             :mod:`custom_image.rules.expectations`.
+        command: started instead of the image's own, as by the start command of the model's form:
+            the image of a notebook instance starts JupyterLab of itself.
 
     Raises:
         UsageError: the target, the config.json or an argument is not there.
@@ -90,6 +95,7 @@ def verify(
         port=port,
         ready_timeout_s=ready_timeout_s,
         samples=read_samples(Path(samples)) if samples is not None else (),
+        command=_words(command),
     )
     with session, watch(rules, session.waits, progress) as watcher:
         checks = _Run(session, rules, watcher, overrides, began).run()
@@ -228,6 +234,19 @@ def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
 
 def _one_of(choices: type[E], value: str, what: str) -> E:
     return choices(one_of([choice.value for choice in choices], value, what))
+
+
+def _words(command: str | Sequence[str]) -> tuple[str, ...]:
+    """Return a command as the platform starts it: split like a shell's, and not given to one."""
+    if not isinstance(command, str):
+        return tuple(command)
+    try:
+        return tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(
+            f"command {command!r} cannot be split into words: {error}.\n"
+            'Expected something like "sh /home/ma-user/infer/run.sh".'
+        ) from error
 
 
 def _edition(edition: str | Edition) -> Edition:

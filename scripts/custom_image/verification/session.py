@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore, Event, Lock, RLock
 from types import TracebackType
@@ -57,13 +59,17 @@ class Session:
         port: int,
         ready_timeout_s: float | None,
         samples: tuple[Sample, ...] = (),
+        command: tuple[str, ...] = (),
     ) -> None:
+        if command and Needs.IMAGE not in target.offers and Needs.INSTANCE not in target.offers:
+            raise UsageError(f"{target.name} is not started here, so no command can be chosen.")
         self.name = target.name
         self.profile = profile
         self.level = level
         self.edition = edition
         self.waits = waits or (true_waits(edition) if level is Level.FULL else QUICK_WAITS)
-        self.facts: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {"command": shlex.join(command)} if command else {}
+        self._command = command
         self._target = target
         self.port = port
         self._given_timeout_s = ready_timeout_s
@@ -108,7 +114,10 @@ class Session:
 
     @property
     def image(self) -> ImageFacts:
-        return self._target.image()
+        facts = self._target.image()
+        if self._command:
+            facts = replace(facts, command=self._command, shell_form=False)
+        return facts
 
     def find_file(self, path: str) -> ImageFile | None:
         return self._target.find_file(path)
@@ -238,7 +247,7 @@ class Session:
             return Service("", self.port, self._request, None, never_started(str(error)))
 
     def _start(self, options: StartOptions) -> Instance:
-        options = StartOptions(**{**vars(options), "port": self.port})
+        options = replace(options, port=self.port, command=options.command or self._command)
         instance = self._target.start(options)
         with self._lock:
             self._instances.append(instance)
