@@ -19,11 +19,11 @@ def _sections(results: Results, picture: str) -> Iterator[str]:
     yield "# Serving benchmark: results"
     yield "Made by `make bench-serving`; what each figure means stands in [README.md](README.md)."
     yield f"{results.machine}.\n{_conditions(results)}"
-    if remark := _busy(results.machine):
+    if remark := remark_on(results.machine):
         yield remark
     yield f"![requests a second, tail latency, memory and start]({picture})"
     yield "## Speed and size"
-    yield _table(_speed_head(results), (_speed(results, row) for row in results.measured))
+    yield table(_speed_head(results), (_speed(results, row) for row in results.measured))
     if results.floor:
         yield (
             f"Floor: {results.floor.with_client:.0f} predictions/s by the bare handler, in "
@@ -31,14 +31,14 @@ def _sections(results: Results, picture: str) -> Iterator[str]:
             f"{results.floor.alone:.0f} with the machine to themselves."
         )
     yield "## Behaviour"
-    yield _table(_behaviour_head(results), (_behaviour(row) for row in results.measured))
+    yield table(_behaviour_head(results), (_behaviour(row) for row in results.measured))
     if missing := [row for row in results.rows if row.not_run]:
         yield "## NOT RUN, or broken off"
         yield "\n".join(f"* **{row.title}**: {row.not_run}" for row in missing)
     if judged := list(targets(results)):
         yield "## Targets of the default profile"
         head = ["figure", "must", "stretch", "measured", "verdict"]
-        yield _table(head, ([t.title, t.must, t.stretch, t.measured, t.verdict] for t in judged))
+        yield table(head, ([t.title, t.must, t.stretch, t.measured, t.verdict] for t in judged))
 
 
 def _conditions(results: Results) -> str:
@@ -51,7 +51,8 @@ def _conditions(results: Results) -> str:
     )
 
 
-def _busy(machine: Machine) -> str:
+def remark_on(machine: Machine) -> str:
+    """Return what a reader has to know about the machine, or an empty string."""
     if machine.was_idle:
         return ""
     return (
@@ -142,7 +143,8 @@ def _sigterm(found: Sigterm | None) -> list[str]:
     return [ended, "yes" if found.slow_answered else "no", f"{found.lost} of {found.sent}"]
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a Markdown table."""
     cells = [list(head), *(list(row) for row in rows)]
     cells.insert(1, ["---"] * len(cells[0]))
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)

@@ -33,14 +33,17 @@ def decode(data: bytes) -> NDArray[np.float32]:
 
 
 class Classifier:
-    """The ONNX file named by MODEL_FILE, one thread a process, as every peer loads it at start."""
+    """The ONNX file named by MODEL_FILE, one thread a process, as every peer loads it at start.
+
+    INTRA_OP_THREADS is for the comparison of this project's own settings alone.
+    """
 
     def __init__(self) -> None:
         # torch is all that the platform's recipe needs: nobody pays for an engine it does not use.
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = int(os.environ.get("INTRA_OP_THREADS", "1"))
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(
             os.environ["MODEL_FILE"], options, providers=["CPUExecutionProvider"]
