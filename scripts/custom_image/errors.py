@@ -12,6 +12,7 @@
     ├── VerificationFailed                   with the report
     ├── CloudRefused                         the platform's API says no, in its words
     └── Unavailable                 exit 3   an engine, a registry or an API does not answer
+        └── ConnectionLost                   to a build server; what was started there goes on
 
 A message says what was expected, what was found, where, and what to do, in at most three lines.
 """
@@ -102,3 +103,7 @@ class Unavailable(CustomImageError):
     """An engine, a registry or an API does not answer."""
 
     exit_code = 3
+
+
+class ConnectionLost(Unavailable):
+    """The SSH connection to a build server broke off; what was started there goes on."""

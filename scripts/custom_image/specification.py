@@ -149,6 +149,8 @@ ENGINE_SIZE: Final = Requirement(30, "GB", CUSTOM_ENGINE)
 NOTEBOOK_LAYERS: Final = Requirement(125, "layers", SAVE_IMAGE, inferred=True)
 LAYER_SIZE: Final = Requirement(10, "GB", PUSH, "Open Telekom Cloud, 2024")
 PUSHED_LAYERS: Final = Requirement(20, "layers", PUSH, "Open Telekom Cloud, 2024")
+CLIENT_OLDEST: Final = Requirement("1.11.2", "", PUSH, "Open Telekom Cloud, 2024")
+CLIENT_NEWEST: Final = Requirement("24.0.9", "", PUSH, "Open Telekom Cloud, 2024")
 
 # --- HTTP ---------------------------------------------------------------------------------------
 PORT: Final = Requirement(8080, "", ECS_EXAMPLE)
@@ -205,6 +207,93 @@ METRIC_DECIMALS: Final = Requirement(17, "decimals", CONFIG_FILE)
 CONTENT_TYPES: Final = ("application/json", "multipart/form-data")
 API_METHODS: Final = ("post", "get")
 BATCH_TOOLS: Final = ("python3", "java", "zip")
+
+# --- batch and asynchronous services --------------------------------------------------------------
+BATCH_SERVICE: Final = Source(
+    "Deploying as a Batch Service",
+    "https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/"
+    "deploying_a_model_as_batch_services/deploying_as_a_batch_service.html",
+)
+ASYNCHRONOUS_SERVICE: Final = Source(
+    "Inference 2.0: asynchronous inference",
+    "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0079.html",
+)
+CONSOLE_PREDICTION: Final = Source(
+    "Testing the Deployed Service",
+    "https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/"
+    "deploying_a_model_as_real-time_services/testing_the_deployed_service.html",
+)
+CONSOLE_BODY: Final = Requirement(8, "MB", CONSOLE_PREDICTION, "Open Telekom Cloud, 2025")
+BATCH_COUNT: Final = Requirement(1000, "services", BATCH_SERVICE, "Open Telekom Cloud, 2025")
+BATCH_PICTURE: Final = Requirement(10, "MB", BATCH_SERVICE, "Open Telekom Cloud, 2025")
+BATCH_CSV: Final = Requirement(12, "MB", BATCH_SERVICE, "Open Telekom Cloud, 2025")
+TASK_COUNT: Final = Requirement(10_000, "tasks", ASYNCHRONOUS_SERVICE, "SDK 3.1.219")
+
+# --- requests about models and services -----------------------------------------------------------
+CREATE_MODEL: Final = Source(
+    "API reference: Creating a Model",
+    "https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateModel.html",
+)
+CREATE_SERVICE: Final = Source(
+    "API reference: Deploying Services",
+    "https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateService.html",
+)
+CREATE_INFER_SERVICE: Final = Source(
+    "API reference: Creating a Service (Inference 2.0)",
+    "https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateInferService.html",
+)
+_NEW: Final = "Inference 2.0, SDK 3.1.219"
+MODEL_NAME_LENGTH: Final = Requirement(64, "characters", CREATE_MODEL)
+SERVICE_NAME_LENGTH: Final = Requirement(64, "characters", CREATE_SERVICE)
+MODEL_VERSION_LARGEST: Final = Requirement(99, "", CREATE_MODEL)
+REMARK_LENGTH: Final = Requirement(100, "characters", CREATE_MODEL)
+MODEL_REMARK_FORBIDDEN: Final = Requirement("&!'\"<>=", "", CREATE_MODEL)
+SERVICE_REMARK_FORBIDDEN: Final = Requirement("!<>=&+\"'", "", CREATE_SERVICE)
+MODEL_DOCUMENTS: Final = Requirement(3, "documents", CREATE_MODEL)
+SERVICE_INSTANCES: Final = Requirement(128, "instances", CREATE_SERVICE)
+SERVICE_WEIGHTS: Final = Requirement(100, "%", CREATE_SERVICE)
+SERVICE_FLAVOR: Final = Requirement("modelarts.vm.cpu.2u", "", CREATE_SERVICE)
+DEPLOY_TIMEOUT_RANGE: Final = (3, 120)
+DEPLOY_TIMEOUT_RANGE_2_0: Final = (1, 300)
+ENVIRONMENT_KEY_LENGTH: Final = Requirement(64, "characters", CREATE_INFER_SERVICE, _NEW)
+ENVIRONMENT_VALUE_FORBIDDEN_2_0: Final = Requirement("<^>", "", CREATE_INFER_SERVICE, _NEW)
+MOUNT_PATH_LENGTH: Final = Requirement(1024, "characters", CREATE_SERVICE)
+MOUNT_PATH_LENGTH_2_0: Final = Requirement(255, "characters", CREATE_INFER_SERVICE, _NEW)
+MOUNT_COUNT: Final = Requirement(10, "mounts", CREATE_SERVICE)
+MOUNT_FORBIDDEN: Final = ("/", "/var/run")
+VERSION_RANGE_2_0: Final = ("1.0.0", "99.99.99")
+REMARK_LENGTH_2_0: Final = Requirement(512, "characters", CREATE_INFER_SERVICE, _NEW)
+REQUEST_BODY_RANGE_2_0: Final = (1, 50)
+REQUEST_TIMEOUT_RANGE_2_0: Final = (1, 7200)
+
+# --- running services -----------------------------------------------------------------------------
+TRAFFIC_LIMIT: Final = Source(
+    "Troubleshooting: Error ModelArts.4206",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0217.html",
+)
+UPGRADE: Final = Source(
+    "Modifying a Real-Time Service: scenarios for hitless rolling upgrade",
+    "https://support.huaweicloud.com/intl/en-us/usermanual-standard-modelarts/"
+    "inference-modelarts-0087.html",
+)
+UPGRADE_2_0: Final = Source(
+    "Inference 2.0: rolling upgrades for real-time service deployment",
+    "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0102.md",
+)
+TOKENS: Final = Source(
+    "API reference of IAM: Obtaining a User Token",
+    "https://support.huaweicloud.com/intl/en-us/api-iam/iam_30_0001.html",
+)
+SERVICE_COUNT: Final = Requirement(20, "services", PREDICTION_LIMITS)
+REQUEST_RATE: Final = Requirement(100, "requests/s", TRAFFIC_LIMIT)
+STOP_DELAY: Final = Requirement(180, "s", INFERENCE_2_0_HEALTH)
+HEALTH_INITIAL_DELAY_2_0: Final = Requirement(30, "s", INFERENCE_2_0_HEALTH, _NEW)
+HEALTH_TIMEOUT_2_0: Final = Requirement(30, "s", INFERENCE_2_0_HEALTH, _NEW)
+HEALTH_FAILURES_2_0: Final = Requirement(3, "", INFERENCE_2_0_HEALTH, _NEW)
+MAX_SURGE: Final = Requirement(1, "instances", CREATE_SERVICE)
+MAX_UNAVAILABLE: Final = Requirement(0, "instances", CREATE_SERVICE)
+ROLLING_2_0: Final = Requirement(1, "%", CREATE_INFER_SERVICE, _NEW)
+TOKEN_LIFETIME: Final = Requirement(24, "h", TOKENS)
 
 # --- notebook instances, saved and registered images ----------------------------------------------
 CREATE_NOTEBOOK: Final = Source(

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from custom_image.engines import Socket, proc
@@ -34,6 +35,15 @@ def test_a_real_socket_of_this_process_is_found_by_its_inode() -> None:
         mine = listening.keys() & proc.socket_inodes(os.getpid())
 
         assert Socket("127.0.0.1", server.getsockname()[1]) in {listening[i] for i in mine}
+
+
+def test_the_start_of_a_process_is_known_to_about_a_second(tmp_path: Path) -> None:
+    before = time.time()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        began = proc.started_at(child.pid)
+
+    assert before - 1.5 <= began <= time.time() + 1.5
+    assert proc.started_at(1, tmp_path) == 0
 
 
 def test_a_child_is_read_with_its_parent_and_its_arguments() -> None:

@@ -5,7 +5,8 @@
     wheelhouse/         the packages it locks, and pip to install them
     trim.py             leaves out of those packages what no service imports
     rootfs/             the image's own file system: docker/rootfs, model_service, the model package
-    weights/            what is large in the model package, to get a layer of its own
+    weights/            what is large in the model package, to get a layer of its own, or several:
+                        weights/0/, weights/1/ ... where the Dockerfile copies those
     .dockerignore       names the same files below rootfs/, so that they travel once
 
 ``rootfs/home`` is complete, so the process engine starts it as it stands.
@@ -23,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
+from custom_image.build_context import payload
 from custom_image.build_context.archive import Stream, archive, mode_of
 from custom_image.build_context.files import engine_of, is_weights, list_files
 from custom_image.build_context.rendering import Line, SourceText, size, tree_html, tree_text
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 _MODEL: Final = f"rootfs{MODEL_DIR}"
 _SERVICE: Final = "rootfs/home/ma-user/infer/model_service"
+_LARGE_BYTES: Final = 100 * 10**6
 _NOTES: Final = {
     ".dockerignore": "the weights once more, so that they travel once",
     "Dockerfile": "what is built, step by step",
@@ -115,19 +118,24 @@ def write_build_context(
     base_image: str = "",
     batch: bool = False,
     requirements: str = "",
-    folder: Path = Path("build/dockerfile_build/context"),
+    layer_bytes: int = payload.LAYER_BYTES,
+    folder: Path | None = None,
 ) -> BuildContext:
     """Write all that an image is built of into ``folder``, replacing the context that it held.
 
+    ``folder`` is ``build/<scenario>/context`` unless told otherwise.
+
     ``base_image`` is what ``FROM`` names, empty for the one that is at hand when it is built;
     ``batch`` asks for a base with what batch services need; ``requirements`` says which lock of
-    docker/requirements the image installs, empty for that of the engine the weights are of.
+    docker/requirements the image installs, empty for that of the engine the weights are of;
+    ``layer_bytes`` is the most that one layer of weights may hold where there are several.
 
     Raises:
         UsageError: there is no such scenario, no such lock, or ``folder`` holds something else.
         PackageError: the package misses a file, or has one that no image can hold.
         BuildFailed: a Python package cannot be fetched.
     """
+    folder = folder or Path("build", scenario, "context")
     docker = find_project() / "docker"
     dockerfile = docker / scenario / "Dockerfile"
     if not dockerfile.is_file():
@@ -158,8 +166,12 @@ def write_build_context(
     write_rootfs(package.folder, new / "rootfs")
     weights = [name for name in files if is_weights(name)]
     (new / "weights").mkdir()
-    for name in weights:
-        _link(new / _MODEL / name, new / "weights" / name)
+    if layers := payload.count_layers(dockerfile.read_text()):
+        places = {name: new / _MODEL / name for name in weights}
+        payload.spread(places, new / "weights", layers, _link, layer_bytes)
+    else:
+        for name in weights:
+            _link(new / _MODEL / name, new / "weights" / name)
     ignored = "".join(f"{_MODEL}/{name}\n" for name in weights)
     (new / ".dockerignore").write_text(ignored)
     _replace(folder, new)
@@ -189,6 +201,10 @@ def write_rootfs(package_folder: Path, rootfs: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
+    status = source.stat()
+    if status.st_size >= _LARGE_BYTES and status.st_mode & 0o777 == mode_of(source):
+        _link(source, target)  # gigabytes of weights would be on this disk twice
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     target.chmod(mode_of(target))  # what the tar says, for who gives the folder to `docker build`

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custom_image.cli.options import show, write
+from custom_image.cli import ecs
+from custom_image.cli.options import keep_last, show, write
 from custom_image.errors import UsageError
 from custom_image.progress import say
 from custom_image.report.formats import ReportFormat
@@ -54,6 +55,22 @@ def verify(
     port: Annotated[
         int, typer.Option(help="The container port that the model declares.")
     ] = PORT.value,
+    command: Annotated[
+        str,
+        typer.Option(
+            metavar='"WORDS"',
+            help="Started instead of the image's own, as by the start command of the model's form: "
+            "an image saved out of a notebook instance starts JupyterLab of itself.",
+        ),
+    ] = "",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="ssh://USER@HOST",
+            help="Where the image is and is started: a build server; this machine if empty.",
+        ),
+    ] = "",
+    ssh_config: ecs.SshConfig = "",
     edition: Annotated[
         str, typer.Option(help="Whose limits hold: international, otc or before-2024.")
     ] = "international",
@@ -110,6 +127,8 @@ def verify(
       custom-image verify registry.example.com/team/model:2 --config config.json --level full
       custom-image verify http://127.0.0.1:8080 --config config.json
       custom-image verify build/model_package/model --level static --format json
+      custom-image verify mnist:1 --engine ssh://root@10.0.0.5
+      custom-image verify saved:1 --command "sh /home/ma-user/infer/run.sh"
       custom-image verify mnist:1 --output report.xml --output report.sarif
       custom-image verify mnist:1 --limit image.size=20 --waive "user.root=needs port 80, OPS-7"
 
@@ -121,16 +140,21 @@ def verify(
     from custom_image.report.formats import format_of, to_format
     from custom_image.verification import verify as judge
 
-    report = judge(
-        target,
-        config=config,
-        profile=profile,
-        level=level,
-        port=port,
-        edition=edition,
-        overrides=_overrides(rules_file, severity, limit, waive),
-        samples=samples,
-    )
+    options: dict[str, Any] = {
+        "config": config,
+        "profile": profile,
+        "level": level,
+        "port": port,
+        "edition": edition,
+        "overrides": _overrides(rules_file, severity, limit, waive),
+        "samples": samples,
+        "command": command,
+    }
+    if engine:
+        report = ecs.verify(target, engine, ssh_config, **options)
+    else:
+        report = judge(target, **options)
+    keep_last(report)
     for path in output or ():
         write(path, to_format(report, form or format_of(path.name)))
     if output or form in (None, ReportFormat.TABLE):

@@ -2,28 +2,82 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from custom_image.cli.ecs import SshConfig
 from custom_image.cli.options import Format, FormatOption, render
+from custom_image.errors import UsageError
 
 
-def doctor(form: FormatOption = Format.TABLE) -> None:
-    """Say what this machine can do, and what not.
+def doctor(
+    form: FormatOption = Format.TABLE,
+    ecs: Annotated[
+        str,
+        typer.Option(metavar="USER@HOST", help="Look at a build server instead of this machine."),
+    ] = "",
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Install and set there what is missing, then look again.")
+    ] = False,
+    needs_gb: Annotated[
+        float, typer.Option(min=0, help="Free disk that the build needs there; 0: for any image.")
+    ] = 0,
+    data_root: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --mend: where the engine keeps images; largest: on the largest disk.",
+        ),
+    ] = "",
+    debs: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="With --mend, for a server with no way out: the packages that "
+            "`sh scripts/prepare_ecs.sh --fetch FOLDER` has fetched.",
+        ),
+    ] = None,
+    ntp_server: Annotated[
+        str, typer.Option(metavar="NAME", help="With --mend: where the clock comes from.")
+    ] = "",
+    ssh_config: SshConfig = "",
+) -> None:
+    """Say what this machine or a build server can do, and what not.
 
     Beside what is missing stands how to get it.
 
-    Nothing is installed, pulled or started. Exits 3 where the main job cannot be done here.
+    Nothing is installed, pulled or started, unless --mend says so, on the server alone. Exits 3
+    where the main job cannot be done.
 
     \b
     Examples:
       custom-image doctor
       custom-image doctor --format json
+      custom-image doctor --ecs root@10.0.0.5 --needs-gb 80
+      custom-image doctor --ecs root@10.0.0.5 --mend --data-root largest
     """
-    from custom_image.doctor import diagnose
+    if ecs:
+        from custom_image.ecs.connection import Connection
+        from custom_image.ecs.doctor import diagnose_server, mend_server
+        from custom_image.ecs.findings import DISK_GB
 
-    diagnosis = diagnose()
+        def connect() -> Connection:
+            return Connection.open(ecs, config_file=ssh_config)
+
+        if mend:
+            with connect() as connection:
+                mend_server(connection, debs=debs, data_root=data_root, ntp_server=ntp_server)
+        # A new connection, because the group docker counts from the next login on.
+        with connect() as connection:
+            diagnosis = diagnose_server(connection, needs_gb=needs_gb or DISK_GB)
+    elif mend or needs_gb or data_root or debs or ntp_server:
+        raise UsageError("--mend, --needs-gb, --data-root, --debs and --ntp-server go with --ecs.")
+    else:
+        from custom_image.doctor import diagnose
+
+        diagnosis = diagnose()
     typer.echo(render(diagnosis, form), nl=False)
     if not diagnosis.is_able:
         raise typer.Exit(3)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from custom_image.errors import UsageError
+from custom_image.errors import CustomImageError, UsageError
+from custom_image.report import LAST_REPORT
+from custom_image.settings import find_project
+
+if TYPE_CHECKING:
+    from custom_image.report import Report
 
 
 class Format(StrEnum):
@@ -82,3 +88,11 @@ def write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+def keep_last(report: Report) -> None:
+    """Keep a report for the bundle of a deployment that fails; outside a checkout there is none."""
+    with suppress(CustomImageError, OSError):
+        path = find_project() / LAST_REPORT
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(report.to_json(), encoding="utf-8")

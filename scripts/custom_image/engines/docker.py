@@ -1,4 +1,4 @@
-"""A Docker engine on this machine, through its own SDK.
+"""A Docker engine on this machine, or on one that a tunnel leads to, through its own SDK.
 
 Only this module and those beside it, ``docker_connection``, ``docker_container`` and
 ``docker_host``, import the SDK, and nothing connects before it is used: importing this works on a
@@ -11,7 +11,7 @@ import atexit
 import queue
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ RUN_LABEL = "custom-image.run"
 MOST_PROCESSES: Final = 2048
 MEMORY_SHARE: Final = 0.5
 LARGEST_LOG: Final = {"max-size": "1m", "max-file": "2"}
+NO_PROC: Final = Path("/nonexistent")
 CPU_SHARES: Final = 512
 """Half the weight of a process of this machine, where both want the same CPU."""
 
@@ -56,18 +57,31 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, run_id: str = "") -> None:
+    def __init__(
+        self, run_id: str = "", *, tunnel: str = "", lead: Callable[[int], int] | None = None
+    ) -> None:
+        """Prepare an engine; nothing connects yet.
+
+        Args:
+            run_id: what its containers are labelled with.
+            tunnel: a socket of this machine that leads to an engine of another, ``unix:///...``.
+            lead: returns the port of this machine that leads to one of the other's loopback.
+        """
         self.run_id = run_id or uuid.uuid4().hex[:12]
+        self._tunnel = tunnel
+        self._lead = lead
         self._connected: DockerClient | None = None
 
     @classmethod
-    def connect(cls, run_id: str = "") -> DockerEngine:
-        """Return an engine that has answered.
+    def connect(
+        cls, run_id: str = "", *, tunnel: str = "", lead: Callable[[int], int] | None = None
+    ) -> DockerEngine:
+        """Return an engine that has answered; arguments as of the class itself.
 
         Raises:
             Unavailable: none answers, it may not be used, or ``DOCKER_HOST`` is another machine.
         """
-        engine = cls(run_id)
+        engine = cls(run_id, tunnel=tunnel, lead=lead)
         _ = engine._client
         return engine
 
@@ -82,6 +96,8 @@ class DockerEngine:
         container = self._create(target, **_creation(options, self._machine_bytes))
         try:
             container.start()
+            if self._lead:  # another machine: no /proc here shows its processes
+                return DockerContainer(container, options.port, NO_PROC, self._lead)
             return DockerContainer(container, options.port)
         except docker.errors.APIError as error:
             container.remove(force=True, v=True)
@@ -106,7 +122,7 @@ class DockerEngine:
         Raises:
             UsageError: the engine has no such image.
         """
-        with _image_known(reference):
+        with _image_known(reference, self._tunnel):
             image = self._client.images.get(reference)
             history = image.history()
         return image_facts(reference, image.attrs, history)
@@ -139,7 +155,7 @@ class DockerEngine:
             Unavailable: the engine broke off.
         """
         try:
-            with _image_known(reference):
+            with _image_known(reference, self._tunnel):
                 yield from self._client.api.get_image(reference, chunk_size=MIB)
         except (docker.errors.APIError, requests.exceptions.RequestException) as error:
             raise Unavailable(f"image {reference!r}: saving broke off: {error}") from error
@@ -241,7 +257,7 @@ class DockerEngine:
 
     def _create(self, image: str, **settings: Any) -> Container:
         client = self._client
-        with _image_known(image):
+        with _image_known(image, self._tunnel):
             labels = {RUN_LABEL: self.run_id, OWNER_LABEL: this_process()}
             return client.containers.create(image, labels=labels, **settings)
 
@@ -261,7 +277,7 @@ class DockerEngine:
     @property
     def _client(self) -> DockerClient:
         if self._connected is None:
-            self._connected = connect()
+            self._connected = connect(self._tunnel)
             atexit.register(self.close)
             self._remove_abandoned(self._connected)
         return self._connected
@@ -293,12 +309,12 @@ def _creation(options: StartOptions, machine_bytes: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _image_known(reference: str) -> Iterator[None]:
+def _image_known(reference: str, tunnel: str) -> Iterator[None]:
     try:
         yield
     except docker.errors.NotFound as error:
         raise UsageError(
-            f"image {reference!r} is not in the Docker engine at {engine_host()}.\n"
+            f"image {reference!r} is not in the Docker engine at {tunnel or engine_host()}.\n"
             f"Build one with `custom-image build dockerfile_build`, or fetch it with "
             f"`docker pull {reference}`; `docker images` lists what is there."
         ) from error

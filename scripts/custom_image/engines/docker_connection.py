@@ -27,13 +27,17 @@ def engine_host() -> str:
     return os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
 
 
-def connect() -> DockerClient:
+def connect(tunnel: str = "") -> DockerClient:
     """Return a client of an engine that has answered.
+
+    Args:
+        tunnel: a socket of this machine that leads to an engine of another, ``unix:///...``; where
+            empty, :func:`engine_host` says which engine is meant.
 
     Raises:
         Unavailable: none answers, it may not be used, or ``DOCKER_HOST`` is another machine.
     """
-    host = engine_host()
+    host = tunnel or engine_host()
     url = urlsplit(host)
     if url.scheme != "unix" and url.hostname not in _LOOPBACK:
         raise Unavailable(
@@ -42,7 +46,11 @@ def connect() -> DockerClient:
         )
     try:
         _knock(url.path if url.scheme == "unix" else (str(url.hostname), url.port or 2375))
-        client = docker.from_env(timeout=_CONNECT_TIMEOUT_S, version="auto")
+        client = (
+            docker.DockerClient(tunnel, timeout=_CONNECT_TIMEOUT_S, version="auto")
+            if tunnel
+            else docker.from_env(timeout=_CONNECT_TIMEOUT_S, version="auto")
+        )
     except PermissionError as error:
         raise Unavailable(
             f"the Docker engine at {host} may not be used by this user (permission denied).\n"

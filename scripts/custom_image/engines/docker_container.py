@@ -6,12 +6,13 @@ import io
 import posixpath
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import docker.errors
+import requests.exceptions
 
 from custom_image.engines import ImageFile, Process, Socket, proc
 from custom_image.engines.docker_exec import execute
@@ -47,10 +48,25 @@ class DockerContainer:
     machine, this Python in another pid namespace), commands are run inside instead.
     """
 
-    def __init__(self, container: Container, port: int, proc_folder: Path = proc.PROC) -> None:
+    def __init__(
+        self,
+        container: Container,
+        port: int,
+        proc_folder: Path = proc.PROC,
+        lead: Callable[[int], int] = int,
+    ) -> None:
+        """Look at a container that was started.
+
+        Args:
+            container: as the SDK knows it.
+            port: of the service inside it.
+            proc_folder: where the engine's machine shows its processes.
+            lead: returns the port of this machine that leads to one of the engine's machine.
+        """
         self._container = container
         self._port = port
         self._proc = proc_folder
+        self._lead = lead
         self._last_log: str | None = None
         self.url = f"http://127.0.0.1:{self._published_port(port)}"
 
@@ -154,7 +170,8 @@ class DockerContainer:
         try:
             self._last_log = self.logs()
             self._container.remove(force=True, v=True)
-        except docker.errors.NotFound:
+        except (docker.errors.NotFound, requests.exceptions.ConnectionError):
+            # Gone, or its engine is: the next one to use that engine removes it, by its owner.
             self._last_log = self._last_log or ""
 
     def __enter__(self) -> Self:
@@ -172,7 +189,7 @@ class DockerContainer:
         self._container.reload()
         published = self._container.ports.get(f"{port}/tcp")
         # A container that exited at once has no ports any more; nothing ever answers on port 0.
-        return int(published[0]["HostPort"]) if published else 0
+        return self._lead(int(published[0]["HostPort"])) if published else 0
 
     def _state(self) -> dict[str, Any]:
         try:

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import docker.errors
 import requests.exceptions
@@ -63,7 +63,7 @@ class DockerHost:
         self._client = client
 
     @classmethod
-    def connect(cls) -> DockerHost:
+    def connect(cls) -> Self:
         """Return a host that has answered.
 
         Raises:
@@ -224,6 +224,18 @@ class DockerHost:
             )
         except docker.errors.APIError as error:
             raise Unavailable(f"container {name} cannot be saved: {error.explanation}") from error
+
+    def tag(self, image: str, reference: str) -> None:
+        """Give an image another name.
+
+        Raises:
+            UsageError: the engine has no such image.
+        """
+        repository, _, tag = reference.rpartition(":")
+        try:
+            self._client.api.tag(image, repository, tag)
+        except docker.errors.NotFound as error:
+            raise UsageError(f"image {image!r} is not in the Docker engine.") from error
 
     def push(self, reference: str, user: str, password: str) -> Iterator[str]:
         """Push an image; yield the engine's words for each step, ending when all is there.

@@ -74,6 +74,17 @@ def state(host_pid: int, proc: Path = PROC) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
+def started_at(host_pid: int, proc: Path = PROC) -> float:
+    """Return when a process began, UTC in seconds, to about one; 0 where that cannot be told."""
+    try:
+        stat = (proc / str(host_pid) / "stat").read_text(errors="replace")
+        boot = re.search(r"^btime (\d+)$", (proc / "stat").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    ticks = int(stat.rpartition(")")[2].split()[19])
+    return int(boot[1]) + ticks / os.sysconf("SC_CLK_TCK") if boot else 0
+
+
 def contains(host_pid: int, file: str, needle: str, proc: Path = PROC) -> bool:
     """Tell whether ``/proc/<pid>/<file>`` can be read and holds ``needle``."""
     try:

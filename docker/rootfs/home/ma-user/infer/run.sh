@@ -4,5 +4,12 @@
 # model_package; the wait of 60 s after SIGTERM is in model_service/supervisor.py.
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cd -- "$here" || exit 1
+# A file too large for one layer of an image comes in parts (scenario ecs_build): make it whole first.
+if [ -f model/1/.parts ]; then
+  while IFS= read -r name; do
+    name=model/1/$name
+    [ -f "$name" ] || { cat "$name".part-* >"$name.new" && mv "$name.new" "$name"; } || exit 1
+  done <model/1/.parts
+fi
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 exec python3 -m model_service

@@ -1,0 +1,38 @@
+"""Scenario ecs_build: an image is built, verified and pushed on a server that SSH leads to.
+
+    build(context, tag, connection=...)     BuildContext -> ServerImage, a BuiltImage that is there
+    verify(image, connection=...)           -> Report
+    push(connection, image, reference)      -> PublishedImage
+
+README.md beside this file tells where a behaviour lives, and what is on the server.
+"""
+
+from custom_image.ecs.building import ServerImage, attach, build
+from custom_image.ecs.connection import Connection
+from custom_image.ecs.engine import engine_of
+from custom_image.ecs.estimate import Estimate, Limits, estimate_size
+from custom_image.ecs.forecast import Forecast
+from custom_image.ecs.job import Job
+from custom_image.ecs.opening import open_server
+from custom_image.ecs.pushing import attach_push, push
+from custom_image.ecs.server import Server, probe
+from custom_image.ecs.verifying import verify
+
+__all__ = [
+    "Connection",
+    "Estimate",
+    "Forecast",
+    "Job",
+    "Limits",
+    "Server",
+    "ServerImage",
+    "attach",
+    "attach_push",
+    "build",
+    "engine_of",
+    "estimate_size",
+    "open_server",
+    "probe",
+    "push",
+    "verify",
+]

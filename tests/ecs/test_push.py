@@ -1,0 +1,157 @@
+"""Pushing from the server: nothing twice, no secret left, and on through a registry's faults."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+
+import pytest
+from ecs_machine import wait_for
+from ecs_registry import PASSWORD, ServerRegistry
+
+from custom_image.ecs import Job, attach_push, engine_of, probe, push
+from custom_image.ecs.forecast import forecast
+from custom_image.ecs.registry import Registry
+from custom_image.ecs.transfer import STORE
+from custom_image.errors import ConnectionLost, PackageError, Unavailable
+from custom_image.image_reference import ImageReference
+
+
+@pytest.fixture(scope="session")
+def shared_registry(shared_server) -> Iterator[ServerRegistry]:
+    registry = ServerRegistry(shared_server)
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def registry(shared_registry, ecs_server) -> Iterator[ServerRegistry]:
+    yield shared_registry
+    shared_registry.behave()
+
+
+@pytest.fixture
+def random_image(ecs_server) -> str:
+    """An image of one layer of 6 MB that no registry knows."""
+    ecs_server.run(
+        "rm -rf /tmp/random; mkdir /tmp/random; cd /tmp/random; head -c 6000000 /dev/urandom >it;"
+        " printf 'FROM scratch\\nCOPY it /\\n' >Dockerfile; docker build -q -t ecs-tests:random ."
+    )
+    return "ecs-tests:random"
+
+
+def test_pushing_again_sends_nothing_and_a_new_layer_alone_is_foreseen(
+    connection, registry, ecs_server, random_image
+):
+    reference = f"{registry.host}/org/mnist:1"
+
+    first = push(connection, random_image, reference, login=registry.login)
+    blobs = registry.blobs()
+    second = push(connection, random_image, f"{registry.host}/org/mnist:2", login=registry.login)
+
+    assert first.digest == second.digest == registry.digest("org/mnist", "1")
+    assert not first.was_there
+    assert second.was_there
+    assert registry.blobs() == blobs
+    assert first.size_bytes > 6_000_000
+    ecs_server.run(
+        "cd /tmp/random; echo new >new;"
+        f" printf 'FROM {random_image}\\nCOPY new /\\n' | docker build -q -t ecs-tests:more -f - ."
+    )
+    with closing(engine_of(connection, probe(connection))) as engine:
+        facts = engine.inspect("ecs-tests:more")
+    asked = Registry(connection, registry.host, registry.login.user, registry.login.password)
+    foreseen = forecast(facts, reference, asked.known_layers(ImageReference.parse(reference)))
+    assert [made_by.split()[0] for made_by, _ in foreseen.lacking] == ["COPY"]
+    assert sum(size for _, size in foreseen.lacking) < 100
+
+
+def test_the_login_is_never_in_a_process_list_a_log_or_left_behind(
+    connection, registry, ecs_server, random_image
+):
+    seen = []
+    registry.behave(pause_s=0.02)
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append(ecs_server.run("cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '"))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        push(connection, random_image, f"{registry.host}/org/slow:1", login=registry.login)
+    finally:
+        over.set()
+        looking.join()
+
+    assert any("docker push" in commands for commands in seen)
+    assert not any(PASSWORD in commands for commands in seen)
+    assert ecs_server.run(f"grep -rlF {PASSWORD} /root || true") == ""
+    assert ecs_server.run(f"find /root/{STORE}/jobs -name docker") == ""
+
+
+def test_a_registry_that_refuses_the_login_is_asked_once(connection, registry, random_image):
+    login = SimpleNamespace(user="nobody", password="wrong")
+
+    with pytest.raises(Unavailable, match="unauthorized"):
+        push(connection, random_image, f"{registry.host}/org/no:1", login=login, pause_s=60)
+
+
+def test_a_registry_that_dies_after_half_a_layer_gets_the_rest_later(
+    connection, registry, ecs_server, random_image
+):
+    registry.behave(dies_after_bytes=3_000_000)
+
+    def mend() -> None:
+        logs = f"/root/{STORE}/jobs/*/log"
+        wait_for(
+            lambda: "Retrying" in ecs_server.run(f"cat $(ls -t {logs} | head -n 1)"), "a fault"
+        )
+        registry.behave()
+
+    mending = threading.Thread(target=mend)
+    mending.start()
+    pushed = push(connection, random_image, f"{registry.host}/org/half:1", login=registry.login)
+    mending.join()
+
+    assert pushed.digest == registry.digest("org/half", "1")
+
+
+def test_a_cut_leaves_the_push_running_and_attach_goes_on(
+    connect, registry, ecs_server, random_image
+):
+    registry.behave(pause_s=0.05)
+    connection = connect(keep_alive_s=1)
+
+    def cut() -> None:
+        wait_for(lambda: ecs_server.run("pgrep -f '^docker push' || true"), "a push")
+        ecs_server.cut()
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    with pytest.raises(ConnectionLost, match="goes on") as lost:
+        push(connection, random_image, f"{registry.host}/org/cut:1", login=registry.login)
+    cutting.join()
+    ecs_server.restore()
+    registry.behave()
+    job_id = str(lost.value).split("Job ")[1].split()[0]
+
+    again = connect()
+    pushed = attach_push(again, job_id, registry.login)
+
+    assert pushed.digest == registry.digest("org/cut", "1")
+    assert Job.attach(again, job_id).note()["reference"].endswith("/org/cut:1")
+
+
+def test_a_layer_above_the_limit_and_too_many_layers_are_refused_before_the_push(
+    connection, registry, random_image
+):
+    reference = f"{registry.host}/org/limits:1"
+
+    with pytest.raises(PackageError, match=r"a layer of 6\.0 MB is above .* nothing was pushed"):
+        push(connection, random_image, reference, login=registry.login, layer_bytes=5 * 10**6)
+    with pytest.raises(PackageError, match="has 1 layers that the registry lacks; it takes 0"):
+        push(connection, random_image, reference, login=registry.login, most_layers=0)
