@@ -1,9 +1,11 @@
 #!/bin/sh
 # See to a container registry for the local ModelArts: use docker-registry where it is installed,
-# else fetch the distribution's package and unpack it below build/. Nothing is installed and no
-# service is started, so root is not needed.
+# else fetch the distribution's package and unpack it below build/, else see that its image is there
+# or can be pulled. Nothing is installed and no service is started, so root is not needed.
 #
-#   scripts/ensure_registry.sh          prints the path of the program; exits 3 where none can be had
+#   scripts/ensure_registry.sh          prints the path of the program, or the name of the image;
+#                                       exits 3 where none can be had
+#   REGISTRY_IMAGE=registry:3 scripts/ensure_registry.sh      that image, and no program
 set -eu
 
 project=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,12 +14,22 @@ program=$folder/usr/bin/docker-registry
 
 say() { printf 'ensure_registry: %s\n' "$*" >&2; }
 
+image=${REGISTRY_IMAGE:-registry:2}
+use_image() {
+  command -v docker >/dev/null 2>&1 || return 1
+  docker image inspect "$image" >/dev/null 2>&1 || timeout 60 docker pull --quiet "$image" >/dev/null 2>&1 || return 1
+  say "using the image $image"
+  echo "$image"
+}
+
 give_up() {
+  ! use_image || exit 0
   say "no registry: $1"
-  say "install the program docker-registry (https://distribution.github.io/distribution/) and put it on the PATH."
+  say "install the program docker-registry (https://distribution.github.io/distribution/) and put it on the PATH, or pull $image."
   exit 3
 }
 
+[ -z "${REGISTRY_IMAGE:-}" ] || give_up "there is no image $image, and it cannot be pulled."
 if command -v docker-registry; then
   say "using the installed docker-registry"
   exit 0

@@ -1,22 +1,14 @@
-"""The real registry behind SWR: the Distribution project's, as a process of its own.
+"""The real registry behind SWR, and a client of it that may do everything.
 
-It outlives a platform that is killed, and the next one takes it over. It listens on loopback only,
-where a Docker engine needs no certificate authority installed.
-
-Source: https://distribution.github.io/distribution/about/configuration/
+Source: https://distribution.github.io/distribution/spec/api/
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import signal
-import subprocess
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -24,12 +16,12 @@ from urllib.parse import quote
 import requests
 
 from custom_image.errors import Unavailable
-from custom_image.settings import find_project
 from local_modelarts.certificates import Certificates
 from local_modelarts.folder import Identity
-from local_modelarts.login import ISSUER, SERVICE, Logins
+from local_modelarts.login import Logins
+from local_modelarts.registry_server import ImageServer, ProgramServer, choose_server
 
-_START_TIMEOUT_S: Final = 20.0
+_START_TIMEOUT_S: Final = 50.0
 _ANSWER_TIMEOUT_S: Final = 20.0
 _CATALOG_PAGE: Final = 1000  # the most that it gives at once
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -58,7 +50,7 @@ class Manifest:
 
 
 class Registry:
-    """The registry's process, and a client of it that may do everything."""
+    """The registry: what serves it (:mod:`local_modelarts.registry_server`), and what it holds."""
 
     def __init__(
         self, folder: Path, identity: Identity, certificates: Certificates, logins: Logins
@@ -67,94 +59,37 @@ class Registry:
         self._identity = identity
         self._certificates = certificates
         self._logins = logins
-        self._process: subprocess.Popen[bytes] | None = None
         self._starting = threading.Lock()
         self.host = identity.registry
         self.authority = certificates.authority
 
-    # --- the process ------------------------------------------------------------------------------
+    # --- the server -------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start it, or take over the one that a killed platform has left.
 
         Raises:
-            Unavailable: it is not installed, or does not answer.
+            Unavailable: there is none, or it does not answer.
         """
         with self._starting:
-            if self.is_running():
+            if self._server.is_running():
                 return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._config_path.write_text(json.dumps(self._config(), indent=2))
-            with (self._folder / "registry.log").open("ab") as log:
-                self._process = subprocess.Popen(
-                    [find_binary(), "serve", str(self._config_path)],
-                    stdout=log,
-                    stderr=log,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,  # Ctrl-C in the platform's terminal is not for it
-                )
-            self._pid_path.write_text(str(self._process.pid))
+            self._server.start()
             deadline = time.monotonic() + _START_TIMEOUT_S
             while not self._answers():
-                if self._process.poll() is not None or time.monotonic() > deadline:
+                if not self._server.is_running() or time.monotonic() > deadline:
                     raise Unavailable(
-                        f"the registry does not answer at {self.host}; "
-                        f"its log is {self._folder / 'registry.log'}."
+                        f"the registry does not answer at {self.host}; {self._server.explain()}"
                     )
                 time.sleep(0.05)
 
-    def is_running(self) -> bool:
-        """Tell whether its process lives, ours or one taken over."""
-        if self._process is not None:
-            self._process.poll()  # a dead child stays in the process table until it is asked for
-        with suppress(OSError, ValueError):
-            pid = int(self._pid_path.read_text())
-            return str(self._config_path).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
-        return False
-
     def stop(self) -> None:
         """Stop it. Harmless when repeated."""
-        if not self.is_running():
-            return
-        os.kill(int(self._pid_path.read_text()), signal.SIGTERM)
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while self.is_running() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        self._server.stop()
 
-    @property
-    def _config_path(self) -> Path:
-        return self._folder / "config.yml"
-
-    @property
-    def _pid_path(self) -> Path:
-        return self._folder / "registry.pid"
-
-    def _config(self) -> dict[str, Any]:
-        """Return its configuration; YAML reads JSON."""
-        return {
-            "version": "0.1",
-            "log": {"level": "info", "accesslog": {"disabled": True}},
-            "storage": {
-                "filesystem": {"rootdirectory": str(self._folder / "storage")},
-                "delete": {"enabled": True},
-            },
-            "http": {
-                "addr": self.host,
-                "secret": self._identity.id,
-                "tls": {
-                    "certificate": str(self._certificates.certificate),
-                    "key": str(self._certificates.key),
-                },
-            },
-            "auth": {
-                "token": {
-                    "realm": f"http://127.0.0.1:{self._identity.port}/registry/token",
-                    "service": SERVICE,
-                    "issuer": ISSUER,
-                    "rootcertbundle": str(self.authority),
-                }
-            },
-        }
+    @cached_property
+    def _server(self) -> ProgramServer | ImageServer:
+        return choose_server(self._folder, self._identity, self._certificates)
 
     def _answers(self) -> bool:
         try:
@@ -246,23 +181,6 @@ class Registry:
             )
         except requests.exceptions.RequestException as error:
             raise Unavailable(f"the registry at {self.host} does not answer: {error}") from error
-
-
-def find_binary() -> str:
-    """Return the path of ``docker-registry``.
-
-    Raises:
-        Unavailable: it is neither installed nor fetched by scripts/ensure_registry.sh.
-    """
-    fetched = find_project() / "build/registry/usr/bin/docker-registry"
-    if found := shutil.which("docker-registry"):
-        return found
-    if fetched.exists():
-        return str(fetched)
-    raise Unavailable(
-        "there is no registry (the program docker-registry, of the Debian package of that name).\n"
-        "Fetch it with scripts/ensure_registry.sh; root is not needed."
-    )
 
 
 def _access(repository: str, *actions: str) -> dict[str, Any]:

@@ -101,6 +101,20 @@ def test_the_sdk_finds_the_credentials_of_an_instance_where_it_looks_by_itself(
     ]
 
 
+def test_an_instance_has_the_token_that_the_api_shows_and_no_saved_image_has(
+    rehearsal, worked_on
+) -> None:
+    cloud = rehearsal.up()
+    token = cloud.notebook(worked_on[0]).token
+    inside = cloud.execute(worked_on[0], "cd ~/.huaweicloud; stat -c '%a %U' token; cat token")
+    find = ("find", "/home/ma-user", "-path", "*huaweicloud*")
+    saved = docker("run", "--rm", cloud.image(worked_on[1]).swr_path, *find)
+
+    assert inside.split() == ["600", "ma-user", token]
+    assert len(token) >= 32
+    assert saved.split() == ["/home/ma-user/.huaweicloud"], "the place that it was mounted at"
+
+
 def test_an_instance_reaches_the_api_through_the_gateway_of_its_network(
     rehearsal, worked_on
 ) -> None:

@@ -251,6 +251,16 @@ def test_drift_from_the_lock_is_found_whatever_the_spelling(tmp_path):
     assert found[1].mend.endswith("/preset/python3 -m pip install qux==3")
 
 
+def test_a_package_that_was_added_and_no_lock_has_is_found_and_the_presets_own_are_not(tmp_path):
+    lock = put(tmp_path / "lock.txt", "foo-bar==1.0\n")
+    packages = {"foo_bar": "1.0", "Mine_Own": "0.1", "jupyterlab": "4.0"}
+
+    found = list(find_drift(packages, lock, "/preset/python3", added=["foo_bar", "Mine_Own"]))
+
+    assert [f.what for f in found] == ["mine-own 0.1 was added here, and no lock has it"]
+    assert found[0].mend.endswith("/preset/python3 -m pip uninstall mine-own")
+
+
 @pytest.mark.parametrize("text", [None, "no pins here\n", b"\xff\xfe"])
 def test_a_lock_that_is_none_is_refused(tmp_path, text):
     lock = tmp_path / "lock.txt"

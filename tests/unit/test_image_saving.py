@@ -21,8 +21,10 @@ from custom_image.image_saving import (
     start_service,
 )
 from custom_image.image_saving.instance import ASK_PYTHON
+from custom_image.image_saving.listening import find_port, speaks_tls
 from custom_image.settings import find_project
 from custom_image.verification import verify
+from local_modelarts.certificates import ensure_certificates
 
 # A server of somebody else's: it heeds no PORT, and has its health route or has none.
 SERVER = """
@@ -104,6 +106,47 @@ def test_a_server_that_heeds_no_port_is_found_by_its_sockets(instance, status):
 
     with start_service(instance) as service:
         assert ask_health(service.url).status == status
+
+
+# Two sockets: one speaks TLS, the other, where there is one, HTTP.
+TWO_SOCKETS = """
+import http.server, socket, ssl, sys, threading
+
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+for is_tls in (True, False)[:int(sys.argv[3])]:
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler)
+    if is_tls:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever).start()
+"""
+
+
+def serve_tls(instance: NotebookInstance, tmp_path: Path, sockets: int) -> None:
+    made = ensure_certificates(tmp_path / "certificates")
+    (instance.infer / "server.py").write_text(TWO_SOCKETS)
+    (instance.infer / "run.sh").write_text(
+        f'exec python3 "{instance.infer}/server.py" "{made.certificate}" "{made.key}" {sockets}\n'
+    )
+
+
+def test_a_server_with_a_tls_port_is_asked_on_the_other(instance, tmp_path):
+    serve_tls(instance, tmp_path, sockets=2)
+
+    with instance.start() as service:
+        ports = [found.port for found in service.listening()]
+        asked = int(service.url.rpartition(":")[2])
+
+        assert len(ports) == 2
+        assert {port: speaks_tls(port) for port in ports} == {port: port != asked for port in ports}
+
+
+def test_a_server_that_speaks_tls_only_is_named_with_how_to_ask_it(instance, tmp_path, monkeypatch):
+    serve_tls(instance, tmp_path, sockets=1)
+    monkeypatch.setattr(find_port, "__defaults__", (1.5,))
+
+    with pytest.raises(ServiceNotReady, match=r"listens with TLS only \(port \d+\)[\s\S]*curl -kv"):
+        instance.start()
 
 
 def test_a_boot_file_that_ends_is_told_with_its_log(instance):

@@ -28,6 +28,7 @@ def audit_folder(
     keep: Collection[Path] = (),
     packages: Mapping[str, str] | None = None,
     lock: Path | None = None,
+    added: Collection[str] = (),
     python: str = "python3",
     in_container: bool = False,
     fix: bool = False,
@@ -40,6 +41,7 @@ def audit_folder(
         keep: what the user wants to keep: never reported as waste, never removed.
         packages: versions by name in the Python that will serve; None where it is not known.
         lock: the requirements they should be; None where there are none.
+        added: the names of those packages that the image did not bring.
         python: that Python, for the commands that mend.
         in_container: whether the layers of this very file system are the instance's.
         fix: remove what is safe to remove, and tell what was.
@@ -66,7 +68,7 @@ def audit_folder(
     if packages is None or lock is None:
         not_audited.append(NotAudited(PACKAGES, "the Python that will serve is not known here"))
     else:
-        findings += find_drift(packages, lock, python)
+        findings += find_drift(packages, lock, python, added)
     layers = count_layers() if in_container else 0
     if layers:
         findings += judge_layers(layers)

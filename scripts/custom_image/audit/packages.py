@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +17,17 @@ _PIN: Final = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==([^\s;\
 _MANY_LAYERS: Final = NOTEBOOK_LAYERS.value - 25
 
 
-def find_drift(packages: Mapping[str, str], lock: Path, python: str) -> Iterator[Finding]:
-    """Yield the packages that are missing, or that have another version than the lock's.
+def find_drift(
+    packages: Mapping[str, str], lock: Path, python: str, added: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Yield the packages that are missing, that have another version, or that no lock knows.
+
+    Args:
+        packages: versions by name.
+        lock: requirements, every package pinned.
+        python: whose packages they are, for the commands that mend.
+        added: the names of those that the image did not bring. What it brought itself, and the lock
+            does not name, is the preset's own.
 
     Raises:
         UsageError: the lock cannot be read, or pins nothing.
@@ -39,6 +48,14 @@ def find_drift(packages: Mapping[str, str], lock: Path, python: str) -> Iterator
             continue
         what = f"{name} {have}, where the lock has {version}" if have else f"no {name} {version}"
         mend = f"Install it where it is saved: {python} -m pip install {name}=={version}"
+        yield Finding(PACKAGES, "", 0, what, mend)
+    known = {_normal(name) for name, _ in pins}
+    for name in sorted({_normal(name) for name in added} - known):
+        what = f"{name} {found.get(name, '')}".rstrip() + " was added here, and no lock has it"
+        mend = (
+            "A save keeps it, an image built from the lock will not have it: add it to the lock, "
+            f"or remove it: {python} -m pip uninstall {name}"
+        )
         yield Finding(PACKAGES, "", 0, what, mend)
 
 

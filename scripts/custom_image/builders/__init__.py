@@ -1,6 +1,7 @@
 """What turns a build context into an image.
 
-Each module is one place where that can be done; all of them return a :class:`BuiltImage`.
+Each module is one place where that can be done. An image that is here is a :class:`BuiltImage`; the
+one of ``ma_cli`` stands in a registry, and ``folder`` is for where there can be none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from custom_image.engines import ImageFacts
 if TYPE_CHECKING:
     from custom_image.build_context import BuildContext
     from custom_image.builders.folder import UnbuiltImage
+    from custom_image.builders.ma_cli import RegisteredImage
     from custom_image.engines import Engine
 
 _LONGEST_INSTRUCTION = 90
@@ -93,19 +95,24 @@ def shorten(instruction: str) -> str:
     return line if len(line) <= _LONGEST_INSTRUCTION else f"{line[: _LONGEST_INSTRUCTION - 4]} ..."
 
 
-def build(context: BuildContext, tag: str, *, engine: Engine) -> BuiltImage | UnbuiltImage:
-    """Build the image of a context where ``engine`` can; else return what stands in for it.
+def build(
+    context: BuildContext, tag: str, *, engine: Engine
+) -> BuiltImage | RegisteredImage | UnbuiltImage:
+    """Build the image of a context: by ``engine`` where that can, in a notebook instance by ma-cli.
 
-    Either can be started by the same engine, and verified, by its ``reference``.
+    Where neither can, return what stands in for the image. Each of the three can be started by the
+    same engine, and verified, by its ``reference``.
 
     Raises:
-        UsageError: ``tag`` is no name of an image.
+        UsageError: ``tag`` is no name of an image, or ma-cli is not told where it goes.
         BuildFailed: a step failed; with the log.
         Unavailable: there is no base image, and none can be made here.
     """
-    from custom_image.builders import docker, folder  # heavy: the Docker SDK
+    from custom_image.builders import docker, folder, ma_cli  # heavy: the Docker SDK
     from custom_image.engines.docker import DockerEngine
 
     if isinstance(engine, DockerEngine):
         return docker.build(context, tag, engine=engine)
+    if ma_cli.is_there():
+        return ma_cli.build(context, tag)
     return folder.build(context)

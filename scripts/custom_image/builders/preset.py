@@ -11,52 +11,62 @@ from custom_image.build_context import BuildContext
 from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
 from custom_image.settings import find_project
-from custom_image.wheelhouse import fill_wheelhouse
+from custom_image.wheelhouse import fill_wheelhouse, torch_pin
 
 if TYPE_CHECKING:
     from custom_image.engines.docker import DockerEngine
 
 REPOSITORY: Final = "custom-image/preset"
+FOLDER: Final = "docker/preset"
+"""Its recipe; as the name of a preset image this stands for the image that is made of it."""
+TORCH: Final = "docker/preset[torch]"
 _LOCKS: Final = ("docker/requirements/preset.txt", "docker/requirements/installer.txt")
+_TORCH_LOCK: Final = "docker/requirements/torch.txt"
 # Where a file or a folder of the project goes in the context.
 _PARTS: Final = {
     "docker/preset/Dockerfile": "Dockerfile",
     "docker/preset/start.sh": "start.sh",
+    "docker/preset/ma_cli.py": "ma_cli.py",
     _LOCKS[0]: "requirements.txt",
     "docker/rootfs/home/ma-user/infer": "rootfs/home/ma-user/infer",
     "model_package/model_service": "rootfs/home/ma-user/infer/model_service",
 }
 
 
-def ensure_preset_image(engine: DockerEngine) -> str:
+def ensure_preset_image(engine: DockerEngine, *, torch: bool = False) -> str:
     """Return the name of the stand-in, made where the engine does not hold it.
 
     It is named after its recipe, so that a changed one is made anew.
+
+    Args:
+        engine: makes and holds it.
+        torch: install torch besides ONNX Runtime.
 
     Raises:
         BuildFailed: a Python package cannot be fetched, or a step failed.
         Unavailable: there is no base image, and none can be made here.
     """
     base = ensure_base_image(engine=engine)
-    digest = _digest(base)
-    reference = f"{REPOSITORY}:{digest[:12]}"
+    pin = torch_pin() if torch else ""
+    digest = _digest(base, pin)
+    reference = f"{REPOSITORY}:{'torch-' if torch else ''}{digest[:12]}"
     if not engine.has_image(reference):
         folder = Path("build/preset/context")
-        _write(folder)
+        _write(folder, pin)
         build(BuildContext(folder, "preset", digest, base), reference, engine=engine)
     return reference
 
 
-def _digest(base: str) -> str:
+def _digest(base: str, torch: str) -> str:
     project = find_project()
-    recipe = hashlib.sha256(base.encode())
-    for source in _PARTS:
+    recipe = hashlib.sha256(f"{base}{torch}".encode())
+    for source in (*_PARTS, *([_TORCH_LOCK] if torch else [])):
         for path in _files(project / source):
             recipe.update(f"{path.relative_to(project)}\0".encode() + path.read_bytes())
     return recipe.hexdigest()
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path, torch: str) -> None:
     project = find_project()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -65,7 +75,11 @@ def _write(folder: Path) -> None:
             place = folder / target / path.relative_to(project / source)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-    wheels = fill_wheelhouse([project / lock for lock in _LOCKS])
+    locks = [project / lock for lock in (*_LOCKS, *([_TORCH_LOCK] if torch else []))]
+    wheels = fill_wheelhouse(locks, torch=torch)
+    if torch:
+        with (folder / "requirements.txt").open("a") as file:
+            file.writelines(p.read_text() for p in (project / _TORCH_LOCK, wheels / "torch.txt"))
     shutil.copytree(wheels, folder / "wheelhouse")
     (folder / ".dockerignore").write_text("", encoding="utf-8")
 

@@ -38,6 +38,7 @@ def audit_instance(
         lost=[Path(mount) for mount in NOTEBOOK_MOUNTS[1:]] if instance.is_real else [],
         keep=keep,
         packages=instance.python.packages,
+        added=instance.python.added if instance.is_real else (),
         lock=lock or find_project() / LOCK,
         python=instance.python.executable if instance.is_real else "python3",
         in_container=instance.is_real,

@@ -11,8 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -20,29 +18,36 @@ from pathlib import Path
 from typing import Final
 
 from custom_image.build_context.rendering import SourceText
-from custom_image.engines import ImageFacts, Instance, StartOptions
-from custom_image.engines.process import LocalProcess, ProcessEngine
-from custom_image.errors import ServiceNotReady, Unavailable, UsageError
+from custom_image.engines import ImageFacts, Instance, StartOptions, proc
+from custom_image.engines.process import ProcessEngine
+from custom_image.errors import UsageError
+from custom_image.image_saving.listening import find_port
 from custom_image.rules import Needs
 from custom_image.settings import find_project
-from custom_image.specification import NOTEBOOK_MOUNTS, PORT, USER_HOME
+from custom_image.specification import NOTEBOOK_MOUNTS, USER_HOME
 from custom_image.verification.targets import ImageTarget, ProcessTarget
 
 STAND_IN_HOME: Final = Path("build/image_saving/home")
 BOOT_COMMAND: Final = ("sh", f"{USER_HOME.value}/infer/run.sh")
 WORK_DIR: Final = Path(NOTEBOOK_MOUNTS[0])
-_LISTEN_TIMEOUT_S: Final = 60.0
 # What the model package and the example of the platform's own pages ask of a preset's Python.
 _PACKAGES: Final = ("numpy", "pillow", "onnxruntime", "torch", "tensorflow", "mindspore")
+# The date of a package's metadata tells whether the image brought it or somebody here installed it.
 ASK_PYTHON: Final = """
-import json, platform, sys
+import json, os, platform, sys
+def date(path):
+    try:
+        return os.stat(str(path)).st_ctime
+    except (OSError, TypeError):
+        return 0
 try:
     from importlib.metadata import distributions
-    found = {(d.metadata["Name"] or "").lower(): d.version for d in distributions()}
+    found = {(d.metadata["Name"] or "").lower(): (d.version, date(getattr(d, "_path", None)))
+             for d in distributions()}
 except ImportError:  # Python 3.7, which old presets have
     try:
         from pkg_resources import working_set
-        found = {d.project_name.lower(): d.version for d in working_set}
+        found = {d.project_name.lower(): (d.version, date(d.egg_info)) for d in working_set}
     except ImportError:
         found = None
 print(json.dumps([platform.python_version(), sys.executable, found]))
@@ -55,11 +60,13 @@ class PresetPython:
 
     Attributes:
         packages: version by name in lower case; None where it cannot tell.
+        added: the names of those that were installed since this instance was started.
     """
 
     version: str
     executable: str
     packages: dict[str, str] | None
+    added: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -110,14 +117,22 @@ class NotebookInstance:
         )
         if done.returncode:
             raise UsageError(f"{executable} cannot be asked: {done.stderr.strip()[-300:]}")
-        version, executable, packages = json.loads(done.stdout)
-        return PresetPython(version, executable, packages)
+        version, executable, found = json.loads(done.stdout)
+        if found is None:
+            return PresetPython(version, executable, None)
+        began = proc.started_at(1)
+        return PresetPython(
+            version,
+            executable,
+            {name: version for name, (version, _) in found.items()},
+            frozenset(name for name, (_, date) in found.items() if began and date > began),
+        )
 
     def start(self, options: StartOptions | None = None) -> Instance:
         """Start the preset's ``run.sh``, and find out where it listens.
 
         The stand-in and this project's server heed ``PORT``. The platform's own images do not:
-        their server is found by its sockets, on 8080 (HTTP) rather than on any other.
+        their server is found by its sockets: see :func:`.listening.find_port`.
 
         Raises:
             ServiceNotReady: it ends, or listens nowhere within a minute; with its log.
@@ -135,7 +150,7 @@ class NotebookInstance:
                 command=options.command or BOOT_COMMAND,
             ),
         )
-        _find_port(service)
+        find_port(service, BOOT_COMMAND[1])
         return service
 
     def read(self, name: str) -> SourceText:
@@ -280,27 +295,3 @@ def _preset_path() -> str:
     path = found or os.environ.get("PATH", os.defpath)
     parts = [part for part in path.split(os.pathsep) if not Path(part).is_relative_to(WORK_DIR)]
     return os.pathsep.join(parts)
-
-
-def _find_port(service: LocalProcess) -> None:
-    """Wait for the service to listen, and correct its URL where it does elsewhere."""
-    told = int(service.url.rpartition(":")[2])
-    deadline = time.monotonic() + _LISTEN_TIMEOUT_S
-    while not (ports := _ports(service, told)):
-        if not service.is_running() or time.monotonic() > deadline:
-            log = service.logs()
-            service.stop()
-            raise ServiceNotReady(f"{BOOT_COMMAND[1]} started nothing that listens:", log)
-        time.sleep(0.05)
-    service.url = f"http://127.0.0.1:{_preferred(ports, told)}"
-
-
-def _ports(service: LocalProcess, told: int) -> list[int]:
-    try:
-        return [socket.port for socket in service.listening()]
-    except Unavailable:  # no /proc here: the stand-in on a Mac, which heeds PORT
-        return [told]
-
-
-def _preferred(ports: Sequence[int], told: int) -> int:
-    return next((port for port in (told, PORT.value) if port in ports), ports[0])
