@@ -14,15 +14,22 @@ from typing import Final
 
 import uvicorn
 
-from custom_image.engines.docker_host import DockerHost
+from custom_image.engines.serving_host import ServingHost
 from custom_image.errors import CustomImageError, Unavailable
+from local_modelarts.asynchronous import Tasks
+from local_modelarts.batch import Batches
+from local_modelarts.building import building_calls
 from local_modelarts.certificates import ensure_certificates
+from local_modelarts.console import PREFIX as CONSOLE
+from local_modelarts.console import console
 from local_modelarts.containers import Containers, endpoint
 from local_modelarts.folder import LABEL, Folder
+from local_modelarts.gateway_request import PREFIX
 from local_modelarts.images import Images
 from local_modelarts.jobs import Jobs
 from local_modelarts.login import Logins
 from local_modelarts.platform import Platform
+from local_modelarts.real_time import RealTime
 from local_modelarts.registry import Registry
 from local_modelarts.routes_modelarts import modelarts_calls
 from local_modelarts.routes_swr import registry_token, swr_calls
@@ -72,7 +79,7 @@ def _assemble(folder: Folder, settings: Settings) -> Platform:
         Unavailable: there is no Docker engine.
     """
     identity = folder.identity()
-    host = DockerHost.connect()
+    host = ServingHost.connect()
     gateway = host.ensure_network(identity.network, identity.labels)
     certificates = ensure_certificates(folder.certificates)
     logins = Logins(identity, certificates)
@@ -91,24 +98,49 @@ def _serve(platform: Platform, presets: list[str]) -> None:
     sockets = [_listen(address, platform.identity.port) for address in addresses]
     containers, images = Containers(platform), Images(platform)
     saving = Saving(platform, containers)
+    real_time, batches = RealTime(platform), Batches(platform)
+    tasks = real_time.gateway.tasks = Tasks(platform, real_time.gateway.send)
     images.offer_presets(presets)
     platform.registry.start()
     app = make_app(
         platform,
-        [*modelarts_calls(platform, saving, images, containers), *swr_calls(Swr(platform))],
+        [
+            *modelarts_calls(platform, saving, images, containers),
+            *swr_calls(Swr(platform)),
+            *real_time.calls(batches),
+            *building_calls(platform),
+        ],
         [
             *registry_token(platform),
+            *real_time.unsigned_calls(),
             ("GET", "/local/status", lambda _: Answer({"platform": platform.identity.id})),
         ],
+        {
+            PREFIX: real_time.gateway,
+            CONSOLE: console(platform, real_time.services),
+        },
     )
     config = uvicorn.Config(
-        app, lifespan="off", log_level="warning", timeout_graceful_shutdown=_GRACE_S
+        app,
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
     )
     # uvicorn raises the signal once more when it has ended: without these that would end us too.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     containers.clean()
-    platform.jobs.watch(platform.registry.start, containers.look, containers.resume, saving.resume)
+    real_time.start()
+    platform.jobs.watch(
+        platform.registry.start,
+        containers.look,
+        containers.resume,
+        saving.resume,
+        real_time.resume,
+        batches.resume,
+        tasks.resume,
+    )
     platform.folder.describe(
         {
             "pid": os.getpid(),
@@ -119,15 +151,21 @@ def _serve(platform: Platform, presets: list[str]) -> None:
             "credentials_file": str(platform.folder.credentials),
             "authority_file": str(platform.registry.authority),
             "network": platform.identity.network,
+            "obs_folder": str(platform.folder.obs),
         }
     )
     uvicorn.Server(config).run(sockets)
     platform.jobs.stop()
+    tasks.end()
+    batches.end()
+    real_time.join()
 
 
 def _halt(platform: Platform) -> None:
     """End what runs: instances stop, a save that is under way is begun again by the next start."""
     Containers(platform).stop_all()
+    RealTime(platform).stop_all()
+    Batches(platform).end()
     platform.registry.stop()
     platform.state.close()
     platform.folder.description.unlink(missing_ok=True)
@@ -140,6 +178,7 @@ def _purge(platform: Platform) -> None:
         platform.host.remove(container.name)
     platform.host.remove_volumes(label)
     platform.host.remove_images(f"{platform.registry.host}/")
+    platform.host.remove_images(f"{platform.identity.images}:")
     platform.host.remove_network(platform.identity.network)
     shutil.rmtree(platform.folder.root)
 

@@ -40,8 +40,8 @@ class Containers:
         """Remove the containers of instances that a platform that was killed has just deleted."""
         known = {row["id"] for row in self._state.find(NOTEBOOK)}
         for container in self._platform.host.find(_label(self._platform)):
-            notebook_id = container.labels.get(NOTEBOOK_LABEL, "")
-            if notebook_id not in known:
+            # Not those of services, nor the registry's.
+            if container.labels.get(NOTEBOOK_LABEL, "") not in {"", *known}:
                 self._platform.host.remove(container.name)
 
     def resume(self) -> None:
@@ -107,9 +107,7 @@ class Containers:
                 mounts=[
                     MountPoint(_WORK_DIR, volume),
                     MountPoint(_CACHE_DIR),
-                    MountPoint(
-                        f"{USER_HOME.value}/.huaweicloud", self._write_keys(row["id"]), True
-                    ),
+                    MountPoint(f"{USER_HOME.value}/.huaweicloud", self._write_keys(row), True),
                 ],
                 owner=_OWNER,
             )
@@ -134,20 +132,25 @@ class Containers:
         shutil.rmtree(self._platform.folder.instance(row["id"]), ignore_errors=True)
         self._state.remove(NOTEBOOK, row["id"])
 
-    def _write_keys(self, notebook_id: str) -> str:
+    def _write_keys(self, row: Row) -> str:
         """Write what is mounted at ``~/.huaweicloud``; return the directory.
 
         A mount, because what an instance is given as environment ends in every image saved from it.
         """
         platform = self._platform
-        folder = platform.folder.instance(notebook_id)
+        folder = platform.folder.instance(row["id"])
         folder.mkdir(parents=True, exist_ok=True)
         mode = 0o600 if os.geteuid() == 0 else 0o644  # the parent is closed to all but its owner
-        write_secret(folder / "credentials", credentials_text(platform.identity), mode)
+        secrets = {
+            "credentials": credentials_text(platform.identity),
+            "token": f"{row['token']}\n",  # what the API shows beside the instance's address
+        }
+        for name, text in secrets.items():
+            write_secret(folder / name, text, mode)
+            if os.geteuid() == 0:
+                os.chown(folder / name, *_OWNER)
         write_secret(folder / "endpoint", f"{endpoint(platform, platform.gateway)}\n", 0o644)
-        write_secret(folder / "instance_id", f"{notebook_id}\n", 0o644)
-        if os.geteuid() == 0:
-            os.chown(folder / "credentials", *_OWNER)
+        write_secret(folder / "instance_id", f"{row['id']}\n", 0o644)
         return str(folder)
 
     def _labels(self, notebook_id: str) -> dict[str, str]:

@@ -91,6 +91,26 @@ def wrong_project(project_id: str) -> ApiError:
     )
 
 
+def no_path(address: str) -> ApiError:
+    """There is no such object or folder in OBS; also a field that should name one and does not.
+
+    Source: https://docs.otc.t-systems.com/modelarts/umn/troubleshooting/modelarts_13_0251.html
+    """
+    return ApiError(400, "ModelArts.3551", f"OBS path {address[:200]} does not exist.")
+
+
+def no_access(address: str) -> ApiError:
+    """An address of OBS leads out of its bucket. Source: see :func:`no_path`."""
+    return ApiError(
+        400, "ModelArts.3567", f"OBS error occurs because Access Denied. {address[:200]}"
+    )
+
+
+def no_input_params(url: str) -> ApiError:
+    """A batch service of a model that declares no input. The wording is inferred."""
+    return ApiError(400, "ModelArts.3514", f"The input parameters of {url} are not defined.")
+
+
 def not_implemented(call: str) -> ApiError:
     """A call that the platform may have and this rehearsal has not; the code is our own."""
     return ApiError(501, "LocalModelArts.501", f"local_modelarts does not implement {call}.")
@@ -115,6 +135,142 @@ def swr_not_empty(what: str) -> SwrError:
     """An organization or a repository still holds images."""
     code = "SVCSTG.SWR.4060074" if what == "organization" else "SVCSTG.SWR.4060012"
     return SwrError(406, code, f"The {what} cannot be deleted because there are images in it.")
+
+
+def no_model(model_id: str) -> ApiError:
+    """No published model has this id. The code is inferred."""
+    return ApiError(404, "ModelArts.3002", f"Model {model_id[:64]} does not exist.")
+
+
+def model_exists(name: str, version: str) -> ApiError:
+    """This version of a model is there. Code and wording are inferred."""
+    return ApiError(400, "ModelArts.3001", f"Model {name} {version} already exists.")
+
+
+def model_in_use(name: str, service: str) -> ApiError:
+    """A service runs, or could run, instances of a model. Code and wording are inferred."""
+    return ApiError(400, "ModelArts.3005", f"Model {name} is used by service {service}.")
+
+
+def wrong_install_type(name: str) -> ApiError:
+    """A model was not imported for services of this kind. The code is documented."""
+    return ApiError(
+        400, "ModelArts.3589", f"Model {name} cannot be used to deploy this type of service."
+    )
+
+
+def no_service(service_id: str) -> ApiError:
+    """No service has this id: the sample of the API reference, "Stopping a Service Task"."""
+    return ApiError(404, "ModelArts.3502", f"Service {service_id[:64]} does not exist.")
+
+
+def service_exists(name: str) -> ApiError:
+    """A service has this name. Code and wording are inferred."""
+    return ApiError(400, "ModelArts.3501", f"Service {name} already exists.")
+
+
+def too_many_services() -> ApiError:
+    """The quota of real-time services is used up. The code is inferred."""
+    return ApiError(400, "ModelArts.0113", "The quota of real-time services is exhausted.")
+
+
+def wrong_service_state(status: str, wanted: str) -> ApiError:
+    """A service in ``status`` was asked to ``wanted``. The code is documented, not the wording."""
+    return ApiError(
+        400, "ModelArts.3519", f"The service is {status}; in this state it cannot {wanted}."
+    )
+
+
+# The gateway in front of services. Codes and words of APIG:
+# https://docs.otc.t-systems.com/modelarts/umn/troubleshooting/ (modelarts_05_3204), of the
+# dispatcher behind it (ModelArts.4xxx): modelarts_13_0217 to 0220. Statuses are inferred.
+def no_api() -> ApiError:
+    """The address is not one of a service, or lacks the path of its api."""
+    return ApiError(
+        404,
+        "APIG.0101",
+        "The API does not exist or has not been published in the environment",
+    )
+
+
+def method_not_allowed() -> ApiError:
+    """The api was registered with another method. The code is inferred."""
+    return ApiError(405, "APIG.0101", "Method Not Allowed")
+
+
+def body_too_large() -> ApiError:
+    """The body is larger than the gateway takes."""
+    return ApiError(413, "APIG.0201", "Request entity too large")
+
+
+def no_service_id() -> ApiError:
+    """The address names no service. The wording is inferred."""
+    return ApiError(400, "ModelArts.4201", "The request URL does not contain the service ID.")
+
+
+def service_unavailable() -> ApiError:
+    """The service does not run, or none of its instances is ready. The wording is inferred."""
+    return ApiError(503, "ModelArts.4203", "The service is unavailable.")
+
+
+def too_many_requests() -> ApiError:
+    """More requests than the traffic limit allows. The wording is inferred."""
+    return ApiError(429, "ModelArts.4206", "The number of requests exceeds the traffic limit.")
+
+
+def backend_refused() -> ApiError:
+    """Nobody listens where an instance was."""
+    return ApiError(
+        503,
+        "ModelArts.4302",
+        "Gateway forwarding error. Failed to invoke backend service due to connection refused. ",
+    )
+
+
+def backend_broken() -> ApiError:
+    """An instance closed a connection that was in use, or answered no HTTP."""
+    return ApiError(
+        502,
+        "ModelArts.4503",
+        "Failed to respond due to backend service not found or failed to respond",
+    )
+
+
+def backend_not_tls() -> ApiError:
+    """An instance does not speak TLS, and the model says that it does."""
+    return ApiError(
+        502,
+        "ModelArts.4503",
+        "Failed to find backend service because SSL error in the backend service, please check "
+        "the service is https",
+    )
+
+
+def backend_timeout() -> ApiError:
+    """An instance did not answer in time."""
+    return ApiError(
+        504,
+        "ModelArts.4503",
+        "Failed to find backend service because response timed out, please confirm your service "
+        "is able to process the request without timeout. ",
+    )
+
+
+# Tasks of asynchronous services: no page that could be read shows how they are refused.
+def no_task(task_id: str) -> ApiError:
+    """The service has no such task. Inferred."""
+    return ApiError(404, "ModelArts.0104", f"Parameter error. Task {task_id[:64]} does not exist.")
+
+
+def task_not_finished(status: str, reason: str) -> ApiError:
+    """The result of a task was asked for that has none. Inferred."""
+    text = f"The task is {status} and has no result. {reason}".strip()
+    return ApiError(409, "ModelArts.0104", f"Parameter error. {text}")
+
+
+def too_many_tasks() -> ApiError:
+    """As many tasks of a service wait and run as it may have. Inferred."""
+    return ApiError(429, "ModelArts.4206", "The number of tasks exceeds the limit of the service.")
 
 
 # Why a save failed, as the image's status_message tells. The titles are documented, the numbers

@@ -51,6 +51,11 @@ class Identity:
         return f"127.0.0.1:{self.registry_port}"
 
     @property
+    def images(self) -> str:
+        """The name, in the engine, of the images that models were imported from."""
+        return f"local-modelarts-{self.id}/models"
+
+    @property
     def labels(self) -> dict[str, str]:
         """The labels of everything that the platform makes in the engine."""
         return {LABEL: self.id}
@@ -68,6 +73,7 @@ class Folder:
         self.credentials = self.root / "credentials"
         self.registry = self.root / "registry"
         self.certificates = self.root / "certificates"
+        self.obs = self.root / "obs"
         self._lock: int | None = None
 
     def lock(self, patience_s: float = 0) -> None:

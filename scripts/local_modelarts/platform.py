@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from custom_image.engines.docker_host import DockerHost
+from custom_image.engines.serving_host import ServingHost
 from local_modelarts.folder import Folder, Identity
 from local_modelarts.jobs import Jobs
 from local_modelarts.login import Logins
@@ -25,7 +25,7 @@ class Platform:
     identity: Identity
     settings: Settings
     state: State
-    host: DockerHost
+    host: ServingHost
     registry: Registry
     logins: Logins
     jobs: Jobs

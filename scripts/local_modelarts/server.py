@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import IO, Any, Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from custom_image.errors import CustomImageError
 from local_modelarts.errors import ApiError, not_implemented, parameter, wrong_project
@@ -25,6 +27,8 @@ from local_modelarts.platform import Platform
 from local_modelarts.signing import check_signature
 
 _log = logging.getLogger("local_modelarts")
+UPLOAD: Final = "application/x-tar"
+"""The one content that is no JSON: a file, too large to be held in memory."""
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
@@ -35,12 +39,14 @@ class Call:
     Attributes:
         path: the variables of the path.
         body: the JSON object that came with it; empty where none came.
+        upload: the file that came in its place, open until the call is answered.
     """
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Mapping[str, Any]
     headers: Mapping[str, str]
+    upload: IO[bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Answer:
     """What a handler returns.
 
     Attributes:
-        body: None for an empty one.
+        body: None for an empty one; a string is plain text, anything else JSON.
     """
 
     body: Any = None
@@ -61,9 +67,17 @@ Calls = Sequence[tuple[str, str, Handler]]
 """Method, path as the SDK spells it (``/v1/{project_id}/notebooks``), handler."""
 
 
-def make_app(platform: Platform, signed: Calls, unsigned: Calls) -> Starlette:
-    """Return the application: signed calls, a few that carry their own proof, and 501."""
-    routes = [_route(platform, *call, is_signed=False) for call in unsigned]
+def make_app(
+    platform: Platform, signed: Calls, unsigned: Calls, applications: Mapping[str, ASGIApp]
+) -> Starlette:
+    """Return the application: signed calls, a few that carry their own proof, and 501.
+
+    ``applications`` answer for themselves: by the beginning of their path.
+    """
+    routes = [
+        Route(f"{prefix}{{rest:path}}", application) for prefix, application in applications.items()
+    ]
+    routes += [_route(platform, *call, is_signed=False) for call in unsigned]
     routes += [_route(platform, *call, is_signed=True) for call in signed]
     routes.append(_route(platform, "*", "/{path:path}", _refuse, is_signed=True))
     return Starlette(routes=routes)
@@ -79,8 +93,17 @@ def _route(
     async def endpoint(request: Request) -> Response:
         request_id = uuid.uuid4().hex
         try:
-            call = _read(platform, request, await request.body(), is_signed)
-            answer = await run_in_threadpool(handler, call)
+            if request.headers.get("content-type") == UPLOAD:
+                # Its signature is that of a call without a body: checked before a byte is kept.
+                call = _read(platform, request, b"", is_signed)
+                with tempfile.TemporaryFile(dir=platform.folder.root) as file:
+                    async for chunk in request.stream():
+                        file.write(chunk)
+                    file.seek(0)
+                    answer = await run_in_threadpool(handler, replace(call, upload=file))
+            else:
+                call = _read(platform, request, await request.body(), is_signed)
+                answer = await run_in_threadpool(handler, call)
             response = _write(answer)
         except ApiError as error:
             response = JSONResponse(error.body(request_id), error.status)
@@ -130,4 +153,6 @@ def _write(answer: Answer) -> Response:
     headers = dict(answer.headers)
     if answer.body is None:
         return Response(status_code=answer.status, headers=headers)
+    if isinstance(answer.body, str):
+        return PlainTextResponse(answer.body, answer.status, headers=headers)
     return JSONResponse(answer.body, answer.status, headers=headers)

@@ -8,15 +8,25 @@ from typing import Any
 
 from custom_image.errors import UsageError
 from custom_image.specification import (
+    GATEWAY_LATENCY,
     GB,
+    IMAGE_SIZE,
+    MIB,
     NOTEBOOK_COUNT,
     NOTEBOOK_IMAGE_SIZE,
     NOTEBOOK_LAYERS,
     NOTEBOOK_LEASE,
     ORGANIZATION_COUNT,
     REGISTRY_LOGIN,
+    REQUEST_BODY,
+    REQUEST_RATE,
     SAVE_TIME,
+    SERVICE_COUNT,
     SIGNATURE_AGE,
+    SIGTERM_DRAIN,
+    SIGTERM_EXIT,
+    STOP_DELAY,
+    TOKEN_LIFETIME,
 )
 
 
@@ -32,6 +42,16 @@ class Settings:
         lease_shortest_ms: the shortest lease that a caller may ask for.
         login_s: how long a temporary login to the registry holds.
         signature_age_s: how far the clocks of caller and platform may be apart.
+        token_s: how long a token for ``X-Auth-Token`` holds.
+        speed: divides every waiting time of services: delays and periods of their probes, how long
+            routing lags and a stop waits, deployment time-outs. What an image itself waits for is
+            set by the environment of its service.
+        predict_timeout_s: when the gateway gives up waiting for an answer; not divided.
+        routing_lag_s: how long requests still reach an instance that was told to stop.
+        grace_s: after how long it is killed, where the service does not say.
+        stop_delay_s: how long a service with a health check goes on after it was told to stop.
+        batch_answer_s: how long a batch waits for the answer to one input.
+        manifest_lines: how many results of a batch one manifest lists.
         die: ``before`` or ``after``: the platform kills itself at its next change of state, the
             one way to test that a kill at any moment loses nothing. Empty: it does not.
     """
@@ -45,6 +65,18 @@ class Settings:
     organizations: int = ORGANIZATION_COUNT.value
     login_s: int = REGISTRY_LOGIN.value * 3600
     signature_age_s: int = SIGNATURE_AGE.value
+    token_s: int = TOKEN_LIFETIME.value * 3600
+    services: int = SERVICE_COUNT.value
+    model_size_bytes: int = IMAGE_SIZE.value * GB
+    request_body_bytes: int = REQUEST_BODY.value * MIB
+    requests_per_s: int = REQUEST_RATE.value
+    predict_timeout_s: int = GATEWAY_LATENCY.value
+    routing_lag_s: int = SIGTERM_DRAIN.value
+    grace_s: int = SIGTERM_EXIT.value
+    stop_delay_s: int = STOP_DELAY.value
+    speed: int = 1
+    batch_answer_s: int = 3600
+    manifest_lines: int = 10_000
     die: str = ""
 
 

@@ -22,7 +22,7 @@ _AUTHORIZATION: Final = re.compile(
     rf"{ALGORITHM} Access=(?P<access>[^,\s]+), ?"
     r"SignedHeaders=(?P<headers>[^,\s]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
-_UNSIGNED: Final = "UNSIGNED-PAYLOAD"
+UNSIGNED: Final = "UNSIGNED-PAYLOAD"
 
 
 def check_signature(
@@ -55,7 +55,7 @@ def check_signature(
         raise wrong_signature("verify aksk signature fail, the signature is expired or undated")
     payload = headers.get("x-sdk-content-sha256") if "x-sdk-content-sha256" in signed else None
     digest = hashlib.sha256(body).hexdigest()
-    if payload not in (None, _UNSIGNED, digest):
+    if payload not in (None, UNSIGNED, digest):
         raise wrong_signature("verify aksk signature fail, the body is not the one signed")
     canonical = "\n".join(
         [

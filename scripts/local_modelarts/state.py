@@ -23,6 +23,12 @@ NOTEBOOK: Final = Kind("notebook")
 IMAGE: Final = Kind("image")
 ORGANIZATION: Final = Kind("organization")
 REPOSITORY: Final = Kind("repository")
+MODEL: Final = Kind("model")
+SERVICE: Final = Kind("service")
+INSTANCE: Final = Kind("serving_instance")
+EVENT: Final = Kind("event")
+BATCH: Final = Kind("batch")
+TASK: Final = Kind("task")
 
 Row = dict[str, Any]
 """A resource: ``id``, ``status``, ``create_at`` and ``update_at`` (UTC, ms), and its own fields."""
@@ -107,8 +113,9 @@ class State:
 
     def find(self, kind: Kind, statuses: Collection[str] = ()) -> list[Row]:
         """Return the resources of a kind, newest first; of some statuses where any are named."""
-        rows = self._select("kind = ?", (kind,))
-        return [row for row in rows if not statuses or row["status"] in statuses]
+        marks = ", ".join("?" for _ in statuses)
+        condition = f"kind = ? AND status IN ({marks})" if statuses else "kind = ?"
+        return self._select(condition, (kind, *statuses))
 
     def change(
         self,

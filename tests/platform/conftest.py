@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
-from local_cloud import Cloud, Rehearsal
+from local_cloud import Cloud, Rehearsal, wait_for
+from local_models import build_image, call, docker, publish_model, push_image
+from sleeper import SLEEPER, SLEEPER_CONFIG
+from tiny_package import write_tiny_package
 
+from custom_image.build_context import write_build_context
 from custom_image.builders.base import ensure_base_image
+from custom_image.builders.docker import build
+from custom_image.specification import MODEL_DIR
 
 ENSURE_REGISTRY = Path(__file__).parents[2] / "scripts/ensure_registry.sh"
 IMAGE = "custom-image/tests:notebook"
@@ -89,3 +98,69 @@ def shared_notebook(rehearsal) -> Iterator[str]:
     cloud.stop(notebook_id)
     cloud.settled(notebook_id)
     cloud.delete(notebook_id)
+
+
+@pytest.fixture(scope="session")
+def serving_image(docker_engine, tmp_path_factory) -> str:
+    """The example's code on a model of one layer, which knows most digits."""
+    folder = tmp_path_factory.mktemp("serving")
+    package = write_tiny_package(folder / "model")
+    context = write_build_context(package, folder=folder / "context")
+    return build(context, "custom-image/tests:tiny", engine=docker_engine).reference
+
+
+@pytest.fixture(scope="session")
+def sleeper_image(docker_engine, serving_image) -> str:
+    """The same image with a model that takes as long as its request says."""
+    files = {"customize_service.py": SLEEPER, "config.json": json.dumps(SLEEPER_CONFIG)}
+    return build_image(docker_engine, "custom-image/tests:sleeper", serving_image, files)
+
+
+# --- services -------------------------------------------------------------------------------------
+
+SPEED = 20
+
+
+@pytest.fixture(scope="module")
+def quick(rehearsal) -> Iterator[Cloud]:
+    """The platform whose services wait a twentieth of the platform's times, without its limits."""
+    limits = ["requests_per_s=100000", "services=1000", "stop_delay_s=20"]
+    yield rehearsal.restart(f"speed={SPEED}", *limits)
+    end_services(rehearsal)
+
+
+def end_services(rehearsal: Rehearsal) -> None:
+    """End all services, at a speed that leaves them no time; later tests count what goes on."""
+    cloud = rehearsal.restart("speed=1000000", "stop_delay_s=0")
+    for service in call(cloud, "GET", "/v1/{project_id}/services")["services"]:
+        call(cloud, "DELETE", f"/v1/{{project_id}}/services/{service['service_id']}")
+    left = "SELECT id FROM resources WHERE kind IN ('service', 'serving_instance')"
+    with closing(sqlite3.connect(rehearsal.folder / "state.sqlite")) as database:
+        wait_for(lambda: not database.execute(left).fetchall(), "all services have ended")
+    rehearsal.kill()
+
+
+@pytest.fixture(scope="session")
+def serving_config(serving_image) -> dict[str, Any]:
+    """The config.json of the image, with more patience than a busy machine needs."""
+    text = docker("run", "--rm", "--entrypoint", "cat", serving_image, f"{MODEL_DIR}/config.json")
+    config = json.loads(text)
+    return config | {"health": config["health"] | {"failure_threshold": "200"}}
+
+
+@pytest.fixture(scope="session")
+def serving_address(rehearsal, serving_image) -> str:
+    """The image in the registry."""
+    return push_image(rehearsal.up(), serving_image, "serving")
+
+
+@pytest.fixture(scope="session")
+def sleeper_address(rehearsal, sleeper_image) -> str:
+    """The image of the sleeper in the registry."""
+    return push_image(rehearsal.up(), sleeper_image, "sleeper")
+
+
+@pytest.fixture(scope="session")
+def serving_model(rehearsal, serving_address, serving_config) -> str:
+    """A published model of it."""
+    return publish_model(rehearsal.up(), serving_address, serving_config, "serving")

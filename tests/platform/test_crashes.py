@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from huaweicloudsdkcore.exceptions.exceptions import ConnectionException
+from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException, ConnectionException
 from local_cloud import Cloud, Rehearsal, wait_for
+from local_models import call
+from small_digits import small_digits
 
 from custom_image.errors import Unavailable
+from custom_image.mnist import encode_jpeg
 
 NAME = "survivor"
 
@@ -102,6 +108,53 @@ def test_a_platform_killed_at_every_change_of_state_comes_to_the_same_end(
     assert (
         survivor not in subprocess.run(command, check=True, capture_output=True, text=True).stdout
     )
+
+
+def test_a_batch_of_a_platform_killed_at_every_change_of_state_comes_to_the_same_end(
+    rehearsal: Rehearsal, serving_model: str
+) -> None:
+    bucket = Path(rehearsal.up().platform.obs_folder) / "killed"
+    (bucket / "in").mkdir(parents=True)
+    (bucket / "out").mkdir()
+    digits = small_digits(test=5).test_images
+    for number, picture in enumerate(digits):
+        (bucket / f"in/{number}.jpg").write_bytes(encode_jpeg(picture))
+    path = "/v1/{project_id}/services"
+    entry = {
+        "model_id": serving_model,
+        "instance_count": 1,
+        "src_path": "obs://killed/in",
+        "dest_path": "obs://killed/out",
+        "req_uri": "/",
+        "mapping_type": "file",
+    }
+    body = {"service_name": NAME, "infer_type": "batch", "config": [entry]}
+
+    def batch(cloud: Cloud) -> dict[str, str]:
+        services = call(cloud, "GET", path)["services"]
+        return next((s for s in services if s["service_name"] == NAME), {})
+
+    def create(cloud: Cloud) -> None:
+        if not batch(cloud):
+            call(cloud, "POST", path, body)
+
+    def delete(cloud: Cloud) -> None:
+        if found := batch(cloud):
+            with suppress(ClientRequestException):  # it is being deleted already, or gone
+                call(cloud, "DELETE", f"{path}/{found['service_id']}")
+
+    rehearsal.kill()
+    try:
+        assert through(rehearsal, create, lambda c: batch(c).get("status") == "finished") == 6
+        rehearsal.kill()
+        assert through(rehearsal, delete, lambda c: not batch(c)) == 4
+    finally:
+        rehearsal.restart()
+
+    (manifest,) = (bucket / "out").glob("*.manifest")
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert [line["result"] for line in lines] == ["SUCCESSFUL"] * len(digits)
+    assert len(list((bucket / "out").glob("*/*_result.txt"))) == len(digits)
 
 
 @pytest.mark.parametrize("phase", ["snapshot", "push"])

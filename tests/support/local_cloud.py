@@ -51,12 +51,12 @@ class Cloud:
         parser.read(platform.credentials_file)
         keys = parser["basic"]
         self.access_key, self.secret_key = keys["ak"], keys["sk"]
-        self._keys = access_key or keys["ak"], secret_key or keys["sk"], keys["project_id"]
+        self.keys = access_key or keys["ak"], secret_key or keys["sk"], keys["project_id"]
         self.modelarts = self._client(modelarts.ModelArtsClient)
         self.swr = self._client(swr.SwrClient)
 
     def _client(self, kind: Any) -> Any:
-        builder = kind.new_builder().with_credentials(BasicCredentials(*self._keys))
+        builder = kind.new_builder().with_credentials(BasicCredentials(*self.keys))
         return builder.with_endpoint(self.platform.endpoint).build()
 
     def call(self, method: str, path: str, body: object = None) -> Any:

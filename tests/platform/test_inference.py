@@ -1,0 +1,207 @@
+"""Inference 2.0 by the official SDK's own methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
+from huaweicloudsdkmodelarts import v1 as modelarts
+from local_cloud import Cloud, wait_for
+from local_services import DRAIN, seven, token
+
+HEALTH = modelarts.Health(
+    check_method="HTTP",
+    url="/health",
+    initial_delay_seconds=1,
+    period_seconds=1,
+    timeout_seconds=5,
+    failure_threshold=500,
+)
+
+
+def group(address: str, **fields: Any) -> modelarts.GroupConfig:
+    unit = {
+        "image": modelarts.ImageInfo(source="SWR", swr_path=address),
+        "envs": DRAIN,
+        "port": 8080,
+        "startup_health": HEALTH,
+        "readiness_health": HEALTH,
+        "custom_spec": modelarts.CustomResourceSpec(cpu=1, memory=1024),
+        "security_config": modelarts.ServiceSecurityConfig(user_id=1000, group_id=100),
+    } | fields
+    return modelarts.GroupConfig(
+        pool_id="pool", count=1, weight=100, unit_configs=[modelarts.UnitConfig(**unit)]
+    )
+
+
+class Inference:
+    """One service of Inference 2.0."""
+
+    def __init__(self, cloud: Cloud, name: str, address: str, **fields: Any) -> None:
+        self.client = cloud.modelarts
+        body = {
+            "name": name,
+            "type": "REAL_TIME",
+            "deploy_type": "SINGLE",
+            "group_configs": [group(address)],
+        } | fields
+        request = modelarts.CreateInferServiceRequest(body=modelarts.ServiceCreateRequest(**body))
+        self.id = self.client.create_infer_service(request).id
+
+    def show(self) -> Any:
+        return self.client.show_infer_service(modelarts.ShowInferServiceRequest(service_id=self.id))
+
+    def settled(self) -> Any:
+        busy = ("DEPLOYING", "UPGRADING", "STOPPING")
+        return wait_for(lambda: s if (s := self.show()).status not in busy else None, "it rests")
+
+    def update(self, **fields: Any) -> None:
+        body = modelarts.ServiceUpdateRequest(**fields)
+        self.client.update_infer_service(
+            modelarts.UpdateInferServiceRequest(service_id=self.id, body=body)
+        )
+
+    def events(self) -> list[str]:
+        request = modelarts.ListInferServiceEventsRequest(service_id=self.id, limit=100)
+        return [event.event_info for event in self.client.list_infer_service_events(request).data]
+
+    def delete(self) -> Any:
+        body = modelarts.DeleteServicesRequest(service_ids=[self.id])
+        request = modelarts.BatchDeleteInferServicesRequest(body=body)
+        return self.client.batch_delete_infer_services(request).service_responses
+
+
+@pytest.fixture(scope="module")
+def service(quick: Cloud, serving_address: str) -> Iterator[Inference]:
+    service = Inference(quick, "digits-2", serving_address)
+    assert service.settled().status == "RUNNING", service.events()
+    yield service
+    service.delete()
+
+
+def predict(quick: Cloud, service: Inference) -> requests.Response:
+    headers = {"X-Auth-Token": token(quick)}
+    return requests.post(service.show().predict_url[0].urls[0], headers=headers, **seven())
+
+
+def test_a_service_is_deployed_and_answers(quick: Cloud, service: Inference) -> None:
+    answer = predict(quick, service)
+
+    assert answer.json() == {"mnist_result": 7}
+    shown = service.show()
+    assert (shown.version.version, shown.type, shown.predict_url[0].type) == (
+        "1.0.0",
+        "REAL_TIME",
+        "PUBLIC",
+    )
+    running = shown.version.instance_groups[0]
+    assert (running.running_count, running.unit_configs[0].port) == (1, 8080)
+    listed = service.client.list_infer_services(modelarts.ListInferServicesRequest(name="digits-2"))
+    assert [(item.id, item.status) for item in listed.data] == [(service.id, "RUNNING")]
+
+
+def test_its_instances_and_deployments_can_be_listed(service: Inference) -> None:
+    deployments = service.client.list_infer_deployments(
+        modelarts.ListInferDeploymentsRequest(service_id=service.id)
+    ).data
+    pods = service.client.list_infer_deployment_pods(
+        modelarts.ListInferDeploymentPodsRequest(
+            id=service.id, deployment_name=deployments[0].name, name="all"
+        )
+    ).data
+
+    assert [deployment.traffic_ratio for deployment in deployments] == ["100.00%"]
+    assert [pod.status for pod in pods] == ["RUNNING"]
+
+
+def test_a_higher_version_replaces_it_without_a_break(
+    quick: Cloud, service: Inference, serving_address: str
+) -> None:
+    before = predict(quick, service).headers["X-Served-By"]
+    service.update(version="1.0.1", group_configs=[group(serving_address)])
+    while service.show().status == "UPGRADING":
+        assert predict(quick, service).status_code == 200
+    after = wait_for(
+        lambda: (
+            found if (found := predict(quick, service).headers["X-Served-By"]) != before else None
+        ),
+        "the new version answers",
+    )
+
+    assert service.show().version.version == "1.0.1"
+    assert after.split()[:2] == ["serving", "1.0.1"]
+    with pytest.raises(ClientRequestException) as refused:
+        service.update(version="1.0.1", group_configs=[group(serving_address)])
+    assert "1.0.1 exists already" in refused.value.error_msg
+
+
+def test_an_update_that_does_not_start_is_rolled_back(
+    quick: Cloud, service: Inference, serving_address: str
+) -> None:
+    before = service.show().version.version
+    broken = group(serving_address.replace(":1.0", ":nothing"))
+
+    service.update(version="9.9.9", group_configs=[broken])
+
+    assert service.settled().status == "RUNNING"
+    assert service.show().version.version == before
+    assert any(event.startswith("Failed to update the service.") for event in service.events())
+    assert predict(quick, service).status_code == 200
+
+
+def test_a_changed_description_starts_nothing_anew(quick: Cloud, service: Inference) -> None:
+    before = service.events()
+
+    service.update(description="digits, still")
+
+    assert service.show().status == "RUNNING"
+    assert service.show().version.description == "digits, still"
+    assert service.events() == before
+    assert predict(quick, service).status_code == 200
+
+
+def test_a_failing_startup_probe_restarts_the_container(quick: Cloud, serving_address: str) -> None:
+    never = modelarts.Health(url="/nothing", initial_delay_seconds=1, period_seconds=1)
+    unit = group(serving_address, startup_health=never)
+    service = Inference(quick, "restarting", serving_address, group_configs=[unit])
+    try:
+        wait_for(
+            lambda: any("failed its startup probe; it is restarted" in e for e in service.events()),
+            "it is restarted",
+        )
+        assert service.show().status == "DEPLOYING"
+    finally:
+        service.delete()
+
+
+@pytest.mark.parametrize(
+    ("fields", "unit"),
+    [
+        ({"name": ""}, {}),
+        ({"version": "0.0.1"}, {}),
+        ({"version": "1.0.100"}, {}),
+        ({"type": "BATCH"}, {}),
+        ({"deploy_type": "MULTI"}, {}),
+        ({"group_configs": []}, {}),
+        ({"deploy_timeout_minutes": 301}, {}),
+        ({"description": "<"}, {}),
+        ({}, {"port": 65536}),
+        ({}, {"envs": {"1": "x"}}),
+        ({}, {"security_config": modelarts.ServiceSecurityConfig(user_id=60001)}),
+        ({}, {"image": modelarts.ImageInfo(source="SWR", swr_path="elsewhere/team/x:1.0")}),
+        ({}, {"files": [modelarts.FileInfo("OBS", "obs://b/x", "/no-slash-at-the-end")]}),
+    ],
+    ids=lambda value: ",".join(value),
+)
+def test_a_field_that_is_not_allowed_is_refused_at_once(
+    fields: dict[str, Any], unit: dict[str, Any], quick: Cloud, serving_address: str
+) -> None:
+    fields = {"name": "refused", "group_configs": [group(serving_address, **unit)]} | fields
+
+    with pytest.raises(ClientRequestException) as refused:
+        Inference(quick, address=serving_address, **fields)
+
+    assert (refused.value.status_code, refused.value.error_code) == (400, "ModelArts.0104")

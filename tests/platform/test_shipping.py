@@ -1,0 +1,214 @@
+"""From an image to an answering service by the tool's own verbs, on a real engine and registry."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_cloud import Rehearsal
+from local_services import token
+from small_digits import small_digits
+
+from custom_image import cli, cloud
+from custom_image.cloud.rehearsing import platform_settings
+from custom_image.errors import CloudRefused
+from custom_image.mnist import encode_jpeg
+from custom_image.model_config import ModelConfig, parse_model_config
+
+SPEED = 60
+WAITS = {"DRAIN_SECONDS": "1", "EXIT_SECONDS": "1.4"}
+NAME = "team/shipped:1.0.0"
+DIGITS = small_digits()
+
+
+@pytest.fixture(scope="module")
+def here(rehearsal: Rehearsal) -> Iterator[cloud.Cloud]:
+    """The tool's client of a platform that waits a sixtieth of the platform's times."""
+    rehearsal.restart(*platform_settings(SPEED), "services=100", "stop_delay_s=20")
+    yield cloud.open_cloud("local", folder=rehearsal.folder)
+    rehearsal.kill()
+
+
+@pytest.fixture(scope="module")
+def config(serving_config: dict[str, Any]) -> ModelConfig:
+    return parse_model_config(json.dumps(serving_config))
+
+
+@pytest.fixture(scope="module")
+def published(here, serving_image) -> cloud.PublishedImage:
+    return cloud.push(serving_image, NAME, cloud=here)
+
+
+@pytest.fixture(scope="module")
+def model(here, published, config) -> cloud.Model:
+    return cloud.publish(published, config, cloud=here)
+
+
+@pytest.fixture(scope="module")
+def service(here, model) -> Iterator[cloud.Service]:
+    found = cloud.deploy(model, environment=WAITS, pool="pool", cloud=here)
+    yield found
+    cloud.take_down(found)
+
+
+@pytest.fixture(scope="module")
+def seven() -> bytes:
+    return encode_jpeg(DIGITS.test_images[0])
+
+
+def test_pushing_and_publishing_again_send_nothing(here, published, model, serving_image, config):
+    pushed = cloud.push(serving_image, NAME, cloud=here)
+    again = cloud.publish(pushed, config, cloud=here)
+
+    assert (pushed.was_there, pushed.digest) == (True, published.digest)
+    assert (again.was_there, again.id, again.version) == (True, model.id, "1.0.0")
+    assert cloud.find_image(NAME, cloud=here).digest == published.digest
+
+
+def test_a_service_answers_signed_requests_and_those_with_a_token(rehearsal, service, seven):
+    signed = service.predict(seven)
+    by_token = service.predict(seven, token=token(rehearsal.up()))
+
+    assert signed.ok, signed
+    assert by_token.text == signed.text
+    assert service.predict(seven, token="nobody's").status == 401
+
+
+def test_what_is_there_is_found_by_its_name_and_deploying_it_again_changes_nothing(
+    here, service, model, seven
+):
+    again = cloud.deploy(
+        cloud.find_model(model.name, cloud=here), environment=WAITS, pool="pool", cloud=here
+    )
+
+    assert (again.was_there, again.id) == (True, service.id)
+    assert cloud.find_service(service.name, cloud=here).predict(seven).ok
+
+
+def test_an_upgrade_and_the_way_back_keep_the_service(here, service, published, config, seven):
+    newer = cloud.publish(published, config, version="1.0.1", cloud=here)
+
+    upgraded = cloud.upgrade(service, newer)
+    assert (upgraded.id, upgraded.model.version) == (service.id, "1.0.1")
+    assert upgraded.predict(seven).ok
+    assert cloud.upgrade(upgraded, service.model).model.version == "1.0.0"
+
+
+def test_inference_2_0_deploys_the_same_model_and_upgrades_it(
+    here, model, published, config, seven
+):
+    service = cloud.deploy(model, "newer", environment=WAITS, inference_2_0=True, cloud=here)
+    try:
+        assert service.predict(seven).ok
+        again = cloud.deploy(model, "newer", environment=WAITS, inference_2_0=True, cloud=here)
+        assert (again.was_there, again.id) == (True, service.id)
+        changed = cloud.deploy(
+            model, "newer", environment={**WAITS, "LEVEL": "1"}, inference_2_0=True, cloud=here
+        )
+        assert (changed.was_there, changed.id) == (False, service.id)
+        assert changed.predict(seven).ok
+    finally:
+        cloud.take_down(service)
+
+
+@pytest.mark.parametrize("inference_2_0", [False, True], ids=["classic", "2.0"])
+def test_an_asynchronous_service_delivers_by_a_task(here, published, config, seven, inference_2_0):
+    model = cloud.publish(published, config, name="later", asynchronous=True, cloud=here)
+    service = cloud.deploy(
+        model,
+        f"later-{int(inference_2_0)}",
+        environment=WAITS,
+        asynchronous=True,
+        inference_2_0=inference_2_0,
+        cloud=here,
+    )
+    try:
+        answer = service.predict(seven)
+        assert answer.ok, answer
+        assert "by a task" in answer.request
+        assert "mnist_result" in answer.json
+    finally:
+        cloud.take_down(service)
+
+
+def test_a_batch_of_a_folder_names_what_failed_and_is_found_again(here, model, tmp_path):
+    for number in range(6):
+        (tmp_path / f"{number}.jpg").write_bytes(encode_jpeg(DIGITS.test_images[number]))
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+
+    job = cloud.batch(model, tmp_path, environment=WAITS, cloud=here)
+    again = cloud.batch(model, tmp_path, environment=WAITS, cloud=here)
+
+    assert {result.name for result in job.results if result.ok} == {f"{n}.jpg" for n in range(6)}
+    assert [failure.name for failure in job.failures] == ["broken.jpg"]
+    assert all("mnist_result" in result.json for result in job.results if result.ok)
+    assert (again.was_there, again.id) == (True, job.id)
+    assert "6 of 7 files answered" in str(job)
+
+
+def test_a_batch_of_a_manifest_reads_paths_of_this_machine(here, model, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encode_jpeg(DIGITS.test_images[0]))
+    manifest = tmp_path / "all.manifest"
+    manifest.write_text('{"source": "a.jpg"}\n')
+
+    job = cloud.batch(model, manifest, environment=WAITS, cloud=here)
+
+    assert [(result.name, result.ok) for result in job.results] == [("a.jpg", True)]
+
+
+def test_a_deployment_that_fails_leaves_a_bundle_with_the_logs_of_its_instances(
+    here, published, config, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert config.health is not None
+    health = config.health.model_copy(update={"url": "/nowhere", "failure_threshold": 1})
+    ill = config.model_copy(update={"health": health})
+    model = cloud.publish(published, ill, name="ill", cloud=here)
+
+    with pytest.raises(CloudRefused, match="build/bundles/deploy-ill-") as failed:
+        cloud.deploy(model, environment=WAITS, pool="pool", cloud=here)
+
+    (bundle,) = Path("build/bundles").iterdir()
+    with zipfile.ZipFile(bundle) as archive:
+        logs, events = archive.read("logs.txt").decode(), archive.read("events.json").decode()
+    assert "model_service listen" in logs
+    assert "GET /nowhere answered 404" in events
+    assert "GET /nowhere answered 404" in str(failed.value)
+    assert str(failed.value).count("\n") == 2
+    found = cloud.find_service("ill", cloud=here)
+    cloud.take_down(found)
+
+
+def test_the_command_line_ships_and_asks(
+    here, rehearsal, serving_image, config, tmp_path, monkeypatch, capsys
+):
+    platform = rehearsal.up().platform
+    monkeypatch.setenv("MODELARTS_ENDPOINT", platform.endpoint)
+    monkeypatch.setenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE", platform.credentials_file)
+    monkeypatch.chdir(tmp_path)
+    Path("config.json").write_text(config.to_json())
+    Path("digit.jpg").write_bytes(encode_jpeg(DIGITS.test_images[0]))
+    waits = [word for name, value in WAITS.items() for word in ("--env", f"{name}={value}")]
+
+    def run(*arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)  # each command enters the project
+        monkeypatch.setattr(sys, "argv", ["custom-image", *arguments])
+        with pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr()
+        assert left.value.code == 0, said.err
+        return said.out
+
+    assert NAME in run("push", serving_image, "--to", NAME)
+    assert "cli 1.0.0" in run("publish", NAME, "--name", "cli", "--config", "config.json")
+    assert "cli: running" in run("deploy", "cli", *waits)
+    assert "mnist_result" in run("predict", "cli", "digit.jpg")
+    assert "ran already" in run("deploy", "cli", *waits)
+    dry = run("deploy", "cli", "--dry-run", *waits)
+    assert f"POST {platform.endpoint}/v1/" in dry
+    assert run("take-down", "cli") == "cli is gone\n"
