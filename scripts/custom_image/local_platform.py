@@ -40,6 +40,7 @@ class LocalPlatform:
             it. It holds a secret; nothing else here does.
         authority_file: the certificate that the registry's own is signed with.
         network: the Docker network of the instances.
+        obs_folder: the folder that stands in for OBS: ``obs://bucket/key`` is a file below it.
     """
 
     pid: int
@@ -50,6 +51,7 @@ class LocalPlatform:
     credentials_file: str
     authority_file: str
     network: str
+    obs_folder: str = ""  # a platform that was started by an earlier release has none
 
     def to_json(self) -> str:
         """Return the form that tools read."""
@@ -78,7 +80,8 @@ def find(folder: Path = DEFAULT_FOLDER) -> LocalPlatform | None:
     except (OSError, ValueError):
         return None
     names = [field.name for field in fields(LocalPlatform)]
-    return LocalPlatform(**{name: found[name] for name in names}) if is_ours else None
+    known = {name: found[name] for name in names if name in found}
+    return LocalPlatform(**known) if is_ours else None
 
 
 def start(
@@ -165,7 +168,7 @@ def _spawn(command: list[str], output: int) -> int:
 
 
 def _ensure_registry() -> None:
-    if shutil.which("docker-registry"):
+    if shutil.which("docker-registry") and not os.environ.get("REGISTRY_IMAGE"):
         return
     script = find_project() / "scripts/ensure_registry.sh"
     done = subprocess.run(["sh", str(script)], capture_output=True)

@@ -12,14 +12,17 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from custom_image.builders import BuiltImage
+from custom_image.builders.ma_cli import RegisteredImage
 from custom_image.cloud import SavedImage
 from custom_image.errors import UsageError
+from custom_image.shipping import NotDone
 from custom_image.specification import GB, IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from custom_image.builders.folder import UnbuiltImage
+    from custom_image.cloud.rehearsal import Rehearsal
     from custom_image.image_saving import UnsavedImage
     from custom_image.mnist import Digits
     from custom_image.report import Report
@@ -37,6 +40,17 @@ _LANES = {
     "health": "health probe",
     "idle": "idle connections closed",
 }
+
+
+_LOST = "lost"
+_MOMENTS = {
+    "ready": (_BLUE, ":", ""),
+    "sigterm": (_INK, "-", "SIGTERM"),
+    "unrouted": (_AMBER, "--", "no longer routed to"),
+    "exited": (_GREY, ":", "gone"),
+    "killed": (_RED, "-", "killed"),
+}
+_FEW_HAPPENINGS = 12
 
 
 class Picture(Figure):
@@ -80,7 +94,9 @@ def plot_training(model: TrainedModel) -> Picture:
     return figure
 
 
-def plot_image_size(image: BuiltImage | UnbuiltImage | SavedImage | UnsavedImage) -> Picture:
+def plot_image_size(
+    image: BuiltImage | RegisteredImage | UnbuiltImage | SavedImage | UnsavedImage,
+) -> Picture:
     """Draw the image's size against the platform's limits, and what it is made of.
 
     The upper axis is logarithmic, so that a small image is visible beside 50 GB; the lower one is
@@ -94,7 +110,9 @@ def plot_image_size(image: BuiltImage | UnbuiltImage | SavedImage | UnsavedImage
         if isinstance(image, SavedImage):
             _plot_size(axes, image.size_bytes)
         else:
-            axes.text(0.01, 0, " NOT CHECKED: there is no image", va="center", color=_INK)
+            is_elsewhere = isinstance(image, RegisteredImage)
+            why = "image management shows its size" if is_elsewhere else "there is no image"
+            axes.text(0.01, 0, f" NOT CHECKED: {why}", va="center", color=_INK)
         return figure
     figure = Picture(figsize=(8, 3.6), facecolor="white", layout="constrained")
     limits, layers = figure.subplots(2, 1, height_ratios=(1, 2.2))
@@ -185,4 +203,46 @@ def plot_sigterm_timeline(report: Report) -> Picture:
     axes.set_yticks(range(len(_LANES)), [_LANES[kind] for kind in reversed(_LANES)])
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def plot_upgrade_timeline(rehearsal: Rehearsal | NotDone, seconds: float = 0) -> Picture | NotDone:
+    """Draw who answered while a service was upgraded, when what happened, and what failed.
+
+    A lane for each version; where it was left out nothing answered. ``seconds`` is how much of the
+    beginning is drawn; 0 for all of it. Where nothing was upgraded, that is what is returned.
+    """
+    if isinstance(rehearsal, NotDone):
+        return rehearsal
+    load = rehearsal.load
+    end_s = seconds or load.seconds
+    versions = sorted({by for _, by, ok, _ in load.requests if ok})
+    lanes = {version: height for height, version in enumerate(reversed([*versions, _LOST]))}
+    figure = Picture(figsize=(8, 0.9 + 0.55 * len(lanes)), facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    for name, color in ((True, _GREEN), (False, _RED)):
+        seen = [(at_s, by if ok else _LOST) for at_s, by, ok, _ in load.requests if ok is name]
+        drawn = [(at_s, lanes[by]) for at_s, by in seen if at_s <= end_s]
+        if drawn:
+            axes.plot(*zip(*drawn, strict=True), "|" if name else "x", color=color, markersize=9)
+    top = len(lanes) - 0.5
+    for happening in load.happenings:
+        if happening.kind in _MOMENTS and happening.at_s <= end_s:
+            color, style, text = _MOMENTS[happening.kind]
+            axes.axvline(happening.at_s, color=color, linestyle=style, linewidth=1.2)
+            if text and len(load.happenings) <= _FEW_HAPPENINGS:
+                axes.text(
+                    happening.at_s,
+                    top + 0.1,
+                    text,
+                    color=color,
+                    fontsize=7,
+                    rotation=30,
+                    va="bottom",
+                )
+    axes.set(xlabel="seconds", ylim=(-0.6, top), xlim=(-0.01 * end_s, 1.01 * end_s))
+    axes.set_yticks(list(lanes.values()), list(lanes))
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.suptitle(rehearsal.verdict, fontsize=9, color=_GREY)
     return figure

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from judging import GOOD_SERVICE
 
 from custom_image import cli
 from custom_image.errors import BuildFailed, Unavailable, UsageError
@@ -19,6 +20,7 @@ FIXTURES = Path(__file__).parents[1] / "notebooks/fixtures"
 COMMANDS = [
     *(["doctor"], ["demo"], ["train"], ["package"], ["build"], ["predict"], ["verify"], ["rules"]),
     *(["notebooks", "run"], ["notebooks", "refresh"], ["clean"]),
+    *(["push"], ["publish"], ["deploy"], ["batch"], ["take-down"], ["rehearse"]),
 ]
 
 
@@ -223,6 +225,14 @@ def test_every_format_can_be_printed(form, package, custom_image):
 
     assert printed.returncode == 0
     assert "config.meant" in printed.stdout
+
+
+def test_verify_names_the_command_that_was_started_instead(custom_image):
+    command = ("--command", "sh /home/serve.sh")
+
+    judged = custom_image("verify", str(GOOD_SERVICE), "--level", "static", *command)
+
+    assert "started with `sh /home/serve.sh`, not as it would start of itself" in judged.stdout
 
 
 def test_options_of_verify_hold_above_the_file_of_rules(tmp_path, package, custom_image):

@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from fake_api import SECRET, fake_api, name_in_environment
+from fake_api import FakeApi as Api
 
 from custom_image.cloud import Cloud, SavedImage
 from custom_image.errors import CloudRefused, Unavailable, UsageError
 
-SECRET = "the-secret-key-of-nobody"
 PATH = "/v1/project/notebooks/nb-1/create-image"
 IMAGE = {"id": "im-1", "status": "CREATING", "swr_path": "swr.local/team/mnist:1.0"}
 MANIFEST = {"layers": [{"digest": "sha256:a", "size": 100}, {"digest": "sha256:b", "size": 23}]}
 
 
-class Api:
-    """Answers by method and path; a list is answered one after the other, its last one again."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, list[tuple[int, object]]] = {}
-        self.asked: list[tuple[str, object]] = []
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def answer(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                call = f"{self.command} {self.path.partition('?')[0]}"
-                api.asked.append((call, json.loads(self.rfile.read(length) or b"null")))
-                assert "Signature=" in self.headers["Authorization"]
-                answers = api.answers.get(call, [(404, {"error_code": "X", "error_msg": call})])
-                status, body = answers.pop(0) if len(answers) > 1 else answers[0]
-                content = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the names that http.server asks for
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
 @pytest.fixture
 def api(monkeypatch, tmp_path) -> Iterator[Api]:
-    api = Api()
-    thread = threading.Thread(target=api.server.serve_forever, args=(0.01,))
-    thread.start()
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("MODELARTS_ENDPOINT", f"{api.url}/")
-    monkeypatch.setenv("HUAWEICLOUD_SDK_AK", "access")
-    monkeypatch.setenv("HUAWEICLOUD_SDK_SK", SECRET)
-    monkeypatch.setenv("HUAWEICLOUD_SDK_PROJECT_ID", "project")
-    yield api
-    api.server.shutdown()
-    thread.join()
-    api.server.server_close()
+    with fake_api() as api:
+        name_in_environment(api, monkeypatch, tmp_path)
+        yield api
 
 
 def ready(api: Api, *shown: dict[str, object]) -> None:

@@ -12,7 +12,18 @@ from typing import Annotated
 import typer
 
 from custom_image import __version__
-from custom_image.cli import audit, chain, judge, machine, notebooks, platform
+from custom_image.cli import (
+    ask,
+    audit,
+    chain,
+    ecs,
+    judge,
+    machine,
+    notebooks,
+    platform,
+    rehearsal,
+    ship,
+)
 from custom_image.errors import CustomImageError
 from custom_image.progress import say
 
@@ -30,7 +41,13 @@ for command in (
     chain.train,
     chain.package,
     chain.build,
-    chain.predict,
+    ship.push,
+    ship.publish,
+    ship.deploy,
+    ask.predict,
+    ask.batch,
+    ship.take_down,
+    rehearsal.rehearse,
     judge.verify,
     judge.rules,
     audit.audit,
@@ -38,6 +55,7 @@ for command in (
     app.command()(command)
 app.add_typer(notebooks.app)
 app.add_typer(platform.app)
+app.add_typer(ecs.app)
 app.command()(machine.clean)
 
 
@@ -92,6 +110,13 @@ def common(
       custom-image package
       custom-image build dockerfile_build
       custom-image verify dockerfile_build:latest
+
+    \b
+    Then ship it, to the local ModelArts first; --dry-run shows what would be sent to the cloud:
+      custom-image platform up
+      custom-image push dockerfile_build:latest --to my-org/mnist:1.0.0
+      custom-image publish my-org/mnist:1.0.0
+      custom-image deploy mnist
 
     Exit codes: 0 all is well, 1 a rule or a step failed, 2 wrong usage, 3 an engine, a registry or
     an API does not answer.

@@ -1,4 +1,4 @@
-"""Commands of the chain, in its order: train, package, build, predict; demo is all of them."""
+"""Commands of the chain, in its order: train, package, build; demo is all of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from custom_image.cli.options import BaseImage, Epochs, Mnist, Sample, Seed, show
+from custom_image.cli import ecs
+from custom_image.cli.options import BaseImage, Epochs, Mnist, Sample, Seed, keep_last, show
 from custom_image.progress import say
 from custom_image.settings import enter_project
 
@@ -92,7 +93,10 @@ def package(
 
 def build(
     scenario: Annotated[
-        str, typer.Argument(metavar="SCENARIO", help="How to make it: dockerfile_build.")
+        str,
+        typer.Argument(
+            metavar="SCENARIO", help="How to make it: dockerfile_build, or ecs_build on a server."
+        ),
     ],
     batch: Batch = False,
     base_image: BaseImage = "",
@@ -104,6 +108,11 @@ def build(
     epochs: Epochs = 0,
     seed: Seed = 7,
     runtime: Runtime = Engine.ONNX,
+    server: ecs.Server = "",
+    ssh_config: ecs.SshConfig = "",
+    attach: ecs.Attach = "",
+    cancel: ecs.Cancel = "",
+    builder: ecs.Builder = "auto",
 ) -> None:
     """Build the image, without a network.
 
@@ -115,6 +124,8 @@ def build(
       custom-image build dockerfile_build --batch --tag mnist-batch:1
       custom-image build dockerfile_build --base-image registry.example.com/python:3.11
       custom-image build dockerfile_build --runtime torch
+      custom-image build ecs_build --server root@10.0.0.5 --tag mnist:1
+      custom-image build ecs_build --server root@10.0.0.5 --attach 20260131-235959-4f2a
     """
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
@@ -122,23 +133,30 @@ def build(
     from custom_image.scenarios import find_scenario
 
     find_scenario(scenario)
-    mnist = _absolute(mnist)
+    mnist, ssh_config = _absolute(mnist), _absolute(ssh_config)
     enter_project()
-    engine = open_engine("docker")
+    if attach or cancel:
+        ecs.attach_or_cancel(server, ssh_config, attach, cancel)
+        return
+    engine = None if server else open_engine("docker")
     _, package = _package(mnist, sample, epochs, seed, runtime)
     context = write_build_context(
         package, scenario, base_image=base_image, batch=batch, folder=_context_folder(scenario)
     )
+    if engine is None:
+        ecs.build(context, tag or f"{scenario}:latest", server, ssh_config, builder)
+        return
     show(build_image(context, tag or f"{scenario}:latest", engine=engine))
 
 
 def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") -> None:
-    """Go the whole chain once, digits to verdicts.
+    """Go the whole chain once, digits to a service that answers.
 
     Prints what the image answers to a seven, then the verdicts at level quick: short waits, so
-    rules about a duration drill their mechanism and say NOT CHECKED. Without a Docker engine the
-    boot file runs as a process, and rules about the image say NOT CHECKED too. Leaves nothing
-    running.
+    rules about a duration drill their mechanism and say NOT CHECKED. Then it deploys the image on
+    the local ModelArts, asks through its gateway, and ends with a table of the chain. Without a
+    Docker engine the boot file runs as a process, and what needs an image says NOT CHECKED. Leaves
+    nothing running.
 
     \b
     Examples:
@@ -152,6 +170,7 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     from custom_image.engines.readiness import wait_until_ready
     from custom_image.mnist import encode_jpeg
     from custom_image.report import Verdict
+    from custom_image.shipping import ship
     from custom_image.specification import HEALTH_URL
     from custom_image.verification import verify
 
@@ -170,35 +189,28 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     typer.echo(answer.text.rstrip("\n"))
     say("judging at level quick: short waits, nothing about a duration is proved; see --level full")
     report = verify(image.reference, level="quick", engine=engine)
+    keep_last(report)
     show(report)
     if not answer.ok or report.verdict is Verdict.FAILED:
         raise typer.Exit(1)
-
-
-def predict(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where the service answers.")],
-    image: Annotated[
-        Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A picture.")
-    ],
-    field: Annotated[
-        str, typer.Option(help="Name of the form's part, as in the config.json.")
-    ] = "images",
-) -> None:
-    """Send a picture to a running service.
-
-    Does as a client of the platform would. Exits 1 where the service refuses it.
-
-    \b
-    Example:
-      custom-image predict http://127.0.0.1:8080 seven.jpg
-    """
-    from custom_image.engines.client import predict as ask
-
-    answer = ask(url.rstrip("/"), image.read_bytes(), field=field, filename=image.name)
-    typer.echo(answer.text.rstrip("\n"))
-    say(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
-    if not answer.ok:
-        raise typer.Exit(1)
+    deployment = ship(image, package.config)
+    try:
+        through_gateway = deployment.predict(encode_jpeg(digits.example(7)), filename="seven.jpg")
+    finally:
+        taken_down = deployment.take_down()
+    chain = {
+        "digits": digits,
+        "package": package,
+        "context": context,
+        "image": image,
+        "verdicts": report.summary,
+        **deployment.steps(),
+        "prediction": through_gateway,
+        "taken down": taken_down,
+    }
+    typer.echo()
+    for step, became in chain.items():
+        typer.echo(f"{step:<11} {str(became).splitlines()[0]}")
 
 
 def _absolute(folder: str) -> str:

@@ -17,8 +17,8 @@ app = typer.Typer(
 )
 
 
-IN_INSTANCE = "image_saving"
-"""The scenario whose notebook belongs inside a notebook instance."""
+IN_INSTANCE = ("image_saving", "dockerfile_build")
+"""The scenarios whose notebooks can run inside a notebook instance; the first one belongs there."""
 Runner = Callable[[Path, dict[str, str | int | float | bool], Path], Path]
 
 
@@ -62,8 +62,8 @@ InInstance = Annotated[
     bool | None,
     typer.Option(
         "--in-instance/--here",
-        help="Run image_saving inside a new notebook instance of the local ModelArts, or here. "
-        "Without either: inside where `custom-image platform up` was run.",
+        help="Run inside a new notebook instance of the local ModelArts, or here. Without either: "
+        "image_saving inside where `custom-image platform up` was run, all others here.",
     ),
 ]
 
@@ -89,6 +89,7 @@ def run(
       custom-image notebooks run dockerfile_build -p level quick -p epochs 2
       custom-image notebooks run --parameters ci
       custom-image notebooks run image_saving --in-instance
+      custom-image notebooks run dockerfile_build --in-instance
     """
     from custom_image.settings import enter_project
 
@@ -129,8 +130,8 @@ def choose_runner(notebook: Path, in_instance: bool | None) -> Runner:
     from custom_image.local_platform import find
     from custom_image.notebooks import run_notebook
 
-    if notebook.stem.endswith(IN_INSTANCE) and (
-        in_instance or (in_instance is None and find() is not None)
+    if (in_instance and notebook.stem.endswith(IN_INSTANCE)) or (
+        in_instance is None and notebook.stem.endswith(IN_INSTANCE[0]) and find() is not None
     ):
         from custom_image.image_saving.headless import run_in_instance
 

@@ -28,7 +28,8 @@ def up(
         list[str] | None,
         typer.Option(
             metavar="IMAGE",
-            help="An image of the Docker engine that it offers as a preset image; may be repeated.",
+            help="An image of the Docker engine that it offers as a preset image; may be repeated. "
+            "docker/preset, or docker/preset[torch], is the stand-in, made where it is missing.",
         ),
     ] = None,
     setting: Annotated[
@@ -50,14 +51,15 @@ def up(
     \b
     Examples:
       custom-image platform up
-      custom-image platform up --preset dockerfile_build:latest
+      custom-image platform up --preset docker/preset
       custom-image platform up --set save_size_bytes=1000000
     """
     from custom_image import local_platform
     from custom_image.settings import enter_project
 
     enter_project()
-    running = local_platform.start(folder, preset or [], setting or [])
+    presets = [_made(image) for image in preset or []]
+    running = local_platform.start(folder, presets, setting or [])
     typer.echo(render(running, form), nl=False)
 
 
@@ -103,3 +105,14 @@ def status(folder: Folder = _FOLDER, form: FormatOption = Format.TABLE) -> None:
     none = '{"running": false}' if form is Format.JSON else "it is not running"
     typer.echo(none)
     raise typer.Exit(3)
+
+
+def _made(image: str) -> str:
+    """Return the name of a preset image, after making the stand-in where it is meant."""
+    from custom_image.builders import preset
+
+    if image not in (preset.FOLDER, preset.TORCH):
+        return image
+    from custom_image.engines.docker import DockerEngine
+
+    return preset.ensure_preset_image(DockerEngine.connect(), torch=image == preset.TORCH)

@@ -13,8 +13,15 @@ from custom_image.errors import CloudRefused, Unavailable, UsageError
 
 ENDPOINT_VARIABLE: Final = "MODELARTS_ENDPOINT"
 REGION_VARIABLE: Final = "HW_REGION_NAME"
+TOKEN_VARIABLE: Final = "MODELARTS_TOKEN"
 KEYS_FOLDER: Final = Path("~/.huaweicloud")
 """Where the SDK looks for keys; an instance of the local ModelArts finds its endpoint here too."""
+
+
+def names_endpoint() -> bool:
+    """Tell whether the environment, or the local platform in an instance, names an endpoint."""
+    named = (os.environ.get(name, "").strip() for name in (ENDPOINT_VARIABLE, REGION_VARIABLE))
+    return any(named) or (KEYS_FOLDER.expanduser() / "endpoint").is_file()
 
 
 def find_endpoint() -> str:
@@ -82,6 +89,23 @@ def find_keys() -> Any:
         "Set HUAWEICLOUD_SDK_AK and HUAWEICLOUD_SDK_SK (and HUAWEICLOUD_SDK_PROJECT_ID), or write "
         "~/.huaweicloud/credentials."
     )
+
+
+def placeholder_keys() -> Any:
+    """Return keys that stand for the real ones where nothing is sent."""
+    from huaweicloudsdkcore.auth.credentials import BasicCredentials
+
+    return BasicCredentials("AK", "SK", "PROJECT_ID")
+
+
+def status_of(error: Exception) -> int:
+    """Return the status of HTTP that a refusal came with; 0 where it was none of the API's."""
+    return int(getattr(error.__cause__, "status_code", 0) or 0)
+
+
+def find_token() -> str:
+    """Return the IAM token that the environment holds; empty where it holds none."""
+    return os.environ.get(TOKEN_VARIABLE, "").strip()
 
 
 @contextmanager

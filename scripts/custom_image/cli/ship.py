@@ -1,0 +1,235 @@
+"""Commands that ship an image: push, publish, deploy, take-down."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from custom_image.cli.options import show
+from custom_image.errors import UsageError
+from custom_image.settings import enter_project
+
+if TYPE_CHECKING:
+    from custom_image.cloud import Cloud
+
+
+class Where(StrEnum):
+    """Which ModelArts is meant."""
+
+    AUTO = "auto"
+    LOCAL = "local"
+    CLOUD = "cloud"
+
+
+At = Annotated[
+    Where,
+    typer.Option(
+        "--at",
+        help="Which ModelArts: the local one, the cloud that the environment names, or auto: the "
+        "cloud where it is named.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print every call with its body; send nothing.")
+]
+Environment = Annotated[
+    list[str] | None,
+    typer.Option("--env", metavar="NAME=VALUE", help="A variable of each instance; repeatable."),
+]
+TwoZero = Annotated[bool, typer.Option("--inference-2.0", help="Of the newer generation.")]
+Asynchronous = Annotated[
+    bool, typer.Option("--asynchronous", help="Answers later, by a task: for slow predictions.")
+]
+Version = Annotated[str, typer.Option(metavar="N.N.N", help="Of the model.")]
+Instances = Annotated[int, typer.Option(min=0, help="How many instances; one where not said.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The name of a published model.")]
+Config = Annotated[
+    Path,
+    typer.Option(dir_okay=False, help="The config.json that says how the image is asked."),
+]
+CONFIG = Path("build/model_package/model/config.json")
+
+
+def push(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of the Docker engine.")],
+    name: Annotated[
+        str,
+        typer.Option("--to", metavar="ORG/NAME:TAG", help="Its name in SWR; its own if empty."),
+    ] = "",
+    at: At = Where.AUTO,
+    dry_run: DryRun = False,
+) -> None:
+    """Push an image into the registry SWR.
+
+    Logs in for the occasion, creates the organization where there is none, and sends nothing where
+    the registry has this very image already.
+
+    \b
+    Examples:
+      custom-image push dockerfile_build:latest --to my-org/mnist:1.0.0
+      custom-image push dockerfile_build:latest --dry-run
+    """
+    from custom_image.cloud import push as run
+
+    enter()
+    show(run(image, name, cloud=connect(at, dry_run)))
+
+
+def publish(
+    image: Annotated[str, typer.Argument(metavar="ORG/NAME:TAG", help="An image that was pushed.")],
+    name: Annotated[str, typer.Option(help="Of the model; the image's if empty.")] = "",
+    version: Version = "",
+    config: Config = CONFIG,
+    description: Annotated[str, typer.Option(help="A few words; the digest follows them.")] = "",
+    asynchronous: Asynchronous = False,
+    at: At = Where.AUTO,
+    dry_run: DryRun = False,
+) -> None:
+    """Publish a pushed image as a model (an AI application).
+
+    A version that has this content already is found; without --version the next one is chosen.
+
+    \b
+    Examples:
+      custom-image publish my-org/mnist:1.0.0
+      custom-image publish my-org/mnist:1.0.1 --name mnist --version 1.0.1 --config config.json
+    """
+    from custom_image.cloud import find_image
+    from custom_image.cloud import publish as run
+
+    (config,) = enter(config)
+    config = read_config(config)
+    cloud = connect(at, dry_run)
+    published = find_image(image, cloud=cloud)
+    show(
+        run(
+            published,
+            config,
+            name=name,
+            version=version,
+            description=description,
+            asynchronous=asynchronous,
+            cloud=cloud,
+        )
+    )
+
+
+def deploy(
+    model: ModelName,
+    version: Version = "",
+    name: Annotated[str, typer.Option(help="Of the service; the model's if empty.")] = "",
+    environment: Environment = None,
+    instances: Instances = 0,
+    pool: Annotated[
+        str, typer.Option(help="A dedicated pool, which alone upgrades without a gap.")
+    ] = "",
+    asynchronous: Asynchronous = False,
+    inference_2_0: TwoZero = False,
+    at: At = Where.AUTO,
+    dry_run: DryRun = False,
+) -> None:
+    """Deploy a model as a real-time service.
+
+    Waits until it runs. A service of this name that runs another version is updated instance by
+    instance; one that runs just so is found.
+
+    \b
+    Examples:
+      custom-image deploy mnist
+      custom-image deploy mnist --version 1.0.1 --pool my-pool --env LOG_LEVEL=DEBUG
+      custom-image deploy mnist --asynchronous --inference-2.0
+    """
+    from custom_image.cloud import deploy as run
+    from custom_image.cloud import find_model
+
+    enter()
+    variables = variables_of(environment)
+    cloud = connect(at, dry_run)
+    found = find_model(model, version, config=planned(dry_run), cloud=cloud)
+    show(
+        run(
+            found,
+            name,
+            environment=variables,
+            instances=instances,
+            pool=pool,
+            asynchronous=asynchronous or (found.is_asynchronous and not inference_2_0),
+            inference_2_0=inference_2_0,
+            cloud=cloud,
+        )
+    )
+
+
+def take_down(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="The name of a service.")],
+    model: Annotated[str, typer.Option(help="Of Inference 2.0: what it serves.")] = "",
+    inference_2_0: TwoZero = False,
+    at: At = Where.AUTO,
+    dry_run: DryRun = False,
+) -> None:
+    """Delete a service and wait until it is gone.
+
+    \b
+    Example:
+      custom-image take-down mnist
+    """
+    from custom_image.cloud import find_model, find_service
+    from custom_image.cloud import take_down as run
+
+    enter()
+    cloud = connect(at, dry_run)
+    found = find_model(model, cloud=cloud) if model else None
+    run(find_service(service, model=found, inference_2_0=inference_2_0, cloud=cloud))
+    if not dry_run:
+        typer.echo(f"{service} is gone")
+
+
+def connect(at: Where, dry_run: bool = False) -> Cloud:
+    """Return the client that ``--at`` and ``--dry-run`` ask for."""
+    from custom_image.cloud import open_cloud
+
+    return open_cloud(at, dry_run=dry_run)
+
+
+def enter(*paths: Path) -> list[Path]:
+    """Make the checkout's root the working directory; paths that the user typed stay meant."""
+    typed = [path.resolve() if path.exists() else path for path in paths]
+    enter_project()
+    return typed
+
+
+def read_config(path: Path) -> Path:
+    """Return where config.json is.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"{path}: expected a config.json, found none.\n"
+            "Write one with `custom-image package`, or name yours with --config."
+        )
+    return path
+
+
+def planned(dry_run: bool) -> Path | None:
+    """Return whose config.json a dry run goes on with: it cannot ask for the model's."""
+    return CONFIG if dry_run and CONFIG.is_file() else None
+
+
+def variables_of(given: list[str] | None) -> dict[str, str]:
+    """Return the variables of ``--env``.
+
+    Raises:
+        UsageError: one is not of the form NAME=VALUE.
+    """
+    variables = {}
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"--env {text}: expected NAME=VALUE, found no equals sign.")
+        variables[name] = value
+    return variables

@@ -1,0 +1,53 @@
+"""How a request is refused: what was expected, what was found, where, and what to do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
+
+from custom_image.errors import UsageError
+
+_LONGEST: Final = 60
+_REGION: Final = re.compile(r"(?:modelarts|swr)\.(?P<region>[a-z0-9-]+)\.[a-z]")
+
+
+def refuse(where: str, expected: str, found: Any, mend: str) -> NoReturn:
+    """Refuse a request.
+
+    Raises:
+        UsageError: always.
+    """
+    raise UsageError(f"{where}: expected {expected}, found {shown(found)}.\n{mend}")
+
+
+def in_range(where: str, number: Any, bounds: tuple[int, int]) -> None:
+    """Refuse what is no whole number from the first of ``bounds`` to the last."""
+    first, last = bounds
+    if type(number) is not int or not first <= number <= last:
+        expected = f"a whole number from {first} to {last}"
+        refuse(where, expected, number, "Choose one in this range.")
+
+
+def among(where: str, value: str, choices: Sequence[str], mend: str) -> None:
+    """Refuse what is none of the choices."""
+    if value not in choices:
+        refuse(where, " or ".join(choices), value, mend)
+
+
+def characters(text: str, forbidden: str) -> str:
+    """Return those of the forbidden characters that a text holds, apart from each other."""
+    return " ".join(character for character in forbidden if character in text)
+
+
+def shown(value: Any) -> str:
+    """Return a value as it may stand in a message: on one line, cut."""
+    text = " ".join(str(value).split()) if value != "" else "nothing"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def region_of(address: str) -> str:
+    """Return the region that a host of the platform names; empty where it names none."""
+    match = _REGION.match(urlsplit(address).netloc or address)
+    return match["region"] if match else ""
