@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Two files at a time: most of the suite is waiting, on 2 cores too.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
+BESIDE_A_SERVER := $(BIN)/python tests/support/ecs_stand_in.py
 
 .PHONY: help
 help: ## show the targets
@@ -45,11 +46,14 @@ lint: install ## ruff, mypy, import-linter, hadolint, shellcheck, codespell
 
 .PHONY: notebooks
 notebooks: install engine ## run the notebooks at level full and keep their outputs, cleaned and stamped
-	$(BIN)/custom-image notebooks refresh
+	$(BIN)/custom-image notebooks refresh image_saving --in-instance
+	$(BIN)/custom-image notebooks refresh dockerfile_build
+	$(BESIDE_A_SERVER) $(BIN)/custom-image notebooks refresh ecs_build
 
 .PHONY: notebooks-check
 notebooks-check: install engine ## run the notebooks headless as CI does; nothing in the tree changes
-	$(BIN)/custom-image notebooks run --parameters notebooks/parameters/ci.yaml
+	$(BIN)/custom-image notebooks run image_saving dockerfile_build --parameters ci
+	$(BESIDE_A_SERVER) $(BIN)/custom-image notebooks run ecs_build --parameters ci
 
 .PHONY: bench-serving
 bench-serving: install ## compare the serving runtime with its peers, side by side in one run

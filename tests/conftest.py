@@ -13,6 +13,7 @@ MARKS = {
     "notebooks": "notebook",
     "container": "container",
     "platform": "platform",
+    "ecs": "ecs",
 }
 TESTS_DIR = Path(__file__).parent
 

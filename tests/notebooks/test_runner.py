@@ -67,7 +67,8 @@ def test_only_image_saving_runs_in_an_instance_and_here_where_no_platform_runs(
     assert choose_runner(image_saving, True) is run_in_instance
     assert choose_runner(image_saving, None) is not run_in_instance
     assert choose_runner(image_saving, False) is not run_in_instance
-    assert choose_runner(dockerfile_build, True) is not run_in_instance
+    assert choose_runner(dockerfile_build, True) is run_in_instance
+    assert choose_runner(dockerfile_build, None) is not run_in_instance
 
 
 def test_a_failed_run_does_not_leave_the_results_of_the_last_good_one(tmp_path):

@@ -29,7 +29,7 @@ BUILT = [
     "4 · Build",
     "5 · Ask it",
     "6 · The verdict",
-    "7 · To ModelArts",
+    "7 · Ship it",
 ]
 SAVED = [
     *BUILT[:2],
@@ -37,11 +37,14 @@ SAVED = [
     "4 · Ask it",
     "5 · The audit",
     "6 · The verdict",
-    "7 · Save, and on to ModelArts",
+    "7 · Save",
+    "8 · Ship it",
 ]
 # Cells that do the same in every scenario, by id: a reader who knows one notebook knows them all.
 SHARED = ["digits", "train", "loss", "package", "config", "bad", "timeline", "pass", "size"]
-SHARED_BUILT = [*SHARED, "parameters", "engine", "static", "ask", "verdict"]
+SHARED += ["gateway", "take-down"]
+SHARED_HERE = [*SHARED, "ship", "upgrade"]
+SHARED_BUILT = [*SHARED, "static", "verdict"]
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:root|Users|tmp|work|workspace|builds|home/(?!ma-user)\w+)/"
 )
@@ -103,11 +106,11 @@ def test_it_is_a_text_with_some_code_not_the_reverse(name):
     prose, code = cells(name, "markdown"), cells(name, "code")
     lines = [len(cell.source.splitlines()) for cell in code]
 
-    assert len(prose) + len(code) <= 40
+    assert len(prose) + len(code) <= 48
     assert len(prose) >= len(code)
-    assert 1000 <= sum(words_of(cell.source) for cell in prose) <= 1500
+    assert 1000 <= sum(words_of(cell.source) for cell in prose) <= 1700
     assert {cell.id: n for cell in prose if (n := words_of(cell.source)) > 100} == {}
-    assert sum(lines) <= 70
+    assert sum(lines) <= 75
     assert statistics.median(lines) <= 4
     assert max(lines) <= 12
 
@@ -153,7 +156,7 @@ def test_nothing_in_it_belongs_to_one_machine(name):
 def test_shared_cells_are_the_same_in_every_notebook(name):
     mine = {cell.id: cell.source for cell in cells(name, "code")}
 
-    wanted = SHARED if "image_saving" in name else SHARED_BUILT
+    wanted = SHARED_BUILT if "image_saving" not in name else SHARED_HERE
     assert [cell_id for cell_id in wanted if cell_id not in mine] == []
     for other in NOTEBOOKS:
         theirs = {cell.id: cell.source for cell in cells(other, "code")}

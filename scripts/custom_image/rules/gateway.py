@@ -66,6 +66,10 @@ class Gateway:
         """Send requests to these instances from now on."""
         self._targets = tuple(urls)
 
+    def send(self, request: Request) -> None:
+        """Send this request from now on: a signature does not hold for ever."""
+        self._request = request
+
     def routed(self) -> list[Routed]:
         """Return every request so far, in order of time."""
         with self._lock:
