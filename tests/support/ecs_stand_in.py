@@ -26,7 +26,7 @@ def main(command: list[str]) -> int:
         try:
             server = EcsServer.start(Path(folder))
         except Unable as error:
-            print(f"NOT RUN: {' '.join(command)}\nno stand-in server: {error}", file=sys.stderr)
+            sys.stderr.write(f"NOT RUN: {' '.join(command)}\nno stand-in server: {error}\n")
             return 3
         with server:
             found = {
