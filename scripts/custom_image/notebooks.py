@@ -32,8 +32,8 @@ from custom_image.notebook_parameters import (
 )
 from custom_image.settings import find_project
 
-# A socket's name has at most 103 bytes (macOS); 50 of them are "/kernel-<uuid>-ipc-1".
-_LONGEST_FOLDER: Final = 50
+# A socket's name has at most 103 bytes (macOS), its end "/kernel-1" or a larger number.
+_LONGEST_FOLDER: Final = 90
 
 
 def run_notebook(
@@ -63,7 +63,7 @@ def run_notebook(
         stale.unlink(missing_ok=True)
     started = time.monotonic()
     try:
-        with _quiet_kernels() as transport:
+        with _quiet_kernels() as kernel_manager:
             papermill.execute_notebook(
                 str(notebook),
                 str(executed),
@@ -72,7 +72,7 @@ def run_notebook(
                 cwd=str(find_project()),
                 progress_bar={"disable": not sys.stderr.isatty(), "leave": False},
                 execution_timeout=cell_timeout_s,
-                config=Config({"KernelManager": {"transport": transport}}),
+                config=Config({"KernelManager": kernel_manager}),
             )
         failure = ""
     except PapermillExecutionError as error:
@@ -87,11 +87,11 @@ def run_notebook(
 
 
 @contextmanager
-def _quiet_kernels() -> Iterator[str]:
-    """Give kernels that start in this block their environment; yield how to talk to them.
+def _quiet_kernels() -> Iterator[dict[str, str]]:
+    """Give kernels that start in this block their environment; yield the settings of their manager.
 
-    That is over sockets in a private folder, which nobody else on this machine can read along, as
-    they could with TCP. A folder that is too long for the name of a socket leaves only TCP.
+    They are talked to over sockets in a private folder, where nobody else on this machine can read
+    along, as they could with TCP. A folder that is too long for the name of a socket leaves TCP.
     """
     with tempfile.TemporaryDirectory(prefix="run-") as folder:
         # papermill passes no environment on. Bars of cells would be thousands of lines of output.
@@ -99,7 +99,10 @@ def _quiet_kernels() -> Iterator[str]:
         before = {name: os.environ.get(name) for name in variables}
         os.environ.update(variables)
         try:
-            yield "ipc" if len(folder) <= _LONGEST_FOLDER else "tcp"
+            if len(folder) > _LONGEST_FOLDER:
+                yield {"transport": "tcp"}
+            else:  # without an ip, the sockets would be in the folder where Python was started
+                yield {"transport": "ipc", "ip": f"{folder}/kernel"}
         finally:
             for name, value in before.items():
                 if value is None:

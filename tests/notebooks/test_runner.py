@@ -49,6 +49,18 @@ def test_a_good_run_leaves_the_executed_notebook_and_its_results(tmp_path):
     assert results["cells"][1]["results"] == ["(3, 'quick', 1.5, False)"]
 
 
+def test_its_kernel_is_not_talked_to_in_the_folder_of_the_project(tmp_path):
+    node = nbformat.read(FIXTURES / "well_behaved.ipynb", as_version=4)
+    source = "from pathlib import Path\n\n[path.name for path in Path().glob('kernel-*')]"
+    node.cells.append(nbformat.v4.new_code_cell(source))
+    nbformat.write(node, tmp_path / "listing.ipynb")
+
+    executed = run_notebook(str(tmp_path / "listing.ipynb"), {"digit": 3}, tmp_path / "out")
+
+    results = json.loads(executed.with_suffix(".json").read_text())
+    assert results["cells"][-1]["results"] == ["[]"]
+
+
 def test_a_file_of_parameters_serves_several_notebooks_and_hides_no_misspelt_name():
     values = {"level": "quick", "engine_name": "process", "image_name": "a:1", "levle": "full"}
 
