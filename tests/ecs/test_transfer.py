@@ -139,15 +139,15 @@ def test_what_no_tree_uses_any_more_is_removed(connection, ecs_server, folder, k
 
 
 def test_a_cut_in_mid_file_is_gone_on_with(connect, ecs_server, folder, key):
-    (folder / "files" / "weights").write_bytes(secrets.token_bytes(8 * CHUNK_BYTES))
+    (folder / "files" / "weights").write_bytes(secrets.token_bytes(12 * CHUNK_BYTES))
     manifest = Manifest.read(folder)
     part = f"/root/{STORE}/uploads/{key}/*.chunks"
-    ecs_server.limit_rate(200_000)
+    ecs_server.limit_rate(100_000)  # 8 s for all of it
     failures = []
 
     def send_until_cut() -> None:
         try:
-            send(connect(keep_alive_s=1), manifest, key)
+            send(connect(keep_alive_s=2), manifest, key)
         except ConnectionLost as error:
             failures.append(error)
 
