@@ -156,14 +156,15 @@ class Deployment:
             local_platform.stop(folder, purge=True)
 
     def take_down(self) -> TakenDown:
-        """Delete the service; a local ModelArts that was started for it ends too.
+        """Delete the service; a local ModelArts that was started for it, and has no other, ends.
 
         Raises:
             CloudRefused: the platform refuses.
             Unavailable: it does not answer.
         """
         take_down(self.service)
-        if self.was_started:
+        others = self.cloud.call("GET", "/services", what="list the services that are left")
+        if self.was_started and not others.get("services"):
             local_platform.stop()
         model = f"{self.model.name} {self.model.version}"
         return TakenDown(self.service.name, model, self.published.reference)
