@@ -100,6 +100,18 @@ class _Server(gevent.server.StreamServer):  # type: ignore[misc]
         self._timer = self.loop.timer(pause_s)
         self._timer.start(self._start_accepting_if_started)
 
+    def accept_the_rest(self) -> None:
+        """Accept what waits, out of turn.
+
+        Whoever closes the listener last resets what nobody has accepted: the supervisor lets no
+        more in, and one that was half-way in is there after a moment.
+        """
+        self.stop_accepting()
+        for pause_s in (0, TICK_SECONDS / 2, TICK_SECONDS / 2):
+            gevent.sleep(pause_s)
+            while (accepted := self.do_read()) is not None:
+                self.do_handle(*accepted)
+
 
 class _Worker(GeventWorker):  # type: ignore[misc]
     """Obeys the board instead of signals, and shows it signs of life.
@@ -130,6 +142,7 @@ class _Worker(GeventWorker):  # type: ignore[misc]
         while not board.stopping:
             board.beat(application.slot)
             gevent.sleep(TICK_SECONDS)
+        server.accept_the_rest()
         server.close()
         self.alive = False  # from now on every response closes its connection
         # A connection that was accepted a moment ago has its request still on the way.

@@ -75,10 +75,16 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, answer what is open, close what is idle."""
         asyncio.get_running_loop().remove_reader(self._listener)
+        # Whoever closes the listener last resets what nobody has accepted: the supervisor lets no
+        # more in, and one that was half-way in is there after a moment.
+        for _ in range(2):
+            self._accept_many(socket.SOMAXCONN)
+            await asyncio.sleep(TICK_SECONDS / 2)
+        self._accept_many(socket.SOMAXCONN)
         self._listener.close()
         # A connection that was accepted a moment ago has its request still on the way.
         deadline = time.monotonic() + self._linger_seconds
-        while self.server_state.connections and time.monotonic() < deadline:
+        while self._count_connections() and time.monotonic() < deadline:
             await asyncio.sleep(TICK_SECONDS / 2)
         await super().shutdown(sockets)
 
@@ -89,6 +95,16 @@ class _Server(uvicorn.Server):
     def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         number, pause_s = self._turns.take(self._count_connections())
+        if not self._accept_many(number):
+            pause_s = TICK_SECONDS
+        self._turns.hold(self._count_connections())
+        if pause_s:
+            loop.remove_reader(self._listener)
+            loop.call_later(pause_s, self._listen)
+
+    def _accept_many(self, number: int) -> bool:
+        """Accept what waits, at most so many; tell whether this worker could."""
+        loop = asyncio.get_running_loop()
         try:
             for _ in range(number):
                 client, _ = self._listener.accept()
@@ -99,11 +115,8 @@ class _Server(uvicorn.Server):
         except BlockingIOError:  # there are no more, or another worker was quicker
             pass
         except OSError:  # no more file descriptors, for example
-            pause_s = TICK_SECONDS
-        self._turns.hold(self._count_connections())
-        if pause_s:
-            loop.remove_reader(self._listener)
-            loop.call_later(pause_s, self._listen)
+            return False
+        return True
 
     def _count_connections(self) -> int:
         return len(self.server_state.connections) + len(self._arriving)
