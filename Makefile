@@ -3,8 +3,8 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Three files at a time, those that take longest first: most of the suite is waiting, on 2 cores too.
-SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Two files at a time, those that take longest first: most of the suite is waiting, on 2 cores too.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 BESIDE_A_SERVER := $(BIN)/python tests/support/ecs_stand_in.py
 
 .PHONY: help

@@ -43,7 +43,8 @@ def test_a_published_model_becomes_a_service_that_answers(quick: Cloud, serving_
         ]
         name = answer.headers["X-Served-By"].rpartition(" ")[2]
         assert f"--- serving 1.0.0 {name} (READY)" in service.logs()
-        assert answer.headers["X-Request-Id"] in service.logs()
+        request_id = answer.headers["X-Request-Id"]
+        wait_for(lambda: request_id in service.logs(), "its line in the log")
         listed = call(quick, "GET", SERVICES)["services"]
         assert [s["status"] for s in listed if s["service_name"] == "digits"] == ["running"]
         with pytest.raises(ClientRequestException) as refused:

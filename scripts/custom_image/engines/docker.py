@@ -226,8 +226,14 @@ class DockerEngine:
 
     def remove_image(self, reference: str) -> None:
         """Remove a tag, and the image where that was its last one. Harmless when repeated."""
-        with suppress(docker.errors.NotFound):
+        try:
             self._client.images.remove(reference, force=True)
+        except docker.errors.NotFound:
+            pass
+        except docker.errors.APIError as error:
+            # Another tag of the same image was removed at the same moment, and the image with it.
+            if "unrecognized image ID" not in str(error.explanation):
+                raise
 
     def remove_run(self, run_id: str = "") -> int:
         """Remove every container of a run, this one by default, and return how many there were."""
