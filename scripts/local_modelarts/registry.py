@@ -60,6 +60,7 @@ class Registry:
         self._certificates = certificates
         self._logins = logins
         self._starting = threading.Lock()
+        self._is_wanted = False
         self.host = identity.registry
         self.authority = certificates.authority
 
@@ -71,6 +72,7 @@ class Registry:
         Raises:
             Unavailable: there is none, or it does not answer.
         """
+        self._is_wanted = True
         with self._starting:
             if self._server.is_running():
                 return
@@ -85,6 +87,7 @@ class Registry:
 
     def stop(self) -> None:
         """Stop it. Harmless when repeated."""
+        self._is_wanted = False
         self._server.stop()
 
     @cached_property
@@ -93,7 +96,7 @@ class Registry:
 
     def _answers(self) -> bool:
         try:
-            return self._ask("GET", "/v2/").status_code in (200, 401)
+            return self._send("GET", "/v2/").status_code in (200, 401)
         except Unavailable:
             return False
 
@@ -161,7 +164,17 @@ class Registry:
             )
         return True
 
-    def _ask(
+    def _ask(self, method: str, path: str, *details: Any) -> requests.Response:
+        try:
+            return self._send(method, path, *details)
+        except Unavailable:
+            if not self._is_wanted:
+                raise
+        # It died since the platform looked last. Who asks need not wait for the next look.
+        self.start()
+        return self._send(method, path, *details)
+
+    def _send(
         self,
         method: str,
         path: str,

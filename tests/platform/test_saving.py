@@ -172,6 +172,18 @@ def test_a_registry_that_dies_in_mid_push_fails_the_save_and_is_started_again(
     assert again.status == "ACTIVE", again.status_message
 
 
+def test_a_call_right_after_the_death_of_the_registry_starts_it_again(
+    cloud: Cloud, rehearsal: Rehearsal, shared_notebook: str
+) -> None:
+    pid = int((rehearsal.folder / "registry/registry.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+
+    saved = cloud.saved(cloud.save(shared_notebook, name="after-a-death").id)
+
+    assert saved.status == "ACTIVE", saved.status_message
+    assert int((rehearsal.folder / "registry/registry.pid").read_text()) != pid
+
+
 def uploaded_bytes(registry: Path, name: str) -> int:
     folder = registry / "storage/docker/registry/v2/repositories/team" / name / "_uploads"
     return max((path.stat().st_size for path in folder.glob("*/data")), default=0)
