@@ -109,12 +109,19 @@ def _route(
             response = JSONResponse(error.body(request_id), error.status)
         except CustomImageError as error:  # the engine or the registry does not answer
             _log.error("%s %s: %s", request.method, request.url.path, error)
-            refusal = ApiError(500, "ModelArts.0010", f"Internal error: {error}")
-            response = JSONResponse(refusal.body(request_id), refusal.status)
+            response = _internal(error, request_id)
+        except Exception as error:  # noqa: BLE001 - a fault of ours: the SDK reads only JSON
+            _log.exception("%s %s", request.method, request.url.path)
+            response = _internal(error, request_id)
         response.headers["X-Request-Id"] = request_id
         return response
 
     return Route(path, endpoint, methods=_METHODS if method == "*" else [method])
+
+
+def _internal(error: Exception, request_id: str) -> Response:
+    refusal = ApiError(500, "ModelArts.0010", f"Internal error: {error}")
+    return JSONResponse(refusal.body(request_id), refusal.status)
 
 
 def _read(platform: Platform, request: Request, body: bytes, is_signed: bool) -> Call:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from ecs_machine import PROJECT, Unable
+from ecs_registry import ServerRegistry
 from ecs_server import EcsServer
 from tiny_package import write_tiny_package
 
@@ -39,6 +40,14 @@ def ecs_server(shared_server) -> Iterator[EcsServer]:
     """The server that all tests share; what a test did to its network and keys is undone."""
     yield shared_server
     shared_server.mend()
+
+
+@pytest.fixture(scope="session")
+def shared_registry(shared_server) -> Iterator[ServerRegistry]:
+    """A registry that only the server reaches."""
+    registry = ServerRegistry(shared_server)
+    yield registry
+    registry.close()
 
 
 @pytest.fixture(scope="session")

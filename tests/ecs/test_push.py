@@ -11,19 +11,15 @@ import pytest
 from ecs_machine import wait_for
 from ecs_registry import PASSWORD, ServerRegistry
 
+from custom_image import local_platform
+from custom_image.cloud import open_cloud
+from custom_image.cloud.images import log_in
 from custom_image.ecs import Job, attach_push, engine_of, probe, push
 from custom_image.ecs.forecast import forecast
 from custom_image.ecs.registry import Registry
 from custom_image.ecs.transfer import STORE
 from custom_image.errors import ConnectionLost, PackageError, Unavailable
 from custom_image.image_reference import ImageReference
-
-
-@pytest.fixture(scope="session")
-def shared_registry(shared_server) -> Iterator[ServerRegistry]:
-    registry = ServerRegistry(shared_server)
-    yield registry
-    registry.close()
 
 
 @pytest.fixture
@@ -66,6 +62,32 @@ def test_pushing_again_sends_nothing_and_a_new_layer_alone_is_foreseen(
     foreseen = forecast(facts, reference, asked.known_layers(ImageReference.parse(reference)))
     assert [made_by.split()[0] for made_by, _ in foreseen.lacking] == ["COPY"]
     assert sum(size for _, size in foreseen.lacking) < 100
+
+
+def test_a_registry_with_tokens_and_tls_is_asked_as_docker_asks_it(
+    connection, shared_registry, random_image, tmp_path, capsys
+):
+    """The registry of a local ModelArts, with the temporary login that the SDK gets."""
+    platform = local_platform.start(tmp_path / "platform")
+    try:
+        cloud = open_cloud("local", folder=tmp_path / "platform")
+        cloud.create_organization("org")
+        login = log_in(cloud)
+        for address in (platform.registry, platform.endpoint):
+            connection.lend_port(int(address.rpartition(":")[2]))
+
+        pushed = push(connection, random_image, f"{login.registry}/org/token:1", login=login)
+        first = capsys.readouterr().err
+        again = push(connection, random_image, f"{login.registry}/org/token:2", login=login)
+        second = capsys.readouterr().err
+    finally:
+        local_platform.stop(tmp_path / "platform", purge=True)
+
+    assert pushed.size_bytes > 6_000_000, "the registry was asked for it, too"
+    assert (pushed.was_there, again.was_there) == (False, True)
+    assert pushed.digest == again.digest
+    assert "the registry lacks 1 of 1 layers" in first
+    assert "the registry lacks 0 of 1 layers" in second
 
 
 def test_the_login_is_never_in_a_process_list_a_log_or_left_behind(

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from local_cloud import Cloud
+from local_cloud import Cloud, Rehearsal
+from local_services import config_of, deployed, predict
 
 from custom_image.engines import proc
 
@@ -90,6 +91,27 @@ def test_down_ends_what_a_killed_platform_has_left_running(cloud: Cloud, rehears
     assert notebook_id not in running
     assert not proc.contains(registry_pid, "cmdline", "docker-registry")
     assert rehearsal.up().notebook(notebook_id).status == "STOPPED"
+
+
+def test_down_stops_the_services_and_what_comes_up_can_start_them_again(
+    rehearsal: Rehearsal, serving_model: str
+) -> None:
+    settings = ("speed=20", "services=100")
+    config = config_of(serving_model, envs={"DRAIN_SECONDS": "0", "EXIT_SECONDS": "1"})
+    with deployed(rehearsal.restart(*settings), "overnight", config) as service:
+        service.running()
+        instances = ["docker", "ps", "--all", "--quiet", "--filter", "name=modelarts-service"]
+        before = subprocess.run(instances, capture_output=True, text=True).stdout.split()
+
+        down = custom_image("platform", "down", "--folder", str(rehearsal.folder))
+
+        left = subprocess.run(instances, capture_output=True, text=True).stdout.split()
+        assert (down.returncode, down.stdout) == (0, "stopped\n")
+        assert len(left) < len(before)
+        service.cloud = rehearsal.up(settings)
+        assert service.show()["status"] == "stopped"
+        service.set_status("running")
+        assert predict(service.running()).json() == {"mnist_result": 7}
 
 
 def test_only_one_platform_runs_in_a_folder(rehearsal) -> None:

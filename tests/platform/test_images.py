@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import huaweicloudsdkswr.v2 as swr
 import pytest
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkmodelarts import v1 as modelarts
 from local_cloud import Cloud, Rehearsal
+from local_models import docker
 
 from custom_image.engines.docker_host import DockerHost
 from custom_image.errors import Unavailable
@@ -144,6 +146,18 @@ def test_a_temporary_and_a_long_term_login_pull_and_an_altered_one_does_not(push
     for wrong in ("", "0" * 72, sealed_for_another_moment):
         with pytest.raises(Unavailable, match="unauthorized"):
             host.pull(f"{path}:1.0", user, wrong)
+
+
+def test_a_container_that_several_remove_at_once_is_gone_for_each_of_them(notebook_image) -> None:
+    host, name = DockerHost.connect(), "custom-image-tests-removed-at-once"
+    docker("run", "--detach", "--name", name, "--entrypoint", "sleep", notebook_image, "60")
+
+    def remove(_: int) -> bool:
+        host.remove(name)
+        return name in docker("ps", "--all", "--format", "{{.Names}}").split()
+
+    with ThreadPoolExecutor() as threads:
+        assert not any(threads.map(remove, range(6)))
 
 
 def test_a_preset_image_is_not_deleted(pushed) -> None:

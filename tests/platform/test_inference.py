@@ -10,6 +10,7 @@ import requests
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkmodelarts import v1 as modelarts
 from local_cloud import Cloud, wait_for
+from local_models import docker
 from local_services import DRAIN, seven, token
 
 HEALTH = modelarts.Health(
@@ -173,6 +174,34 @@ def test_a_failing_startup_probe_restarts_the_container(quick: Cloud, serving_ad
             "it is restarted",
         )
         assert service.show().status == "DEPLOYING"
+    finally:
+        service.delete()
+
+
+def test_a_failing_liveness_probe_restarts_the_container(
+    quick: Cloud, serving_address: str
+) -> None:
+    asked = {"url": "/health", "initial_delay_seconds": 1, "period_seconds": 1}
+    strict = modelarts.Health(**asked, timeout_seconds=2, failure_threshold=2)
+    service = Inference(
+        quick,
+        "frozen",
+        serving_address,
+        group_configs=[group(serving_address, liveness_health=strict)],
+    )
+    try:
+        assert service.settled().status == "RUNNING", service.events()
+        name = predict(quick, service).headers["X-Served-By"].split()[-1]
+        born = docker("inspect", "--format", "{{.Id}}", name)
+
+        docker("pause", name)
+
+        restarted = "failed its liveness probe; it is restarted"
+        wait_for(lambda: any(restarted in e for e in service.events()), "it is restarted")
+        wait_for(lambda: predict(quick, service).status_code == 200, "it answers again")
+        name = predict(quick, service).headers["X-Served-By"].split()[-1]
+        assert docker("inspect", "--format", "{{.Id}}", name) != born
+        assert service.show().status == "RUNNING"
     finally:
         service.delete()
 

@@ -17,7 +17,7 @@ from custom_image.model_config import ModelConfig, parse_model_config
 from custom_image.plots import plot_upgrade_timeline
 
 SPEED = 60
-UPGRADES = 20
+UPGRADES = 24  # twenty of them leave a fast machine no time for so many requests
 LEAST_REQUESTS = 2000
 
 
@@ -34,7 +34,7 @@ def rehearsed(rehearsal: Platform, serving_image, config) -> Rehearsal:
 
 
 @pytest.mark.timeout(400)
-def test_twenty_upgrades_under_fifty_requests_a_second_lose_none(rehearsed):
+def test_upgrades_under_fifty_requests_a_second_lose_none(rehearsed):
     load = rehearsed.load
 
     assert not load.lost, rehearsed

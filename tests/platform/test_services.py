@@ -11,15 +11,10 @@ import requests
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from local_cloud import Cloud, Rehearsal, wait_for
 from local_models import call, docker, publish_model
-from local_services import SERVICES, Deployed, config_of, deploy, deployed, seven, token
+from local_services import SERVICES, config_of, deploy, deployed, predict, seven, token
 
 NO_DRAIN = {"DRAIN_SECONDS": "0", "EXIT_SECONDS": "1"}
 UNKNOWN = "6f1b3a52-6f58-4c3f-9a3f-2f6f3a0c7d11"
-
-
-def predict(service: Deployed, **headers: str) -> requests.Response:
-    headers = {"X-Auth-Token": token(service.cloud)} | headers
-    return requests.post(service.address, headers=headers, timeout=20, **seven())
 
 
 def test_a_published_model_becomes_a_service_that_answers(quick: Cloud, serving_model: str) -> None:

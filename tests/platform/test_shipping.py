@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
-from local_cloud import Rehearsal
+from local_cloud import Rehearsal, wait_for
 from local_services import token
 from small_digits import small_digits
 
 from custom_image import cli, cloud
 from custom_image.cloud.rehearsing import platform_settings
-from custom_image.errors import CloudRefused
+from custom_image.errors import CloudRefused, Unavailable
 from custom_image.mnist import encode_jpeg
 from custom_image.model_config import ModelConfig, parse_model_config
 
@@ -114,6 +116,52 @@ def test_inference_2_0_deploys_the_same_model_and_upgrades_it(
         assert changed.predict(seven).ok
     finally:
         cloud.take_down(service)
+
+
+def test_verbs_that_a_kill_of_the_platform_interrupts_come_to_their_end_when_repeated(
+    rehearsal, here, published, config, seven
+):
+    settings = (*platform_settings(SPEED), "services=100", "stop_delay_s=20")
+    is_over = Event()
+
+    def kill_again_and_again() -> int:
+        kills = 0
+        while not is_over.wait(0.7):
+            rehearsal.restart(*settings)
+            kills += 1
+        return kills
+
+    def insist(verb: Callable[[], Any]) -> Any:
+        """Repeat a verb as a user would who reads that the API does not answer."""
+        return wait_for(lambda: attempt(verb), "the verb comes to its end")
+
+    def attempt(verb: Callable[[], Any]) -> Any:
+        try:
+            return verb()
+        except Unavailable:
+            return None
+
+    with ThreadPoolExecutor() as threads:
+        killer = threads.submit(kill_again_and_again)
+        try:
+            deploying = {"environment": WAITS, "pool": "pool", "cloud": here}
+            old = insist(lambda: cloud.publish(published, config, name="killed", cloud=here))
+            new = insist(
+                lambda: cloud.publish(published, config, name="killed", version="1.0.1", cloud=here)
+            )
+            service = insist(lambda: cloud.deploy(old, "killed", **deploying))
+            for model in (new, old, new):
+                upgraded = insist(lambda model=model: cloud.upgrade(service, model))
+        finally:
+            is_over.set()
+        assert killer.result() > 2
+
+    rehearsal.restart(*settings)
+    found = cloud.find_service("killed", cloud=here)
+    assert (found.id, upgraded.id) == (service.id, service.id)
+    assert found.model.version == "1.0.1"
+    assert wait_for(lambda: found.predict(seven).ok, "it answers")
+    cloud.take_down(found)
 
 
 @pytest.mark.parametrize("inference_2_0", [False, True], ids=["classic", "2.0"])

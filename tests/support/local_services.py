@@ -127,6 +127,12 @@ def seven() -> Mapping[str, Any]:
     return {"files": {"images": ("seven.jpg", encode_jpeg(small_digits(train=100).example(7)))}}
 
 
+def predict(service: Deployed, **headers: str) -> requests.Response:
+    """Ask a service what the digit is; ``headers`` are sent beside a token."""
+    headers = {"X-Auth-Token": token(service.cloud)} | headers
+    return requests.post(service.address, headers=headers, timeout=20, **seven())
+
+
 @dataclass
 class Load:
     """Requests that are sent while something else goes on.

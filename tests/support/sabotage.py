@@ -26,7 +26,8 @@ AS_ROOT, AS_USER = "USER 0", "USER 1000:100"
 # Rules that start instances of their own, the only ones that take seconds; and those whose drill
 # several of them judge, which therefore cost nothing beside one of them.
 OWN_INSTANCE = (
-    *("http.bad-input", "http.keep-alive", "user.platform-ids", "sigterm.", "hitless."),
+    *("http.bad-input", "http.keep-alive", "user.platform-ids", "user.as-root"),
+    *("sigterm.", "hitless."),
     *("repeated.restart", "workers.", "confinement."),
 )
 ONE_DRILL = ("sigterm.",)
@@ -208,6 +209,7 @@ TABLE = (
         "user.platform-ids",
         (AS_ROOT, f"RUN chown -R 2000:100 {INFER} && chmod 700 {INFER}", "USER 2000:100"),
     ),
+    Sabotage("user.as-root", boots_with(f"test $(id -u) != 0 || exit 1; exec {START}")),
     Sabotage("sigterm.serves", boots_with(f"DRAIN_SECONDS=0 exec {START}")),
     Sabotage(
         "sigterm.in-flight",

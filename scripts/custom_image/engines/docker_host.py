@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import docker.errors
 import requests.exceptions
@@ -24,6 +24,8 @@ from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+_CONFLICT: Final = 409
 
 
 @dataclass(frozen=True)
@@ -168,9 +170,18 @@ class DockerHost:
         return found
 
     def remove(self, name: str) -> None:
-        """Kill and remove a container with its unnamed volumes. Harmless when repeated."""
+        """Kill and remove a container with its unnamed volumes: it is gone when this returns.
+
+        Harmless when repeated, or done by several at once.
+        """
         with suppress(docker.errors.NotFound):
-            self._client.containers.get(name).remove(force=True, v=True)
+            container = self._client.containers.get(name)
+            try:
+                container.remove(force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code != _CONFLICT:
+                    raise
+                container.wait(condition="removed")  # somebody else is removing it
 
     def size_bytes(self, name: str) -> int:
         """Return what a container takes: its image and what was written since."""

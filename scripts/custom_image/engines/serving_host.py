@@ -69,7 +69,7 @@ class ServingHost(DockerHost):
             found = self._client.containers.get(name)
             if found.status in _RUNNING:
                 return
-            found.remove(force=True, v=True)
+            self.remove(name)
         limits: dict[str, Any] = {}
         if options.memory_bytes:
             limits["mem_limit"] = options.memory_bytes

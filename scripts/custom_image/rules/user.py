@@ -28,6 +28,7 @@ from custom_image.specification import (
 
 ENGINE_IS_STRICT = {Profile.ENGINE: Severity.ERROR}
 IDS = f"{USER_ID}:{GROUP_ID}"
+ROOT_IDS = f"{ROOT_ID}:{ROOT_ID}"
 
 
 @rule(
@@ -68,16 +69,25 @@ def account(subject: Subject) -> Finding:
 )
 def platform_ids(subject: Subject) -> Finding:
     """Start an instance as that user and ask it."""
-    expected = subject.service.start.last_answer.status
-    try:
-        with subject.start(StartOptions(user=IDS)) as service:
-            answer = ask(service.url, service.request)
-    except ServiceNotReady as error:
-        return failed(f"never ready as {IDS}", str(error))
-    shown = f"{service.request}: {answer}"
-    if answer.status != expected:
-        return failed(f"answers {answer.status} as {IDS}, {expected} as its own user", shown)
-    return passed(f"works as {IDS}", shown)
+    return _works_as(subject, IDS)
+
+
+@rule(
+    id="user.as-root",
+    title="The service works where it is started as root",
+    why="Inference 2.0 allows root, and who looks into a fault starts the image as root.",
+    severity=Severity.NOTE,
+    needs=Needs.CONTAINER,
+    after=("health.ready", "api.answers"),
+    required=f"works as {ROOT_IDS}",
+    source=INFERENCE_2_0_IMAGE,
+    mend="Name files by absolute paths, not by ~ or the account; let no program refuse root.",
+    example="obeys:  ENV HOME=/home/ma-user, so that ~ is the same for every user\n"
+    "breaks: weights below ~, which is /root as root",
+)
+def as_root(subject: Subject) -> Finding:
+    """Start an instance as root and ask it."""
+    return _works_as(subject, ROOT_IDS)
 
 
 @rule(
@@ -124,3 +134,16 @@ def home(subject: Subject) -> Finding:
     if code:
         return not_checked("`stat` does not work in the image", shown)
     return (passed if shown == IDS else failed)(f"owned by {shown}")
+
+
+def _works_as(subject: Subject, user: str) -> Finding:
+    expected = subject.service.start.last_answer.status
+    try:
+        with subject.start(StartOptions(user=user)) as service:
+            answer = ask(service.url, service.request)
+    except ServiceNotReady as error:
+        return failed(f"never ready as {user}", str(error))
+    shown = f"{service.request}: {answer}"
+    if answer.status != expected:
+        return failed(f"answers {answer.status} as {user}, {expected} as its own user", shown)
+    return passed(f"works as {user}", shown)
