@@ -86,7 +86,7 @@ def test_push_uses_the_login_of_the_server_and_keeps_the_digest(
             ("verify", "x:1", "--engine", "10.0.0.5"),
             "engine is '10.0.0.5'; expected ssh://user@host",
         ),
-        (("build", "dockerfile_build", "--server", "root@10.0.0.5"), "ecs_build"),
+        (("build", "ecs_build", "--attach", "20260101-000000-abcd"), "which server?"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_done(words, said):
@@ -98,7 +98,8 @@ def test_what_is_missing_is_said_before_anything_is_done(words, said):
 
 
 def test_a_job_that_is_not_there_is_named(server):
-    done = custom_image("build", "ecs_build", "--attach", "20260101-000000-none", *server)
+    done = custom_image("build", "ecs_build", "--attach", "20260101-000000-abcd", *server)
 
-    assert done.returncode == 3
-    assert "20260101-000000-none" in done.stderr
+    assert done.returncode == 2
+    assert "20260101-000000-abcd" in done.stderr
+    assert "Traceback" not in done.stderr
