@@ -29,6 +29,7 @@ from custom_image.engines.docker_container import (
     DockerContainer,
     find_file,
 )
+from custom_image.engines.docker_removal import remove_container
 from custom_image.engines.image_facts import image_facts
 from custom_image.engines.owners import OWNER_LABEL, is_gone, this_process
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
@@ -100,12 +101,12 @@ class DockerEngine:
                 return DockerContainer(container, options.port, NO_PROC, self._lead)
             return DockerContainer(container, options.port)
         except docker.errors.APIError as error:
-            container.remove(force=True, v=True)
+            remove_container(container)
             raise ServiceNotReady(
                 f"image {target!r} could not be started: {error.explanation}", ""
             ) from error
         except BaseException:  # an interrupt too must leave nothing behind
-            container.remove(force=True, v=True)
+            remove_container(container)
             raise
 
     def has_image(self, reference: str) -> bool:
@@ -145,7 +146,7 @@ class DockerEngine:
         try:
             return {path: find_file(container, path, limit_bytes) for path in paths}
         finally:
-            container.remove(force=True, v=True)
+            remove_container(container)
 
     def save(self, reference: str) -> Iterator[bytes]:
         """Yield what ``docker save`` writes, in parts of a MiB; nothing is kept.
@@ -246,8 +247,7 @@ class DockerEngine:
     def _remove(self, label: str) -> int:
         containers = self._client.containers.list(all=True, filters={"label": label})
         for container in containers:
-            with suppress(docker.errors.NotFound):
-                container.remove(force=True, v=True)
+            remove_container(container)
         return len(containers)
 
     def close(self) -> None:

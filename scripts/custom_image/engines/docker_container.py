@@ -16,6 +16,7 @@ import requests.exceptions
 
 from custom_image.engines import ImageFile, Process, Socket, proc
 from custom_image.engines.docker_exec import execute
+from custom_image.engines.docker_removal import remove_container
 from custom_image.errors import CustomImageError, Unavailable
 from custom_image.specification import MIB
 
@@ -169,7 +170,7 @@ class DockerContainer:
             return
         try:
             self._last_log = self.logs()
-            self._container.remove(force=True, v=True)
+            remove_container(self._container)
         except (docker.errors.NotFound, requests.exceptions.ConnectionError):
             # Gone, or its engine is: the next one to use that engine removes it, by its owner.
             self._last_log = self._last_log or ""

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import docker.errors
 import requests.exceptions
@@ -20,12 +20,11 @@ from docker.types import Mount
 
 from custom_image.engines import proc
 from custom_image.engines.docker_connection import connect
+from custom_image.engines.docker_removal import remove_container
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
-_CONFLICT: Final = 409
 
 
 @dataclass(frozen=True)
@@ -175,13 +174,7 @@ class DockerHost:
         Harmless when repeated, or done by several at once.
         """
         with suppress(docker.errors.NotFound):
-            container = self._client.containers.get(name)
-            try:
-                container.remove(force=True, v=True)
-            except docker.errors.APIError as error:
-                if error.status_code != _CONFLICT:
-                    raise
-                container.wait(condition="removed")  # somebody else is removing it
+            remove_container(self._client.containers.get(name))
 
     def size_bytes(self, name: str) -> int:
         """Return what a container takes: its image and what was written since."""

@@ -10,6 +10,7 @@ import docker.errors
 from docker.types import Mount
 
 from custom_image.engines.docker_connection import connect
+from custom_image.engines.docker_removal import remove_container
 from custom_image.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class DockerService:
     def stop(self) -> None:
         """Remove it. Harmless when repeated."""
         with suppress(docker.errors.NotFound):
-            self._client.containers.get(self.name).remove(force=True, v=True)
+            remove_container(self._client.containers.get(self.name))
 
     @property
     def _client(self) -> DockerClient:
