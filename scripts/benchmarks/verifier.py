@@ -31,6 +31,7 @@ from benchmarks.machine import Machine, this_machine
 from custom_image.errors import CustomImageError, UsageError
 from custom_image.progress import say
 from custom_image.rules import Level, Needs, catalogue
+from custom_image.settings import enter_project
 from custom_image.specification import GB, MIB
 
 BLOCK_BYTES: Final = 64 * MIB
@@ -142,6 +143,8 @@ def main() -> None:
     parser.add_argument("--archive", action="store_true", help="measure a saved archive as well")
     parser.add_argument("--page", type=Path, default=PAGE, help="where the tables are written")
     options = parser.parse_args()
+    options.page = options.page.resolve()
+    enter_project()
     machine = this_machine()
     try:
         results = [
