@@ -209,7 +209,7 @@ TABLE = (
         "user.platform-ids",
         (AS_ROOT, f"RUN chown -R 2000:100 {INFER} && chmod 700 {INFER}", "USER 2000:100"),
     ),
-    Sabotage("user.as-root", boots_with(f"test $(id -u) != 0 || exit 1; exec {START}")),
+    Sabotage("user.as-root", boots_with(f'test "$(id -u)" != 0 || exit 1; exec {START}')),
     Sabotage("sigterm.serves", boots_with(f"DRAIN_SECONDS=0 exec {START}")),
     Sabotage(
         "sigterm.in-flight",
