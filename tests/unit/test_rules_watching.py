@@ -131,7 +131,7 @@ def test_in_a_log_a_long_wait_is_announced(capsys, monkeypatch):
         watcher.ended(ended("http.keep-alive", Verdict.FAILED, waived="OPS-7"))
 
     wait, verdict = capsys.readouterr().err.splitlines()
-    assert wait == "waits        http.keep-alive       200 s: An idle connection is kept open"
+    assert wait == "waits        http.keep-alive        200 s: An idle connection is kept open"
     assert verdict.startswith("WAIVED       http.keep-alive")
 
 

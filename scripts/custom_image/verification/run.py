@@ -161,9 +161,12 @@ class _Run:
         return [rule_id for rule_id in rule.after if rule_id in mine]
 
     def _settle(self, rule: Rule) -> None:
-        self.watcher.began(rule)
         began = time.monotonic()
-        finding = self._find(rule)
+        if reason := self._why_not(rule):
+            finding = not_checked(reason)
+        else:
+            self.watcher.began(rule)
+            finding = self._find(rule)
         check = self._check(rule, finding, began)
         self.checks[rule.id] = check
         self.watcher.ended(check)
@@ -172,13 +175,15 @@ class _Run:
         own = rule.severities.get(self.session.profile, rule.severity)
         return self.overrides.severities.get(rule.id, own)
 
-    def _find(self, rule: Rule) -> Finding:
+    def _why_not(self, rule: Rule) -> str:
+        """Return why a rule cannot be judged; empty where it can."""
         for rule_id in self._before(rule):
             if root := self.roots.get(rule_id):
                 self.roots[rule.id] = root
-                return not_checked(root)
-        if reason := self.session.why_not(rule):
-            return not_checked(reason)
+                return root
+        return self.session.why_not(rule)
+
+    def _find(self, rule: Rule) -> Finding:
         try:
             finding = rule.judge(self.session)
         except CalledOff:

@@ -36,7 +36,7 @@ class Watcher(Protocol):
         ...
 
     def ended(self, check: Check) -> None:
-        """A rule has its verdict."""
+        """A rule has its verdict, also one that never began because it cannot be judged."""
         ...
 
 
@@ -148,7 +148,8 @@ class _Bar:
 
     def ended(self, check: Check) -> None:
         with self._lock:
-            self._running.remove(check.id)
+            if check.id in self._running:
+                self._running.remove(check.id)
             self._bar.set_postfix_str(", ".join(self._running)[:60], refresh=False)
             self._bar.update()
 
@@ -161,10 +162,10 @@ class _Lines:
 
     def began(self, rule: Rule) -> None:
         if rule.lasts is not None:
-            say(f"{'waits':<11}  {rule.id:<20}  {rule.lasts(self._waits):g} s: {rule.title}")
+            say(f"{'waits':<11}  {rule.id:<21}  {rule.lasts(self._waits):g} s: {rule.title}")
 
     def ended(self, check: Check) -> None:
-        say(f"{check.badge:<11}  {check.id:<20}  {(check.measured.splitlines() or [''])[0][:80]}")
+        say(f"{check.badge:<11}  {check.id:<21}  {(check.measured.splitlines() or [''])[0][:80]}")
 
 
 class _Silence:
