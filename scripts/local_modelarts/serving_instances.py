@@ -31,6 +31,7 @@ class InstanceSpec:
     Attributes:
         image: as the engine names it.
         is_remote: it is fetched from the registry at every start.
+        source: where a copy comes from, by its digest; empty where there is none.
         command: as one string; empty for the image's own.
         user: ``uid:gid``; empty for the image's own.
         mounts: ``{"target", "source", "read_only"}``; the source is a path of this machine.
@@ -42,6 +43,7 @@ class InstanceSpec:
     port: int
     protocol: str = "http"
     is_remote: bool = False
+    source: str = ""
     command: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
@@ -61,6 +63,7 @@ def spec_of_model(
     The start is gated by ``startup_health``, else by ``health``, else by the port (inferred).
     """
     config = model["config"]
+    repository = model["source_location"].rpartition(":")[0]
     alive = probes.classic(config.get("health"))
     started = probes.classic(config.get("startup_health")) or alive or probes.port_opens()
     found = {
@@ -71,6 +74,7 @@ def spec_of_model(
     return InstanceSpec(
         image=model["image"],
         is_remote=not model["source_copy"],
+        source=f"{repository}@{model['digest']}" if model["source_copy"] else "",
         port=model["port"],
         protocol=model["protocol"],
         command=model["command"],
@@ -96,9 +100,14 @@ class ServingInstances:
             ServiceNotReady: its first process could not be started.
         """
         platform = self._platform
-        if spec.is_remote:
+        # A copy is the engine's alone, and gone after `docker image prune --all`.
+        is_lost = bool(spec.source) and not self._host.image_size_bytes(spec.image)
+        if spec.is_remote or is_lost:
             login = platform.logins.temporary("local", platform.settings.login_s)
-            self._host.pull(spec.image, login.user, login.password)
+            source = spec.source if is_lost else spec.image
+            self._host.pull(source, login.user, login.password)
+            if is_lost:
+                self._host.tag(source, spec.image)
         options = ServeOptions(
             spec.image,
             shlex.split(spec.command),

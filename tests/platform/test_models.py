@@ -196,6 +196,19 @@ def test_versions_stand_side_by_side_and_one_of_them_only_once(
     )
 
 
+def test_a_copied_image_that_the_engine_has_lost_is_fetched_again(
+    quick: Cloud, serving_image: str, serving_config: dict[str, Any]
+) -> None:
+    """As after ``docker image prune --all``."""
+    address = push_image(quick, serving_image, "pruned")
+    model = publish_model(quick, address, serving_config, "pruned")
+    copies = docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+    docker("rmi", address, *(copy for copy in copies if copy.endswith(f":{model}")))
+
+    with deployed(quick, "pruned", config_of(model)) as service:
+        service.running()
+
+
 def test_a_copied_image_outlives_its_tag_and_a_model_in_use_its_deletion(
     quick: Cloud, serving_image: str, serving_config: dict[str, Any]
 ) -> None:

@@ -261,12 +261,12 @@ class DockerHost:
             yield from _steps(lines, f"image {reference!r} cannot be pushed")
 
     def pull(self, reference: str, user: str, password: str) -> None:
-        """Fetch an image, or see that the one here is still the registry's.
+        """Fetch an image, by tag or digest, or see that the one here is still the registry's.
 
         Raises:
             Unavailable: the registry refuses, or is gone.
         """
-        repository, _, tag = reference.rpartition(":")
+        repository, _, tag = reference.rpartition("@" if "@" in reference else ":")
         with _registry_answers(reference, "pulled"):
             lines = self._client.api.pull(
                 repository,
