@@ -18,7 +18,7 @@ from custom_image.specification import MIB
 from local_modelarts import probes
 from local_modelarts.platform import Platform
 from local_modelarts.probes import Probe, ask, from_json
-from local_modelarts.state import Row
+from local_modelarts.state import MODEL, Row
 
 SERVICE_LABEL: Final = "custom-image.service"
 _POLL_S: Final = 0.05
@@ -31,7 +31,6 @@ class InstanceSpec:
     Attributes:
         image: as the engine names it.
         is_remote: it is fetched from the registry at every start.
-        source: where a copy comes from, by its digest; empty where there is none.
         command: as one string; empty for the image's own.
         user: ``uid:gid``; empty for the image's own.
         mounts: ``{"target", "source", "read_only"}``; the source is a path of this machine.
@@ -43,7 +42,6 @@ class InstanceSpec:
     port: int
     protocol: str = "http"
     is_remote: bool = False
-    source: str = ""
     command: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
@@ -63,7 +61,6 @@ def spec_of_model(
     The start is gated by ``startup_health``, else by ``health``, else by the port (inferred).
     """
     config = model["config"]
-    repository = model["source_location"].rpartition(":")[0]
     alive = probes.classic(config.get("health"))
     started = probes.classic(config.get("startup_health")) or alive or probes.port_opens()
     found = {
@@ -74,7 +71,6 @@ def spec_of_model(
     return InstanceSpec(
         image=model["image"],
         is_remote=not model["source_copy"],
-        source=f"{repository}@{model['digest']}" if model["source_copy"] else "",
         port=model["port"],
         protocol=model["protocol"],
         command=model["command"],
@@ -100,13 +96,10 @@ class ServingInstances:
             ServiceNotReady: its first process could not be started.
         """
         platform = self._platform
-        # A copy is the engine's alone, and gone after `docker image prune --all`.
-        is_lost = bool(spec.source) and not self._host.image_size_bytes(spec.image)
-        if spec.is_remote or is_lost:
+        if source := spec.image if spec.is_remote else self._lost_copy(spec.image):
             login = platform.logins.temporary("local", platform.settings.login_s)
-            source = spec.source if is_lost else spec.image
             self._host.pull(source, login.user, login.password)
-            if is_lost:
+            if source != spec.image:
                 self._host.tag(source, spec.image)
         options = ServeOptions(
             spec.image,
@@ -123,6 +116,16 @@ class ServingInstances:
             labels={**platform.identity.labels, SERVICE_LABEL: "", **labels},
             network=platform.identity.network,
         )
+
+    def _lost_copy(self, image: str) -> str:
+        """Return where a model's copy came from; empty where the engine has it still.
+
+        A copy is the engine's alone, and gone after ``docker image prune --all``.
+        """
+        if self._host.image_size_bytes(image):
+            return ""
+        model = self._platform.state.get(MODEL, image.rpartition(":")[2])
+        return f"{model['source_location'].rpartition(':')[0]}@{model['digest']}" if model else ""
 
     def states(self) -> dict[str, ServingState]:
         """Return all containers of this platform's services by name."""

@@ -139,7 +139,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
         *parts,
         "127.0.0.1",
     )
-    fields = read_request(MODEL_BODY) | {"image": "i", "digest": "sha256:d", "apis": routes(CONFIG)}
+    fields = read_request(MODEL_BODY) | {"image": "i", "apis": routes(CONFIG)}
     platform.state.add(MODEL, "m", "PUBLISHED", **fields)
     yield platform
     platform.state.close()
