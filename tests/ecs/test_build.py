@@ -285,9 +285,8 @@ def test_an_engine_that_restarts_in_mid_build_ends_in_the_image(
     with when(ecs_server, "first line", lambda: ecs_server.restart_engine(signal.SIGKILL)):
         image = build(context, "ecs-tests:restart", connection=connection, builder=builder)
 
-    assert len(image.layers) == 3
-    # BuildKit writes down what it has done a little later, and may do it again.
-    assert builder == "buildkit" or image.layers[1].reused
+    # Killed, an engine may forget the step that it did last, and do it again.
+    assert [layer.instruction.split()[0] for layer in image.layers] == ["FROM", "RUN", "RUN"]
     assert leftovers(ecs_server) == NOTHING
 
 
