@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ecs_machine import PROJECT
 from ecs_registry import PASSWORD, USER
 
+pytestmark = pytest.mark.timeout(900)  # on a fresh machine it fetches wheels and makes the base
 COMMAND = Path(sys.executable).with_name("custom-image")
 IMAGE = "commands:1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def project(tmp_path_factory) -> Iterator[Path]:
+    """This checkout with a build/ of its own: other tests train and build there meanwhile."""
+    project = tmp_path_factory.mktemp("project")
+    shared = PROJECT / "build" / "wheelhouse"
+    shared.mkdir(parents=True, exist_ok=True)
+    (project / "build").mkdir()
+    (project / "build" / "wheelhouse").symlink_to(shared)
+    for entry in ("docker", "model_package", "notebooks", "scripts"):
+        (project / entry).symlink_to(PROJECT / entry)
+    with contextlib.chdir(project):
+        yield project
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +39,7 @@ def server(shared_server) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def built(server, docker_engine) -> subprocess.CompletedProcess[str]:
+def built(project, server, docker_engine) -> subprocess.CompletedProcess[str]:
     return custom_image("build", "ecs_build", "--sample", "--tag", IMAGE, *server)
 
 
@@ -30,7 +47,6 @@ def custom_image(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([COMMAND, *words], capture_output=True, text=True)
 
 
-@pytest.mark.timeout(900)  # on a fresh machine it fetches the wheels and makes the base image
 def test_build_says_where_the_image_is_and_attach_says_it_again(built, server, shared_server):
     assert built.returncode == 0, built.stderr
     assert f"on {shared_server.host}" in built.stdout
@@ -59,7 +75,7 @@ def test_verify_judges_it_there_by_every_rule(built, shared_server, tmp_path):
 
 
 def test_push_uses_the_login_of_the_server_and_keeps_the_digest(
-    built, server, shared_server, shared_registry
+    built, server, shared_server, shared_registry, project
 ):
     shared_server.run(
         f"docker login --username {USER} --password-stdin {shared_registry.host}",
@@ -73,7 +89,7 @@ def test_push_uses_the_login_of_the_server_and_keeps_the_digest(
         shared_server.run(f"docker logout {shared_registry.host}")
 
     assert done.returncode == 0, done.stderr
-    pushed = json.loads((PROJECT / "build/ecs_build/pushed.json").read_text())
+    pushed = json.loads((project / "build/ecs_build/pushed.json").read_text())
     assert pushed["digest"] == shared_registry.digest("org/commands", "1")
     assert pushed["digest"] in done.stdout
 

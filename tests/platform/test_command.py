@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from local_cloud import Cloud, Rehearsal
+from local_models import docker
 from local_services import config_of, deployed, predict
 
 from custom_image.engines import proc
@@ -100,14 +101,13 @@ def test_down_stops_the_services_and_what_comes_up_can_start_them_again(
     config = config_of(serving_model, envs={"DRAIN_SECONDS": "0", "EXIT_SECONDS": "1"})
     with deployed(rehearsal.restart(*settings), "overnight", config) as service:
         service.running()
-        instances = ["docker", "ps", "--all", "--quiet", "--filter", "name=modelarts-service"]
-        before = subprocess.run(instances, capture_output=True, text=True).stdout.split()
+        name = predict(service).headers["X-Served-By"].split()[-1]
+        assert name in docker("ps", "--format", "{{.Names}}")
 
         down = custom_image("platform", "down", "--folder", str(rehearsal.folder))
 
-        left = subprocess.run(instances, capture_output=True, text=True).stdout.split()
         assert (down.returncode, down.stdout) == (0, "stopped\n")
-        assert len(left) < len(before)
+        assert name not in docker("ps", "--all", "--format", "{{.Names}}")
         service.cloud = rehearsal.up(settings)
         assert service.show()["status"] == "stopped"
         service.set_status("running")

@@ -149,12 +149,12 @@ def test_a_temporary_and_a_long_term_login_pull_and_an_altered_one_does_not(push
 
 
 def test_a_container_that_several_remove_at_once_is_gone_for_each_of_them(notebook_image) -> None:
-    host, name = DockerHost.connect(), "custom-image-tests-removed-at-once"
-    docker("run", "--detach", "--name", name, "--entrypoint", "sleep", notebook_image, "60")
+    host = DockerHost.connect()
+    name = docker("run", "--detach", "--entrypoint", "sleep", notebook_image, "60").strip()
 
     def remove(_: int) -> bool:
         host.remove(name)
-        return name in docker("ps", "--all", "--format", "{{.Names}}").split()
+        return name in docker("ps", "--all", "--quiet", "--no-trunc").split()
 
     with ThreadPoolExecutor() as threads:
         assert not any(threads.map(remove, range(6)))
