@@ -47,14 +47,18 @@ def test_the_start_of_a_process_is_known_to_about_a_second(tmp_path: Path) -> No
 
 
 def test_a_child_is_read_with_its_parent_and_its_arguments() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()", "two words"], stdin=subprocess.PIPE)
+    command = [sys.executable, "-c", "print(flush=True); input()", "two words"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        # Popen returns in the middle of exec, when the child has no arguments yet.
+        assert child.stdout
+        assert child.stdout.readline()
         entry = proc.read_entry(child.pid)
 
         assert entry is not None
         assert entry.parent_host_pid == os.getpid()
         assert entry.session == os.getsid(0)
-        assert entry.command.endswith("-c input() two words")
+        assert entry.command.endswith(" input() two words")
         assert entry in proc.entries()
     finally:
         child.communicate(b"\n")
