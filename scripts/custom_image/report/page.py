@@ -65,7 +65,7 @@ summary { cursor: pointer; }
 
 def to_page(report: Report) -> str:
     """Return the page: the verdict, what is broken with all that stands behind it, then all."""
-    title = f"{report.verdict}: {report.target}"
+    title = f"{_headline(report)}: {report.target}"
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -89,6 +89,11 @@ def _badge(name: str, text: str = "") -> str:
     return f'<span class="badge" style="background:{BADGES[name]}">{text or name}</span>'
 
 
+def _headline(report: Report) -> str:
+    """Return the verdict, with the level where a higher one may find more."""
+    return report.verdict if report.level == "full" else f"{report.verdict} at level {report.level}"
+
+
 def _head(report: Report) -> str:
     counts = "".join(
         _badge(name, f"{number} {name.lower()}") for name, number in report.counts.items() if number
@@ -99,7 +104,7 @@ def _head(report: Report) -> str:
         f"{report.duration_s:.1f} s"
     )
     return (
-        f"<header><h1>{_badge(report.verdict)} {escape(report.target)}</h1>"
+        f"<header><h1>{_badge(report.verdict, _headline(report))} {escape(report.target)}</h1>"
         f'<p class="faint">{escape(facts)}</p><p class="counts">{counts}</p>{remarks}</header>'
     )
 
