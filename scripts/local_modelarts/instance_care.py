@@ -220,11 +220,10 @@ class InstanceCare:
     # --- end --------------------------------------------------------------------------------------
 
     def _end(self, row: Row, container: ServingState | None) -> None:
-        settings = self._platform.settings
         self.forget(row)
         elapsed_s = (now_ms() - row["terminating_at"]) / 1000
         if container is not None and container.is_running:
-            grace_s = (row["spec"]["grace_s"] or settings.grace_s) / settings.speed
+            grace_s = self._grace_s(row)
             if not row["is_signalled"]:
                 self._platform.jobs.submit(self._signal, row["id"])
             elif elapsed_s >= grace_s and not row.get("is_killed"):
@@ -255,9 +254,14 @@ class InstanceCare:
     def _signal(self, instance_id: str) -> None:
         row = self._state.get(INSTANCE, instance_id)
         if row and row["status"] == "TERMINATING" and not row["is_signalled"]:
-            self._instances.terminate(row["name"], spec_of(row))
+            elapsed_s = (now_ms() - row["terminating_at"]) / 1000
+            self._instances.terminate(row["name"], spec_of(row), self._grace_s(row) - elapsed_s)
             with suppress(WrongStatus):
                 self._change(row, "", "sigterm", is_signalled=True)
+
+    def _grace_s(self, row: Row) -> float:
+        settings = self._platform.settings
+        return float(row["spec"]["grace_s"] or settings.grace_s) / settings.speed
 
     def _keep_log(self, row: Row) -> None:
         """Write the log of a container that has ended to a file."""

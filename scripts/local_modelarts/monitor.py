@@ -1,25 +1,25 @@
-"""A thread a running instance that asks its probes; others read what it has found."""
+"""What asks the probes of a running instance; others read what it has found.
+
+Each probe has a thread of its own, as on a Kubernetes node: one that hangs holds up no other.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
+from custom_image.errors import Unavailable
 from local_modelarts.probes import ROLES, Vitals, from_json
 from local_modelarts.serving_instances import InstanceSpec, ServingInstances
 
-_LONGEST_PAUSE_S: Final = 1.0
+_log = logging.getLogger("local_modelarts")
 
 
 class Monitor:
-    """Asks one container until it is told to stop.
-
-    Attributes:
-        fault: what the last probe that failed has found.
-    """
+    """Asks one container until it is told to stop."""
 
     def __init__(
         self,
@@ -42,12 +42,15 @@ class Monitor:
         self._instances, self._name, self._spec = instances, name, spec
         self.address = address
         self._wake = wake
-        self._stopped = threading.Event()
+        self._changed = threading.Condition()
+        self._is_stopped = False
         self._vitals = Vitals(self._probes)
         self._vitals.begin(time.monotonic() - age_s, has_started=has_started)
-        self.fault = ""
-        if self._probes:
-            threading.Thread(target=self._run, name=f"monitor {name}", daemon=True).start()
+        self._faults: dict[str, str] = {}
+        for role in self._probes:
+            threading.Thread(
+                target=self._run, args=(role,), name=f"{role} of {name}", daemon=True
+            ).start()
 
     @property
     def has_started(self) -> bool:
@@ -64,23 +67,50 @@ class Monitor:
         """The role whose probe has failed; empty where none has."""
         return self._vitals.failed
 
+    @property
+    def fault(self) -> str:
+        """What the probe that has failed has found."""
+        return self._faults.get(self.failed, "")
+
     def stop(self) -> None:
         """Ask no more; an answer that is under way is not waited for."""
-        self._stopped.set()
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
 
-    def _run(self) -> None:
-        vitals = self._vitals
-        while not self._stopped.is_set():
-            for role in vitals.due(time.monotonic()):
+    def _run(self, role: str) -> None:
+        while self._wait_for_turn(role):
+            try:
                 fault = self._instances.probe(
                     self._name, self._spec, self._probes[role], self.address
                 )
-                if self._stopped.is_set():
-                    return
-                before = (vitals.has_started, vitals.is_ready, vitals.failed)
-                self.fault = fault or self.fault
-                vitals.record(role, time.monotonic(), ok=not fault)
-                if before != (vitals.has_started, vitals.is_ready, vitals.failed):
-                    self._wake()
-            pause_s = vitals.next_at() - time.monotonic()
-            self._stopped.wait(max(0.0, min(pause_s, _LONGEST_PAUSE_S)))
+            except Unavailable as error:
+                _log.warning("the %s probe of %s was not asked: %s", role, self._name, error)
+                with self._changed:
+                    self._vitals.postpone(role, time.monotonic())
+                continue
+            self._take(role, fault)
+
+    def _wait_for_turn(self, role: str) -> bool:
+        """Wait until a probe is to be asked; False where no probe is any more."""
+        with self._changed:
+            while not self._is_stopped:
+                pause_s = self._vitals.due_at(role) - time.monotonic()
+                if pause_s <= 0:
+                    break
+                self._changed.wait(min(pause_s, threading.TIMEOUT_MAX))
+            return not self._is_stopped
+
+    def _take(self, role: str, fault: str) -> None:
+        vitals = self._vitals
+        with self._changed:
+            if self._is_stopped:
+                return
+            before = (vitals.has_started, vitals.is_ready, vitals.failed)
+            if fault:
+                self._faults[role] = fault
+            vitals.record(role, time.monotonic(), ok=not fault)
+            has_changed = before != (vitals.has_started, vitals.is_ready, vitals.failed)
+            self._changed.notify_all()  # the others' turn may have come
+        if has_changed:
+            self._wake()

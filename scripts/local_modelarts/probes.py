@@ -9,6 +9,7 @@ and config.json's ``health`` (classic); the differences are listed in README.md.
 from __future__ import annotations
 
 import http.client
+import math
 import socket
 import ssl
 from collections.abc import Mapping
@@ -129,20 +130,19 @@ class Vitals:
         for role, probe in self.probes.items():
             self._due_at[role] = now if has_started else now + probe.delay_s
 
-    def due(self, now: float) -> list[str]:
-        """Return the roles whose probe is to be asked now."""
-        roles = ("readiness", "liveness") if self.has_started else ("startup",)
-        return [role for role in roles if role in self.probes and self._due_at[role] <= now]
+    def due_at(self, role: str) -> float:
+        """Return when a probe is to be asked; infinity where it is not its turn, or never is."""
+        is_its_turn = self.has_started != (role == "startup")
+        return self._due_at.get(role, math.inf) if is_its_turn else math.inf
 
-    def next_at(self) -> float:
-        """Return when the next probe is due; infinity where none ever is."""
-        roles = ("readiness", "liveness") if self.has_started else ("startup",)
-        return min((self._due_at[r] for r in roles if r in self.probes), default=float("inf"))
+    def postpone(self, role: str, now: float) -> None:
+        """Forget an answer that says nothing of the instance: its turn comes again."""
+        self._due_at[role] = now + self.probes[role].period_s
 
     def record(self, role: str, now: float, *, ok: bool) -> None:
         """Take in the answer of a probe."""
         probe = self.probes[role]
-        self._due_at[role] = now + probe.period_s
+        self.postpone(role, now)
         self._in_a_row[role] = 0 if ok else self._in_a_row.get(role, 0) + 1
         has_failed = self._in_a_row[role] >= probe.failures
         if role == "readiness":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -134,10 +135,17 @@ class ServingInstances:
         return {name: state for name, state in found.items() if own.items() <= state.labels.items()}
 
     def probe(self, name: str, spec: InstanceSpec, probe: Probe, address: str) -> str:
-        """Ask a container; return an empty string, or what was wrong."""
+        """Ask a container; return an empty string, or what was wrong.
+
+        Raises:
+            Unavailable: the engine, not the container, is what does not answer.
+        """
         if probe.method != probes.EXEC:
             return ask(probe, address, spec.port)
-        code = self._host.run_inside(name, probe.command.split())
+        try:
+            code = self._host.run_inside(name, probe.command.split(), probe.timeout_s)
+        except TimeoutError as error:
+            return f"{probe.command}: {error}"
         return f"{probe.command} exited {code}" if code else ""
 
     def wait_until_ready(self, name: str, spec: InstanceSpec, timeout_s: float) -> str:
@@ -164,10 +172,15 @@ class ServingInstances:
         """Return how a container has ended; -1 where that is not known."""
         return self._host.exit_code(name)
 
-    def terminate(self, name: str, spec: InstanceSpec) -> None:
-        """Tell a container to stop: the command that was asked for, then SIGTERM."""
+    def terminate(self, name: str, spec: InstanceSpec, grace_s: float) -> None:
+        """Tell a container to stop: the command that was asked for, then SIGTERM.
+
+        The time of the command is part of the grace, as Kubernetes has it:
+        https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
+        """
         if spec.pre_stop:
-            self._host.run_inside(name, ["sh", "-c", spec.pre_stop])
+            with suppress(TimeoutError):
+                self._host.run_inside(name, ["sh", "-c", spec.pre_stop], grace_s)
         self._host.send_signal(name, "SIGTERM")
 
     def logs(self, name: str) -> str:

@@ -13,10 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 from interrupting import INTERRUPTIBLE
 from PIL import Image
+from runtime import wait_for
 
 from custom_image.engines import ImageFile, Socket, StartOptions, docker_container
 from custom_image.engines.client import ask_health, predict
 from custom_image.engines.docker import RUN_LABEL, DockerEngine
+from custom_image.engines.docker_exec import run_within
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError, ServiceNotReady
 from custom_image.specification import PORT
@@ -126,6 +128,15 @@ def test_commands_run_inside_as_its_user(docker_engine, tiny_image):
         assert container.execute(["id", "-u"]) == (0, "1000\n")
         assert container.execute(["sh", "-c", "echo no >&2; exit 3"]) == (3, "no\n")
         assert container.execute(["no-such-command"])[0] in (126, 127)
+
+
+def test_a_command_that_does_not_end_in_time_is_killed(docker_engine, tiny_image):
+    with docker_engine.start(tiny_image.reference, IDLE) as container:
+        assert run_within(container._container, ["sh", "-c", "exit 3"], 10) == 3
+        with pytest.raises(TimeoutError, match=r"not done within 0\.5 s"):
+            run_within(container._container, ["sleep", "612"], 0.5)
+
+        wait_for(lambda: not any("612" in p.command for p in container.processes()), "its end")
 
 
 def test_files_are_read_from_a_running_container(docker_engine, tiny_image):

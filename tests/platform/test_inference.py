@@ -206,6 +206,47 @@ def test_a_failing_liveness_probe_restarts_the_container(
         service.delete()
 
 
+def test_a_probe_that_hangs_fails_and_holds_up_no_other(quick: Cloud, serving_address: str) -> None:
+    asked = {"check_method": "EXEC", "initial_delay_seconds": 1, "period_seconds": 1}
+    hangs = modelarts.Health(**asked, cmd="sleep 600", timeout_seconds=1, failure_threshold=2)
+    service = Inference(
+        quick,
+        "hanging",
+        serving_address,
+        group_configs=[group(serving_address, liveness_health=hangs)],
+    )
+    try:
+        assert service.settled().status == "RUNNING", service.events()
+        failed = "the liveness health check failed: sleep 600: not done within 1 s"
+        wait_for(lambda: any(failed in e for e in service.events()), "its probe fails")
+    finally:
+        service.delete()
+
+
+def test_a_pre_stop_command_that_hangs_ends_with_the_grace(
+    quick: Cloud, serving_address: str
+) -> None:
+    """Its 40 s are 2 s here."""
+    grace = modelarts.TerminationGrace(
+        pre_stop_cmd="sleep 600", termination_grace_period_seconds=40
+    )
+    service = Inference(
+        quick,
+        "lingering",
+        serving_address,
+        group_configs=[group(serving_address, termination_grace=grace)],
+    )
+    try:
+        assert service.settled().status == "RUNNING", service.events()
+        name = predict(quick, service).headers["X-Served-By"].split()[-1]
+        service.update(version="1.0.1", group_configs=[group(serving_address)])
+        killed = "did not end within 2 s"
+        wait_for(lambda: any(killed in e for e in service.events()), "it is killed")
+        wait_for(lambda: name not in docker("ps", "-a", "--format", "{{.Names}}"), "it is gone")
+    finally:
+        service.delete()
+
+
 @pytest.mark.parametrize(
     ("fields", "unit"),
     [

@@ -57,7 +57,7 @@ class PaperHost:
         if name in self.containers:
             self.containers[name] = (self.containers[name][0], False)
 
-    def run_inside(self, name: str, command: object) -> int:
+    def run_inside(self, name: str, command: object, timeout_s: float) -> int:
         return 0
 
     def log(self, name: str) -> str:

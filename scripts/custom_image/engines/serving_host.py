@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import docker.errors
+import requests
 from docker.types import Mount
 
-from custom_image.engines.docker_exec import execute
+from custom_image.engines.docker_exec import run_within
 from custom_image.engines.docker_host import DockerHost, MountPoint
-from custom_image.errors import CustomImageError, ServiceNotReady, UsageError
+from custom_image.errors import CustomImageError, ServiceNotReady, Unavailable, UsageError
 
 _RUNNING: Final = ("running", "paused")  # one that stands still has not ended
 
@@ -156,12 +157,19 @@ class ServingHost(DockerHost):
             return ""
         return bytes(log).decode(errors="replace")
 
-    def run_inside(self, name: str, command: Sequence[str]) -> int:
-        """Run a command in a container; return its exit code, 126 where it could not be run."""
+    def run_inside(self, name: str, command: Sequence[str], timeout_s: float) -> int:
+        """Run a command in a container; return its exit code, 126 where it could not be run.
+
+        Raises:
+            TimeoutError: it had not ended in time.
+            Unavailable: the engine does not answer.
+        """
         try:
-            return execute(self._client.containers.get(name), command)[0]
+            return run_within(self._client.containers.get(name), command, timeout_s)
         except docker.errors.APIError:
             return 126
+        except requests.RequestException as error:
+            raise Unavailable(f"the Docker engine does not answer: {error}") from error
 
     def tag(self, image: str, reference: str) -> None:
         """Give an image of the engine one more name.
