@@ -15,6 +15,7 @@ from custom_image.specification import (
     USER_ID,
     USER_NAME,
 )
+from local_modelarts.names import whole
 from local_modelarts.state import Row
 
 BUILD_IN: Final = "BUILD_IN"
@@ -97,8 +98,8 @@ def notebook_document(row: Row, image: Row | None, *, url: str, user: str) -> di
 
 def page(documents: Sequence[Mapping[str, Any]], query: Mapping[str, str], limit: int) -> Any:
     """Return one page of a list; ``offset`` counts documents (inferred)."""
-    size = _number(query, "limit") or limit
-    offset = _number(query, "offset")
+    size = whole(query.get("limit", "")) or limit
+    offset = whole(query.get("offset", "")) or 0
     return {
         "current": offset // size,
         "data": list(documents[offset : offset + size]),
@@ -106,11 +107,6 @@ def page(documents: Sequence[Mapping[str, Any]], query: Mapping[str, str], limit
         "size": size,
         "total": len(documents),
     }
-
-
-def _number(query: Mapping[str, str], name: str) -> int:
-    value = query.get(name, "")
-    return int(value) if value.isdecimal() else 0
 
 
 def _progress(status: str) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from custom_image.specification import (
 )
 from local_modelarts import events
 from local_modelarts.errors import parameter
-from local_modelarts.names import Rule, check, choice
+from local_modelarts.names import Rule, check, choice, whole
 
 _PART: Final = r"(?:0|[1-9]\d?)"
 MODEL: Final = {
@@ -120,11 +120,14 @@ def _read_config(body: Mapping[str, Any]) -> dict[str, Any]:
         raise parameter(f"initial_config is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise parameter("initial_config is no JSON object")
+    apis = body.get("apis") or []
+    if not isinstance(apis, list) or not all(isinstance(api, dict) for api in apis):
+        raise parameter(f"apis is {str(apis)[:60]!r}, expected a list of objects")
     given: dict[str, Any] = {
         "model_algorithm": body.get("model_algorithm") or "unknown_algorithm",
         "model_type": body["model_type"],
         "dependencies": body.get("dependencies"),
-        "apis": [_api(api) for api in body.get("apis") or [] if isinstance(api, dict)],
+        "apis": [_api(api) for api in apis],
     }
     return {name: value for name, value in given.items() if value} | config
 
@@ -146,7 +149,7 @@ def _api(api: Mapping[str, Any]) -> dict[str, Any]:
 def _port(value: object) -> int:
     if value in (None, ""):
         return PORT.value
-    text = str(value)
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise parameter(f"port is {text[:20]!r}, expected 1 to 65535")
-    return int(text)
+    port = whole(str(value))
+    if port is None or not 1 <= port <= 65535:
+        raise parameter(f"port is {str(value)[:20]!r}, expected 1 to 65535")
+    return port

@@ -23,6 +23,8 @@ from custom_image.specification import (
 )
 from local_modelarts.errors import parameter, swr_parameter
 
+_MOST_DIGITS: Final = 18
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -99,6 +101,14 @@ def choice(body: Mapping[str, Any], field: str, choices: tuple[str, ...], defaul
     if value not in choices:
         raise parameter(f"{field} is {_shown(value)}, expected one of {', '.join(choices)}")
     return str(value)
+
+
+def whole(text: str) -> int | None:
+    """Return the number of a string of at most 18 decimal digits, else None.
+
+    Python refuses to convert more than 4,300 digits, and whoever sends a request may send them.
+    """
+    return int(text) if len(text) <= _MOST_DIGITS and text.isdecimal() else None
 
 
 def _fault(body: Mapping[str, Any], rules: Mapping[str, Rule], required: tuple[str, ...]) -> str:

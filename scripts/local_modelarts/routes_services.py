@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from local_modelarts.errors import ApiError, parameter
 from local_modelarts.models import Models
-from local_modelarts.names import check
+from local_modelarts.names import check, whole
 from local_modelarts.platform import Platform
 from local_modelarts.server import Answer, Call, Calls
 from local_modelarts.service_documents import (
@@ -232,6 +232,7 @@ def _classic(row: Row) -> Row:
 
 def _page(rows: list[Any], query: Mapping[str, str], size: int = _PAGE) -> list[Any]:
     """Return one page; ``offset`` counts pages, as the API reference says."""
-    limit = int(query["limit"]) if query.get("limit", "").isdecimal() else size
-    offset = int(query["offset"]) if query.get("offset", "").isdecimal() else 0
+    found = whole(query.get("limit", ""))
+    limit = size if found is None else found
+    offset = whole(query.get("offset", "")) or 0
     return rows[offset * limit : (offset + 1) * limit] if limit else rows

@@ -10,6 +10,7 @@ import binascii
 from typing import Any, Final
 
 from local_modelarts.login import read_scopes
+from local_modelarts.names import whole
 from local_modelarts.platform import Platform
 from local_modelarts.server import Answer, Call, Calls
 from local_modelarts.state import ORGANIZATION
@@ -107,10 +108,9 @@ def _basic(header: str) -> tuple[str, str]:
 
 def _ranged(documents: list[dict[str, Any]], call: Call) -> Answer:
     """Return one part of a list; the header tells which: ``0-99/250``."""
-    offset, limit = (
-        int(value) if (value := call.query.get(name, "")).isdecimal() else default
-        for name, default in (("offset", 0), ("limit", 100))
-    )
+    offset = whole(call.query.get("offset", "")) or 0
+    found = whole(call.query.get("limit", ""))
+    limit = 100 if found is None else found
     part = documents[offset : offset + limit]
     last = offset + max(len(part) - 1, 0)
     return Answer(part, 200, {"Content-Range": f"{offset}-{last}/{len(documents)}"})

@@ -29,7 +29,7 @@ from custom_image.specification import (
 )
 from local_modelarts.errors import parameter, wrong_install_type
 from local_modelarts.models import find_published
-from local_modelarts.names import Rule, check
+from local_modelarts.names import Rule, check, whole
 from local_modelarts.obs import Obs
 from local_modelarts.platform import Platform
 from local_modelarts.rolling import share
@@ -237,10 +237,10 @@ def number(given: Mapping[str, Any], name: str, default: int, smallest: int, lar
     value = given.get(name)
     if value in (None, ""):
         return default
-    text = str(value)
-    if not text.isdecimal() or not smallest <= int(text) <= largest:
-        raise parameter(f"{name} is {text[:20]!r}, expected {smallest} to {largest}")
-    return int(text)
+    found = whole(str(value))
+    if found is None or not smallest <= found <= largest:
+        raise parameter(f"{name} is {str(value)[:20]!r}, expected {smallest} to {largest}")
+    return found
 
 
 def cores(value: object) -> float:

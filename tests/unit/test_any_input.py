@@ -152,3 +152,29 @@ def test_a_layer_with_any_bytes_anywhere_is_read(content, at):
             archive = Archive(path)
             archive.find_file("/home/run.sh")
             assert archive.contents.sizes or archive.contents.damage
+
+
+LONG = 5000 * "9"  # more digits than Python converts
+
+
+@pytest.mark.parametrize(
+    ("config", "passwd"),
+    [
+        ({"User": LONG}, ""),
+        ({"User": f"1000:{LONG}"}, ""),
+        ({"User": "²"}, ""),
+        ({"ExposedPorts": {f"{LONG}/tcp": {}, "²/tcp": {}}}, ""),
+        ({}, f"ma-user:x:{LONG}:100::/home/ma-user:/bin/sh\n"),
+        ({}, "ma-user:x:²:100::/home/ma-user:/bin/sh\n"),
+    ],
+    ids=["user", "group", "superscript", "port", "account", "superscript account"],
+)
+def test_numbers_that_are_none_are_judged(config, passwd, tmp_path):
+    layer = layer_of({"home/run.sh": b"#!/bin/sh\n", "etc/passwd": passwd.encode()})
+    path = tmp_path / "image.tar"
+    path.write_bytes(docker_archive([layer], **config))
+
+    report = judge(path, level="static")
+
+    assert report.check("boot.command").verdict == "PASSED"
+    assert "broke" not in str(report)

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from paper_host import PaperHost, PaperJobs, PaperLogins, PaperRegistry
 
 from local_modelarts import inference_requests, service_requests
+from local_modelarts.documents import page
 from local_modelarts.errors import ApiError
 from local_modelarts.folder import Folder, Identity
 from local_modelarts.model_checks import find_fault, read_request, routes
+from local_modelarts.names import whole
 from local_modelarts.platform import Platform
 from local_modelarts.serving_instances import InstanceSpec
 from local_modelarts.settings import Settings
@@ -203,6 +205,26 @@ def test_a_model_is_read_or_refused_and_its_config_judged(
         return
     json.dumps(fields)
     assert find_fault(fields["config"]) or routes(fields["config"])
+
+
+@pytest.mark.parametrize("apis", [1, True, "x", {"url": "/"}, [1], [{}, None]])
+def test_apis_that_are_no_list_of_objects_are_refused(apis: object) -> None:
+    with pytest.raises(ApiError, match=r"apis is .*, expected a list of objects"):
+        read_request(MODEL_BODY | {"apis": apis})
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "80x", "²", 5000 * "9", 8080.5, True])
+def test_a_port_that_is_none_is_refused(port: object) -> None:
+    config = CONFIG | {"port": port}
+
+    with pytest.raises(ApiError, match=r"port is .*, expected 1 to 65535"):
+        read_request(MODEL_BODY | {"initial_config": config})
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "²", "x", 19 * "9", 5000 * "9"])
+def test_what_is_no_whole_number_is_none(text: str) -> None:
+    assert whole(text) is None
+    assert page([{"id": 1}], {"limit": text, "offset": text}, limit=10)["data"] == [{"id": 1}]
 
 
 @pytest.mark.parametrize(

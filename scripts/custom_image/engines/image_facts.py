@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from custom_image.engines import ImageFacts
 
+_PORT_DIGITS: Final = 5
 # `|1 NAME=value /bin/sh -c ...` where build arguments were set.
 _SHELL_STEP = re.compile(r"(?:\|\d+ .*? )?/bin/sh -c (.*)", re.DOTALL)
 
@@ -35,9 +36,9 @@ def image_facts(
         working_dir=config.get("WorkingDir", ""),
         environment={name: value for name, _, value in environment},
         exposed_ports=tuple(
-            int(port.partition("/")[0])
-            for port in config.get("ExposedPorts") or {}
-            if not port.endswith("/udp") and port.partition("/")[0].isdecimal()
+            int(number)
+            for number, _, protocol in (p.partition("/") for p in config.get("ExposedPorts") or {})
+            if protocol != "udp" and number.isdecimal() and len(number) <= _PORT_DIGITS
         ),
         architecture=attributes["Architecture"],
         os=attributes["Os"],

@@ -9,6 +9,7 @@ from custom_image.rules.subject import Subject
 
 ROOT_ID = 0
 ACCOUNTS_FILE = "/etc/passwd"
+_MOST_DIGITS = 10  # of a 32-bit id
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def accounts(subject: Subject) -> list[Account]:
     text = (subject.read_file(ACCOUNTS_FILE) or b"").decode(errors="replace")
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) >= 6 and fields[2].isdigit() and fields[3].isdigit():
+        if len(fields) >= 6 and _is_id(fields[2]) and _is_id(fields[3]):
             found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
     return found
 
@@ -40,10 +41,10 @@ def start_user(subject: Subject) -> Account:
     user, _, group = (subject.image.user or str(ROOT_ID)).partition(":")
     for account in accounts(subject):
         if user in (account.name, str(account.uid)):
-            gid = int(group) if group.isdigit() else account.gid
+            gid = int(group) if _is_id(group) else account.gid
             return Account(account.name, account.uid, gid, account.home)
-    uid = int(user) if user.isdigit() else ROOT_ID
-    return Account("", uid, int(group) if group.isdigit() else ROOT_ID)
+    uid = int(user) if _is_id(user) else ROOT_ID
+    return Account("", uid, int(group) if _is_id(group) else ROOT_ID)
 
 
 def can_read(account: Account, file: ImageFile) -> bool:
@@ -53,3 +54,8 @@ def can_read(account: Account, file: ImageFile) -> bool:
     if account.uid == file.uid:
         return bool(file.mode & 0o400)
     return bool(file.mode & (0o040 if account.gid == file.gid else 0o004))
+
+
+def _is_id(text: str) -> bool:
+    # An image may hold digits that Python cannot convert: a superscript, or thousands of them.
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

@@ -22,6 +22,7 @@ from local_modelarts.console import pages
 from local_modelarts.console.forms import Form, Upload, forms_of
 from local_modelarts.console.prediction import MOST_BYTES, predict
 from local_modelarts.errors import ApiError
+from local_modelarts.names import whole
 from local_modelarts.platform import Platform
 from local_modelarts.services import Services
 
@@ -119,8 +120,8 @@ async def _sent(request: Request, forms: list[Form]) -> tuple[Form, dict[str, st
     Raises:
         ApiError: there is no such form, or what is in it is too large.
     """
-    declared = request.headers.get("content-length", "")
-    if not declared.isdecimal() or int(declared) > MOST_BYTES:
+    declared = whole(request.headers.get("content-length", ""))
+    if declared is None or declared > MOST_BYTES:
         raise ApiError(413, "APIG.0201", f"A prediction here is at most {MOST_BYTES} bytes.")
     values: dict[str, str | Upload] = {}
     async with request.form(max_files=20, max_fields=200, max_part_size=MOST_BYTES) as sent:
@@ -131,10 +132,11 @@ async def _sent(request: Request, forms: list[Form]) -> tuple[Form, dict[str, st
                 )
             else:
                 values[name] = value
-    number = values.pop("api", "")
-    if not isinstance(number, str) or not number.isdecimal() or int(number) >= len(forms):
+    api = values.pop("api", "")
+    number = whole(api) if isinstance(api, str) else None
+    if number is None or number >= len(forms):
         raise ApiError(400, "ModelArts.0104", "Parameter error. There is no such form.")
-    return forms[int(number)], values
+    return forms[number], values
 
 
 def _check_caller(request: Request) -> None:
