@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 # Folders and files, as patterns below the folder of packages; those of other engines are no fault.
+# Only of packages that are locked beside this file: what others are made of is theirs to know
+# (scipy imports numpy.f2py, scikit-image reads its *.pyi).
 LEFT_OUT = (
     # tools that make, convert and test models, and the C library beside the Python module (35 MB)
     "onnxruntime/transformers",
@@ -20,7 +22,6 @@ LEFT_OUT = (
     "onnxruntime/capi/libonnxruntime.so.*",
     "gevent/tests",
     "gevent/testing",
-    "numpy/f2py",
     "numpy/distutils",
     # torch's own tests (83 MB), and what C++ programs are compiled with (62 MB)
     "torch/test",
@@ -38,12 +39,11 @@ LEFT_OUT = (
     "networkx/**/tests",
     "numpy/**/tests",
     # sources and declarations of extensions
-    "**/*.pyi",
-    "**/*.pyx",
-    "**/*.pxd",
-    "**/*.c",
-    "**/*.h",
-    "**/*.a",
+    *(
+        f"{package}/**/*.{suffix}"
+        for package in ("greenlet", "httptools", "numpy", "torch", "torchgen", "uvloop")
+        for suffix in ("pyi", "pyx", "pxd", "c", "h", "a")
+    ),
 )
 KEPT = ("torch/bin/torch_shm_manager",)  # torch checks on import that it is there
 # A fifth of these is symbol tables, which only debuggers and linkers read (99 MB). Of torch alone:

@@ -146,6 +146,27 @@ def package_model(
     return ModelPackage(target, read_model_config(target / "config.json"), export)
 
 
+def read_package(folder: str | Path) -> ModelPackage:
+    """Take a model package that is there, written against the platform's base classes.
+
+    Raises:
+        PackageError: there is no such folder, or its config.json is none.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        inner = folder / "model"
+        hint = (
+            f"{inner} has one: name that folder."
+            if (inner / "config.json").is_file()
+            else (
+                "A model package holds config.json, customize_service.py and the weights; "
+                "model_package/README.md tells more."
+            )
+        )
+        raise PackageError(f"{folder}: expected a model package, found no config.json.\n{hint}")
+    return ModelPackage(folder, read_model_config(folder / "config.json"), None)
+
+
 def _add_onnx(model: TrainedModel, digits: Digits, scratch: Path, target: Path) -> OnnxExport:
     from custom_image.training import ExportRecord, export_onnx  # torch: only to package
 

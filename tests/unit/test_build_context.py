@@ -28,10 +28,12 @@ def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "alpha-1.0-py3-none-any.whl").write_bytes(b"wheel")
 
-    def fill(locks: list[Path], *, torch: str) -> Path:
+    def fill(locks: list[Path], *, torch: str, more: Path | None) -> Path:
         (folder / "torch.txt").unlink(missing_ok=True)
         if torch:
             (folder / "torch.txt").write_text(f"{torch} --hash=sha256:0\n")
+        if more:
+            (folder / "more.txt").write_text(f"{more.read_text().strip()} --hash=sha256:1\n")
         return folder
 
     monkeypatch.setattr("custom_image.build_context.fill_wheelhouse", fill)
@@ -46,6 +48,19 @@ def package(tmp_path: Path) -> SimpleNamespace:
     (folder / "customize_service.py").write_text("class Service: ...\n")
     (folder / "mnist.onnx").write_bytes(b"weights")
     return SimpleNamespace(folder=folder)
+
+
+def test_what_the_package_imports_beyond_its_engine_is_locked_as_well(
+    package: SimpleNamespace, tmp_path: Path
+) -> None:
+    more = tmp_path / "mine.txt"
+    more.write_text("forest==1.0\n")
+
+    plain = _write(package, tmp_path / "plain").read("requirements.txt")
+    context = write_build_context(package, more=more, folder=tmp_path / "context")
+
+    added = str(context.read("requirements.txt")).removeprefix(str(plain))
+    assert added == "forest==1.0 --hash=sha256:1\n"
 
 
 def _write(package: SimpleNamespace, folder: Path) -> BuildContext:

@@ -104,6 +104,16 @@ def test_an_error_is_one_message_and_its_own_exit_code(error, code, monkeypatch,
     assert capsys.readouterr().err == f"Error: {error}\n"
 
 
+@pytest.mark.parametrize(
+    "options", [["--sample"], ["--epochs", "3"], ["--runtime", "torch"], ["--mnist", "digits"]]
+)
+def test_a_package_of_ones_own_is_not_trained(options, custom_image, tmp_path):
+    outcome = custom_image("build", "dockerfile_build", "--package", str(tmp_path), *options)
+
+    assert outcome.returncode == 2
+    assert "--package names a model that is there" in outcome.stderr
+
+
 def test_an_unexpected_exception_is_called_a_bug_and_says_how_to_see_more(monkeypatch, capsys):
     def fail(arguments):
         raise ZeroDivisionError("division by zero")

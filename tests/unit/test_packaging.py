@@ -18,7 +18,13 @@ from custom_image import specification
 from custom_image.errors import ModelError, PackageError, UsageError
 from custom_image.mnist import Digits
 from custom_image.model_config import read_model_config
-from custom_image.packaging import SERVICE_FILE, ModelPackage, generate_config, package_model
+from custom_image.packaging import (
+    SERVICE_FILE,
+    ModelPackage,
+    generate_config,
+    package_model,
+    read_package,
+)
 from custom_image.training import ExportRecord, Metrics, TrainedModel, train_or_load
 
 
@@ -54,6 +60,20 @@ def test_a_package_is_a_folder_called_model_that_others_may_read(package: ModelP
 
 def test_the_code_of_a_package_is_the_code_of_this_repository(package: ModelPackage):
     assert content(package.folder)["customize_service.py"] == SERVICE_FILE.read_bytes()
+
+
+def test_a_package_that_is_there_is_taken_as_it_is(package: ModelPackage):
+    found = read_package(package.folder)
+
+    assert (found.folder, found.config, found.export) == (package.folder, package.config, None)
+    assert "customize_service.py" in str(found)
+
+
+def test_a_folder_that_is_no_package_says_what_one_is(package: ModelPackage, tmp_path: Path):
+    with pytest.raises(PackageError, match=r"found no config\.json.\nA model package holds"):
+        read_package(tmp_path / "nowhere")
+    with pytest.raises(PackageError, match=r"model has one: name that folder"):
+        read_package(package.folder.parent)
 
 
 def test_a_config_carries_the_measured_metrics(package: ModelPackage, trained: TrainedModel):

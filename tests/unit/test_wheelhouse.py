@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
+from wheels import write_wheel
 
 from custom_image.errors import BuildFailed, UsageError
 from custom_image.wheelhouse import fill_wheelhouse, torch_pin
-
-
-def _wheel(
-    folder: Path, name: str, tag: str = "py3-none-any", body: str = "", version: str = "1.0"
-) -> str:
-    """Write a wheel of one module; return its line for a lock."""
-    path = folder / f"{name}-{version}-{tag}.whl"
-    info = f"{name}-{version}.dist-info"
-    files = {
-        f"{name}.py": body,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n",
-    }
-    record = "".join(
-        f"{file},sha256={_urlsafe_sha256(text)},{len(text)}\n" for file, text in files.items()
-    )
-    with zipfile.ZipFile(path, "w") as archive:
-        for file, text in {**files, f"{info}/RECORD": record}.items():
-            archive.writestr(file, text)
-    return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
-
-
-def _urlsafe_sha256(text: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
 
 
 @pytest.fixture
@@ -57,7 +31,9 @@ def _fill(tmp_path: Path, lock: str, machine: str = "x86_64", torch: str = "") -
 
 
 def test_wheels_come_from_where_the_authors_pip_looks(tmp_path: Path, index: Path) -> None:
-    lock = _wheel(index, "alpha") + _wheel(index, "beta", "cp311-cp311-manylinux_2_28_x86_64")
+    lock = write_wheel(index, "alpha") + write_wheel(
+        index, "beta", "cp311-cp311-manylinux_2_28_x86_64"
+    )
 
     assert _fill(tmp_path, lock) == [
         "alpha-1.0-py3-none-any.whl",
@@ -77,7 +53,7 @@ def test_wheels_come_from_where_the_authors_pip_looks(tmp_path: Path, index: Pat
     ],
 )
 def test_every_wheel_that_runs_on_the_base_is_taken(tag: str, tmp_path: Path, index: Path) -> None:
-    assert _fill(tmp_path, _wheel(index, "alpha", tag)) == [f"alpha-1.0-{tag}.whl"]
+    assert _fill(tmp_path, write_wheel(index, "alpha", tag)) == [f"alpha-1.0-{tag}.whl"]
 
 
 @pytest.mark.parametrize(
@@ -93,17 +69,17 @@ def test_a_wheel_that_would_not_run_there_counts_as_missing(
     tag: str, tmp_path: Path, index: Path
 ) -> None:
     with pytest.raises(BuildFailed, match=r"no wheel of alpha==1\.0 for Python 3\.11 on Linux"):
-        _fill(tmp_path, _wheel(index, "alpha", tag))
+        _fill(tmp_path, write_wheel(index, "alpha", tag))
 
 
 def test_another_machine_gets_its_own_wheels(tmp_path: Path, index: Path) -> None:
-    lock = _wheel(index, "alpha", "cp311-cp311-manylinux_2_28_aarch64")
+    lock = write_wheel(index, "alpha", "cp311-cp311-manylinux_2_28_aarch64")
 
     assert _fill(tmp_path, lock, "arm64") == ["alpha-1.0-cp311-cp311-manylinux_2_28_aarch64.whl"]
 
 
 def test_a_missing_wheel_is_named_and_leaves_nothing_behind(tmp_path: Path, index: Path) -> None:
-    lock = _wheel(index, "alpha") + "gamma==2.0 --hash=sha256:" + "0" * 64 + "\n"
+    lock = write_wheel(index, "alpha") + "gamma==2.0 --hash=sha256:" + "0" * 64 + "\n"
 
     with pytest.raises(BuildFailed) as caught:
         _fill(tmp_path, lock)
@@ -114,24 +90,24 @@ def test_a_missing_wheel_is_named_and_leaves_nothing_behind(tmp_path: Path, inde
 
 
 def test_another_file_than_was_locked_is_refused(tmp_path: Path, index: Path) -> None:
-    lock = _wheel(index, "alpha")
-    _wheel(index, "alpha", body="print('changed')")
+    lock = write_wheel(index, "alpha")
+    write_wheel(index, "alpha", body="print('changed')")
 
     with pytest.raises(BuildFailed, match=r"alpha==1\.0 was found with another hash"):
         _fill(tmp_path, lock)
 
 
 def test_a_full_wheelhouse_asks_no_index_again(tmp_path: Path, index: Path) -> None:
-    lock = _wheel(index, "alpha")
+    lock = write_wheel(index, "alpha")
     first = _fill(tmp_path, lock)
     (index / first[0]).unlink()
 
     assert _fill(tmp_path, lock) == first
 
 
-def test_a_changed_lock_never_meets_an_old_wheel(tmp_path: Path, index: Path) -> None:
-    alpha = _wheel(index, "alpha")
-    _fill(tmp_path, alpha + _wheel(index, "beta"))
+def test_a_changed_lock_never_meets_an_oldwrite_wheel(tmp_path: Path, index: Path) -> None:
+    alpha = write_wheel(index, "alpha")
+    _fill(tmp_path, alpha + write_wheel(index, "beta"))
 
     assert _fill(tmp_path, alpha) == ["alpha-1.0-py3-none-any.whl"]
 
@@ -139,6 +115,84 @@ def test_a_changed_lock_never_meets_an_old_wheel(tmp_path: Path, index: Path) ->
 def test_a_lock_that_is_not_there_says_what_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no lock .*missing\.txt; `make lock`"):
         fill_wheelhouse([tmp_path / "missing.txt"], cache_dir=tmp_path)
+
+
+# --- what a package of one's own imports beyond the locks -----------------------------------------
+
+
+def _more(tmp_path: Path, lock: str, requirements: str) -> tuple[list[str], str]:
+    """Return the wheels, and the lock of those that came beyond the lock."""
+    files = tmp_path / "lock.txt", tmp_path / "requirements.txt"
+    for file, text in zip(files, (lock, requirements), strict=True):
+        file.write_text(text)
+    folder = fill_wheelhouse([files[0]], more=files[1], cache_dir=tmp_path / "cache")
+    return sorted(p.name for p in folder.glob("*.whl")), (folder / "more.txt").read_text()
+
+
+def test_what_it_depends_on_comes_along_in_the_versions_of_the_lock(
+    tmp_path: Path, index: Path
+) -> None:
+    lock = write_wheel(index, "alpha")
+    write_wheel(index, "alpha", version="2.0")
+    beta, forest = write_wheel(index, "beta"), write_wheel(index, "forest", needs="alpha")
+    write_wheel(index, "beta", version="2.0")
+
+    wheels, locked = _more(tmp_path, lock, "# why\nforest\n\nbeta<2  # loads it\n")
+
+    assert wheels == [f"{name}-1.0-py3-none-any.whl" for name in ("alpha", "beta", "forest")]
+    assert locked == beta + forest
+
+
+def test_what_is_locked_already_is_not_locked_twice(tmp_path: Path, index: Path) -> None:
+    assert _more(tmp_path, write_wheel(index, "alpha"), "Alpha>=1\n") == (
+        ["alpha-1.0-py3-none-any.whl"],
+        "",
+    )
+
+
+def test_other_requirements_never_meet_an_oldwrite_wheel(tmp_path: Path, index: Path) -> None:
+    lock, beta = write_wheel(index, "alpha"), write_wheel(index, "beta")
+    _more(tmp_path, lock, "beta\n")
+    gamma = write_wheel(index, "gamma")
+
+    assert _more(tmp_path, lock, "gamma\n")[1] == gamma
+    (index / "beta-1.0-py3-none-any.whl").unlink()
+    assert _more(tmp_path, lock, "# a remark changes nothing\nbeta\n")[1] == beta
+
+
+def test_a_requirement_that_contradicts_the_lock_is_named(tmp_path: Path, index: Path) -> None:
+    lock = write_wheel(index, "alpha")
+    write_wheel(index, "alpha", version="2.0")
+    write_wheel(index, "forest", needs="alpha>=2")
+
+    with pytest.raises(BuildFailed, match=r"forest.* cannot be installed beside what serves"):
+        _more(tmp_path, lock, "forest\n")
+
+    assert [p for p in (tmp_path / "cache").iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["-r other.txt", "--index-url https://example.com", "beta=1", "beta==1 --hash=sha256:0"]
+)
+def test_a_line_that_is_no_requirement_is_refused(line: str, tmp_path: Path, index: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        _more(tmp_path, write_wheel(index, "alpha"), f"# first\n{line}\n")
+
+    assert "requirements.txt, line 2: expected a requirement such as" in str(refused.value)
+    assert f"found {line!r}" in str(refused.value)
+
+
+@pytest.mark.parametrize("content", [None, b"caf\xe9"], ids=["missing", "not UTF-8"])
+def test_requirements_that_cannot_be_read_are_named(
+    content: bytes | None, tmp_path: Path, index: Path
+) -> None:
+    lock, more = tmp_path / "lock.txt", tmp_path / "requirements.txt"
+    lock.write_text(write_wheel(index, "alpha"))
+    if content is not None:
+        more.write_bytes(content)
+
+    with pytest.raises(UsageError, match=r"requirements\.txt cannot be read"):
+        fill_wheelhouse([lock], more=more, cache_dir=tmp_path / "cache")
 
 
 def test_torch_is_the_cpu_build_of_the_pinned_version() -> None:
@@ -150,10 +204,10 @@ def test_torch_is_the_cpu_build_of_the_pinned_version() -> None:
 
 
 def test_torch_comes_without_a_hash_and_has_one_from_then_on(tmp_path: Path, index: Path) -> None:
-    lock = _wheel(index, "alpha")
+    lock = write_wheel(index, "alpha")
     tag = "cp311-cp311-manylinux_2_28_x86_64"
-    _wheel(index, "torch", tag, body="cuda", version="2.0")
-    line = _wheel(index, "torch", tag, body="cpu", version="2.0+cpu")
+    write_wheel(index, "torch", tag, body="cuda", version="2.0")
+    line = write_wheel(index, "torch", tag, body="cpu", version="2.0+cpu")
 
     names = _fill(tmp_path, lock, torch="torch==2.0+cpu")
 
@@ -166,12 +220,12 @@ def test_torch_comes_without_a_hash_and_has_one_from_then_on(tmp_path: Path, ind
 def test_a_cpu_build_that_is_nowhere_says_what_the_authors_pip_said(
     tmp_path: Path, index: Path
 ) -> None:
-    _wheel(index, "torch", "cp311-cp311-manylinux_2_28_x86_64", version="2.0")
+    write_wheel(index, "torch", "cp311-cp311-manylinux_2_28_x86_64", version="2.0")
 
     with pytest.raises(
         BuildFailed, match=r"no wheel of torch==2\.0\+cpu for Python 3\.11"
     ) as caught:
-        _fill(tmp_path, _wheel(index, "alpha"), torch="torch==2.0+cpu")
+        _fill(tmp_path, write_wheel(index, "alpha"), torch="torch==2.0+cpu")
 
     assert "PIP_FIND_LINKS" in str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []

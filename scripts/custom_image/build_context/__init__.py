@@ -118,6 +118,7 @@ def write_build_context(
     base_image: str = "",
     batch: bool = False,
     requirements: str = "",
+    more: Path | None = None,
     layer_bytes: int = payload.LAYER_BYTES,
     folder: Path | None = None,
 ) -> BuildContext:
@@ -128,10 +129,12 @@ def write_build_context(
     ``base_image`` is what ``FROM`` names, empty for the one that is at hand when it is built;
     ``batch`` asks for a base with what batch services need; ``requirements`` says which lock of
     docker/requirements the image installs, empty for that of the engine the weights are of;
+    ``more`` is a file of what the package imports beyond that, one requirement a line;
     ``layer_bytes`` is the most that one layer of weights may hold where there are several.
 
     Raises:
-        UsageError: there is no such scenario, no such lock, or ``folder`` holds something else.
+        UsageError: there is no such scenario, no such lock, ``folder`` holds something else, or
+            ``more`` something else than requirements.
         PackageError: the package misses a file, or has one that no image can hold.
         BuildFailed: a Python package cannot be fetched.
     """
@@ -151,16 +154,16 @@ def write_build_context(
 
     engine = requirements or engine_of(files)
     locks = [docker / "requirements" / f"{name}.txt" for name in (engine, "installer")]
-    wheels = fill_wheelhouse(locks, torch=torch_pin() if engine == "torch" else "")
+    wheels = fill_wheelhouse(locks, torch=torch_pin() if engine == "torch" else "", more=more)
 
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     _copy(dockerfile, new / "Dockerfile")
     _copy(docker / "requirements/trim.py", new / "trim.py")
     _copy(locks[0], new / "requirements.txt")
-    if engine == "torch":
-        with (new / "requirements.txt").open("a") as file:
-            file.write((wheels / "torch.txt").read_text())
+    with (new / "requirements.txt").open("a") as file:
+        for name in ["torch.txt"] * (engine == "torch") + ["more.txt"] * (more is not None):
+            file.write((wheels / name).read_text())
     for wheel in sorted(wheels.glob("*.whl")):
         _link(wheel, new / "wheelhouse" / wheel.name)
     write_rootfs(package.folder, new / "rootfs")

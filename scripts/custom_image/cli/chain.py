@@ -10,6 +10,7 @@ import typer
 
 from custom_image.cli import ecs
 from custom_image.cli.options import BaseImage, Epochs, Mnist, Sample, Seed, keep_last, show
+from custom_image.errors import UsageError
 from custom_image.progress import say
 from custom_image.settings import enter_project
 
@@ -103,6 +104,20 @@ def build(
     tag: Annotated[
         str, typer.Option(metavar="REFERENCE", help="Name of the image; SCENARIO:latest if empty.")
     ] = "",
+    package: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A model package of your own. Without it the example is trained and packaged.",
+        ),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What its code imports beyond the engine's packages: a requirement of pip a line.",
+        ),
+    ] = None,
     mnist: Mnist = "",
     sample: Sample = False,
     epochs: Epochs = 0,
@@ -124,24 +139,37 @@ def build(
       custom-image build dockerfile_build --batch --tag mnist-batch:1
       custom-image build dockerfile_build --base-image registry.example.com/python:3.11
       custom-image build dockerfile_build --runtime torch
+      custom-image build dockerfile_build --package my/model --requirements my/requirements.txt
       custom-image build ecs_build --server root@10.0.0.5 --tag mnist:1
       custom-image build ecs_build --server root@10.0.0.5 --attach 20260131-235959-4f2a
     """
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
     from custom_image.engines import open_engine
+    from custom_image.packaging import read_package
     from custom_image.scenarios import find_scenario
 
     find_scenario(scenario)
+    if package and (mnist or sample or epochs or runtime is not Engine.ONNX):
+        raise UsageError(
+            "--package names a model that is there; --mnist, --sample, --epochs and --runtime are "
+            "of the example.\nLeave one or the other out. The engine follows from the weights."
+        )
     mnist, ssh_config = _absolute(mnist), _absolute(ssh_config)
+    more = requirements.resolve() if requirements else None
+    given = read_package(package.resolve()) if package else None
     enter_project()
     if attach or cancel:
         ecs.attach_or_cancel(server, ssh_config, attach, cancel)
         return
     engine = None if server else open_engine("docker")
-    _, package = _package(mnist, sample, epochs, seed, runtime)
     context = write_build_context(
-        package, scenario, base_image=base_image, batch=batch, folder=_context_folder(scenario)
+        given or _package(mnist, sample, epochs, seed, runtime)[1],
+        scenario,
+        base_image=base_image,
+        batch=batch,
+        more=more,
+        folder=_context_folder(scenario),
     )
     if engine is None:
         ecs.build(context, tag or f"{scenario}:latest", server, ssh_config, builder)
