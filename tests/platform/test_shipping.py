@@ -233,13 +233,12 @@ def test_a_deployment_that_fails_leaves_a_bundle_with_the_logs_of_its_instances(
 
 
 def test_the_command_line_ships_and_asks(
-    here, rehearsal, serving_image, config, tmp_path, monkeypatch, capsys
+    here, rehearsal, serving_image, tmp_path, monkeypatch, capsys
 ):
     platform = rehearsal.up().platform
     monkeypatch.setenv("MODELARTS_ENDPOINT", platform.endpoint)
     monkeypatch.setenv("HUAWEICLOUD_SDK_CREDENTIALS_FILE", platform.credentials_file)
     monkeypatch.chdir(tmp_path)
-    Path("config.json").write_text(config.to_json())
     Path("digit.jpg").write_bytes(encode_jpeg(DIGITS.test_images[0]))
     waits = [word for name, value in WAITS.items() for word in ("--env", f"{name}={value}")]
 
@@ -253,7 +252,7 @@ def test_the_command_line_ships_and_asks(
         return said.out
 
     assert NAME in run("push", serving_image, "--to", NAME)
-    assert "cli 1.0.0" in run("publish", NAME, "--name", "cli", "--config", "config.json")
+    assert "cli 1.0.0" in run("publish", NAME, "--name", "cli")  # its config.json is in the image
     assert "cli: running" in run("deploy", "cli", *waits)
     assert "mnist_result" in run("predict", "cli", "digit.jpg")
     assert "ran already" in run("deploy", "cli", *waits)

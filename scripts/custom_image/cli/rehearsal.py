@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from custom_image.cli.options import show
-from custom_image.cli.ship import CONFIG, Config, enter, read_config
+from custom_image.cli.ship import Config, config_of, enter, read_config
 from custom_image.progress import say
 
 
 def rehearse(
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of the Docker engine.")],
-    config: Config = CONFIG,
+    config: Config = None,
     upgrades: Annotated[int, typer.Option(min=1, help="A to B is one, B to A the next.")] = 2,
     speed: Annotated[
         int, typer.Option(min=1, help="How many times shorter all waits are; 1: the true ones.")
@@ -43,8 +43,9 @@ def rehearse(
     from custom_image.cloud.rehearsing import rehearse as run
     from custom_image.plots import Picture, plot_upgrade_timeline
 
-    config, picture = enter(config, picture)
-    wanted = read_config(config)
+    named = read_config(config).resolve() if config else None
+    (picture,) = enter(picture)
+    wanted = named or config_of(image)
     folder = Path(f"build/rehearsal-{speed}")
     local_platform.start(folder, [], platform_settings(speed))
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from custom_image.cli.options import show
-from custom_image.errors import UsageError
+from custom_image.errors import Unavailable, UsageError
+from custom_image.progress import say
 from custom_image.settings import enter_project
+from custom_image.specification import MODEL_DIR
 
 if TYPE_CHECKING:
     from custom_image.cloud import Cloud
+    from custom_image.model_config import ModelConfig
 
 
 class Where(StrEnum):
@@ -47,8 +51,12 @@ Version = Annotated[str, typer.Option(metavar="N.N.N", help="Of the model.")]
 Instances = Annotated[int, typer.Option(min=0, help="How many instances; one where not said.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="The name of a published model.")]
 Config = Annotated[
-    Path,
-    typer.Option(dir_okay=False, help="The config.json that says how the image is asked."),
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="The config.json that says how the image is asked. Without it: the one in the image, "
+        "else the example's.",
+    ),
 ]
 CONFIG = Path("build/model_package/model/config.json")
 
@@ -82,7 +90,7 @@ def publish(
     image: Annotated[str, typer.Argument(metavar="ORG/NAME:TAG", help="An image that was pushed.")],
     name: Annotated[str, typer.Option(help="Of the model; the image's if empty.")] = "",
     version: Version = "",
-    config: Config = CONFIG,
+    config: Config = None,
     description: Annotated[str, typer.Option(help="A few words; the digest follows them.")] = "",
     asynchronous: Asynchronous = False,
     at: At = Where.AUTO,
@@ -100,14 +108,14 @@ def publish(
     from custom_image.cloud import find_image
     from custom_image.cloud import publish as run
 
-    (config,) = enter(config)
-    config = read_config(config)
+    named = read_config(config).resolve() if config else None
+    enter()
     cloud = connect(at, dry_run)
     published = find_image(image, cloud=cloud)
     show(
         run(
             published,
-            config,
+            named or config_of(published.reference),
             name=name,
             version=version,
             description=description,
@@ -199,6 +207,25 @@ def enter(*paths: Path) -> list[Path]:
     typed = [path.resolve() if path.exists() else path for path in paths]
     enter_project()
     return typed
+
+
+def config_of(image: str) -> ModelConfig | Path:
+    """Return the config.json that the engine's image of this name holds, else the example's.
+
+    Raises:
+        PackageError: the image's is none.
+        UsageError: neither is there.
+    """
+    from custom_image.engines.docker import DockerEngine
+    from custom_image.model_config import parse_model_config
+
+    path, content = f"{MODEL_DIR}/config.json", None
+    with suppress(UsageError, Unavailable):  # no such image, no engine
+        content = DockerEngine.connect().read_file(image, path)
+    if content is not None:
+        return parse_model_config(content.decode(errors="replace"), f"{image}: {path}")
+    say(f"{image} with a config.json is not in the Docker engine: {CONFIG} is taken")
+    return read_config(CONFIG)
 
 
 def read_config(path: Path) -> Path:
