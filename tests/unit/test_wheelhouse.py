@@ -182,7 +182,7 @@ def test_a_line_that_is_no_requirement_is_refused(line: str, tmp_path: Path, ind
     assert f"found {line!r}" in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [None, b"caf\xe9"], ids=["missing", "not UTF-8"])
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["missing", "not UTF-8"])
 def test_requirements_that_cannot_be_read_are_named(
     content: bytes | None, tmp_path: Path, index: Path
 ) -> None:
