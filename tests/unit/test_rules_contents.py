@@ -283,6 +283,19 @@ def test_pickles_are_judged_by_their_opcodes(tmp_path, name, content, verdict, h
     assert caplog.text == ""
 
 
+def test_the_models_own_pickles_come_before_those_of_packages(tmp_path):
+    files = {
+        "a/package/tests/data.pkl": UNKNOWN,
+        "home/ma-user/infer/model/1/mine.pkl": UNKNOWN,
+        "z/other.pkl": UNKNOWN,
+    }
+
+    check = judged(tmp_path, files, only=("model.pickle",))
+
+    assert "/model/1/mine.pkl" in check.measured
+    assert check.evidence.count("imports my_package.layers.Mine") == 3
+
+
 def test_reading_pickles_imports_neither_torch_nor_what_they_name(tmp_path):
     import subprocess
 

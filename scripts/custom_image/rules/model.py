@@ -17,11 +17,12 @@ from custom_image.rules import (
     warned,
 )
 from custom_image.rules.pickles import FoundPickle, PickleReader
-from custom_image.specification import Source
+from custom_image.specification import MODEL_DIR, Source
 
 PICKLE_SECURITY: Final = Source("picklescan", "https://github.com/mmaitre314/picklescan")
 SHOWN: Final = 50
 NAMES_SHOWN: Final = 8
+_OWN: Final = MODEL_DIR.value.removeprefix("/").encode()
 
 
 @rule(
@@ -44,13 +45,15 @@ def pickle(subject: Subject) -> Finding:
     reader = contents.reader(PickleReader)
     if reader.problem:
         return not_checked(reader.problem)
+    # The model's own before what packages bring along, such as the data of their tests.
+    pickles = sorted(reader.found, key=lambda found: not found.path.startswith(_OWN))
     lines = {
         id(found): f"{contents.position(found.layer)}, /{found.path.decode(errors='replace')}: "
         f"{_names(found)}"
-        for found in reader.found
+        for found in pickles
     }
-    bad = [lines[id(found)] for found in reader.found if found.dangerous]
-    doubtful = [lines[id(f)] for f in reader.found if not f.dangerous and (f.unknown or f.unread)]
+    bad = [lines[id(found)] for found in pickles if found.dangerous]
+    doubtful = [lines[id(f)] for f in pickles if not f.dangerous and (f.unknown or f.unread)]
     if bad:
         return failed(bad[0], "\n".join((bad + doubtful)[:SHOWN]))
     if doubtful:
