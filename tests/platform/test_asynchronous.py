@@ -17,6 +17,8 @@ from sleeper import SLEEPER_CONFIG
 SERVICES = "/v1/{project_id}/services"
 GATEWAY_S = 1
 """How long the gateway waits for an answer in these tests; the sleeper sleeps longer."""
+HEALTH = {"check_method": "HTTP", "url": "/health", "initial_delay_seconds": 1, "period_seconds": 1}
+"""Without it a service runs as soon as its port opens, and answers 503 until it is warm."""
 
 
 @dataclass
@@ -36,7 +38,8 @@ class Sleeper:
     def deploy(self, mode: str, name: str) -> str:
         """Publish the model for this mode of requests, deploy it, and return its address."""
         cloud = self.cloud
-        model = publish_model(cloud, self.image, SLEEPER_CONFIG, name, request_mode=mode)
+        config = SLEEPER_CONFIG | {"health": HEALTH}
+        model = publish_model(cloud, self.image, config, name, request_mode=mode)
         self.models.append(model)
         entry = {
             "model_id": model,

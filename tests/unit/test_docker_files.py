@@ -129,10 +129,16 @@ def test_trimming_leaves_out_what_it_names_and_nothing_else(tmp_path: Path) -> N
         "torch/bin/protoc",
         "sympy/core/tests/t.py",
     ]
-    left_out += ["numpy/_core/tests/data/x.csv", "gevent/tests/a.py", "gevent/core.pyx", "a/b.pyi"]
+    left_out += [
+        "numpy/_core/tests/data/x.csv",
+        "gevent/tests/a.py",
+        "numpy/core.pyi",
+        "torch/a/b.h",
+    ]
     left_out += ["onnxruntime/tools/a.py", "onnxruntime/capi/libonnxruntime.so.1.32.0"]
     kept = ["torch/bin/torch_shm_manager", "torch/testing/__init__.py", "torch/lib/libgomp.so.1"]
     kept += ["sympy/core/testing.py", "gevent/core.so", "onnxruntime/capi/state.so", "tests/a.py"]
+    kept += ["numpy/f2py/__init__.py", "skimage/__init__.pyi", "forest/tree.h"]
     for name in left_out + kept:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"content")
