@@ -65,6 +65,8 @@ def test_a_dry_run_of_each_verb_prints_its_calls_and_sends_nothing(api, run, con
         (["deploy", "mnist", "--instances", "129", "--dry-run"], "instance_count"),
         (["push", "mnist:1", "--to", "library/mnist:1", "--dry-run"], "organization: expected"),
         (["publish", "team/m:1", "--config", "none.json", "--dry-run"], "none.json: expected"),
+        (["publish", "team/m:1", "--dry-run"], "Name its config.json with --config"),
+        (["rehearse", "team/not-here:1"], "Name its config.json with --config"),
         (["publish", "team/m:1", "--version", "1", "--config", "CONFIG", "--dry-run"], "version"),
         (["rehearse", "mnist:1", "--config", "none.json"], "Write one with `custom-image package`"),
     ],

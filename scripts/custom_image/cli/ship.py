@@ -11,7 +11,6 @@ import typer
 
 from custom_image.cli.options import show
 from custom_image.errors import Unavailable, UsageError
-from custom_image.progress import say
 from custom_image.settings import enter_project
 from custom_image.specification import MODEL_DIR
 
@@ -54,8 +53,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         dir_okay=False,
-        help="The config.json that says how the image is asked. Without it: the one in the image, "
-        "else the example's.",
+        help="The config.json that says how the image is asked. Without it: the one in the image.",
     ),
 ]
 CONFIG = Path("build/model_package/model/config.json")
@@ -115,7 +113,8 @@ def publish(
     show(
         run(
             published,
-            named or config_of(published.reference),
+            # A dry run knows no registry, and so no whole name.
+            named or config_of(image if dry_run else published.reference),
             name=name,
             version=version,
             description=description,
@@ -209,12 +208,12 @@ def enter(*paths: Path) -> list[Path]:
     return typed
 
 
-def config_of(image: str) -> ModelConfig | Path:
-    """Return the config.json that the engine's image of this name holds, else the example's.
+def config_of(image: str) -> ModelConfig:
+    """Return the config.json that the engine's image of this name holds.
 
     Raises:
-        PackageError: the image's is none.
-        UsageError: neither is there.
+        PackageError: it is none.
+        UsageError: there is none.
     """
     from custom_image.engines.docker import DockerEngine
     from custom_image.model_config import parse_model_config
@@ -222,10 +221,12 @@ def config_of(image: str) -> ModelConfig | Path:
     path, content = f"{MODEL_DIR}/config.json", None
     with suppress(UsageError, Unavailable):  # no such image, no engine
         content = DockerEngine.connect().read_file(image, path)
-    if content is not None:
-        return parse_model_config(content.decode(errors="replace"), f"{image}: {path}")
-    say(f"{image} with a config.json is not in the Docker engine: {CONFIG} is taken")
-    return read_config(CONFIG)
+    if content is None:
+        raise UsageError(
+            f"{image}: expected an image of the Docker engine with {path}, found none.\n"
+            f"Name its config.json with --config; the example's is {CONFIG}."
+        )
+    return parse_model_config(content.decode(errors="replace"), f"{image}: {path}")
 
 
 def read_config(path: Path) -> Path:
