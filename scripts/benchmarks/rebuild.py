@@ -18,8 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -30,7 +29,7 @@ from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
 from custom_image.engines.docker import DockerEngine
 from custom_image.errors import CustomImageError, UsageError
-from custom_image.packaging import ONNX_NAME, SERVICE_FILE
+from custom_image.packaging import ONNX_NAME, SERVICE_FILE, read_package
 from custom_image.progress import say
 from custom_image.settings import enter_project
 
@@ -45,8 +44,7 @@ class Author:
 
     def __init__(self, folder: Path) -> None:
         self.engine = DockerEngine.connect()
-        self.package: Any = SimpleNamespace(folder=folder / "model")
-        shutil.copytree(PACKAGE, self.package.folder)
+        self.package = read_package(shutil.copytree(PACKAGE, folder / "model"))
         self._folder = folder / "context"
 
     def write_context(self) -> BuildContext:

@@ -82,15 +82,16 @@ def fill_wheelhouse(
     if folder.is_dir():
         return folder
     cache_dir.mkdir(parents=True, exist_ok=True)
-    known = more and fill_wheelhouse(locks, torch=torch, machine=machine, cache_dir=cache_dir)
     with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".new-") as new:
-        names = [more.name] if more else [lock.name for lock in locks] + [torch] * bool(torch)
-        say(f"fetching wheels of {', '.join(names)} with pip")
         wheels = Path(new) / "wheels"
-        if known and more:
+        if more:
+            known = fill_wheelhouse(locks, torch=torch, machine=machine, cache_dir=cache_dir)
             shutil.copytree(known, wheels)
+            say(f"fetching wheels of {more.name} with pip")
             _download_more(more, locks, torch, machine, wheels)
         else:
+            names = [lock.name for lock in locks] + ([torch] if torch else [])
+            say(f"fetching wheels of {', '.join(names)} with pip")
             _download(_arguments(locks), machine, wheels)
             if torch:
                 _download_torch(torch, machine, wheels)
@@ -121,7 +122,8 @@ def _download_more(
 ) -> None:
     folder, pins = wheels.with_name("more"), wheels.with_name("pins.txt")
     # Without their hashes, which pip would ask of every requirement.
-    locked = re.findall(r"^[^\s#]+==[^\s;\\]+", "\n".join(map(_text, locks)), re.MULTILINE)
+    text = "\n".join(lock.read_text(encoding="utf-8") for lock in locks)
+    locked = re.findall(r"^[^\s#]+==[^\s;\\]+", text, re.MULTILINE)
     pins.write_text("\n".join([*locked, torch]))
     arguments = ["--find-links", str(wheels), "--constraint", str(pins)]
     folder.mkdir()
@@ -160,10 +162,6 @@ def _requirements(file: Path) -> list[str]:
                 "the build adds hashes."
             ) from None
     return found
-
-
-def _text(lock: Path) -> str:
-    return lock.read_text(encoding="utf-8")
 
 
 def _locked(pin: str, wheel: Path) -> str:
