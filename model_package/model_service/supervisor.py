@@ -49,8 +49,11 @@ _THREAD_VARIABLES = (
 )
 
 
-def main(signals: Signals) -> int:
-    """Run until SIGTERM, or until the port or a setting cannot be used; return the exit code."""
+def main(signals: Signals, *, no_clone3: bool = False) -> int:
+    """Run until SIGTERM, or until the port or a setting cannot be used; return the exit code.
+
+    ``no_clone3``: this host forbids it, and a filter of our own makes up for that.
+    """
     # Before an engine is imported: workers are the parallelism, each with one thread.
     threads = os.environ.get(_THREAD_VARIABLES[0], "1")
     for variable in _THREAD_VARIABLES:
@@ -61,6 +64,8 @@ def main(signals: Signals) -> int:
         os.write(1, f"{error}\n".encode())
         return USAGE_ERROR
     configure_logging(settings.log_level)
+    if no_clone3:
+        log.info("this host forbids clone3: threads start by clone, setuid programs no longer do")
     try:
         listener = bind(settings)
     except OSError as error:
