@@ -52,7 +52,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def docker_engine():
     """A real Docker engine; without one a printed skip, or a failure under REQUIRE_DOCKER=1."""
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
     from custom_image.errors import Unavailable
 
     try:

@@ -28,8 +28,8 @@ from benchmarks.ecs_page import page
 from benchmarks.machine import this_machine
 from custom_image import ecs
 from custom_image.build_context import write_build_context
-from custom_image.ecs.building import context_key
-from custom_image.ecs.transfer import STORE
+from custom_image.ecs.image_build.build import context_key
+from custom_image.ecs.transfer.send import STORE
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError
 from custom_image.packaging import SERVICE_FILE

@@ -27,7 +27,7 @@ from benchmarks.page import remark_on, table
 from custom_image.build_context import BuildContext, write_build_context
 from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
-from custom_image.engines.docker import DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import CustomImageError, UsageError
 from custom_image.packaging import ONNX_NAME, SERVICE_FILE, read_package
 from custom_image.progress import say

@@ -71,7 +71,7 @@ def _project() -> Finding:
 
 
 def _engine() -> Finding:
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
     try:
         DockerEngine.connect()
@@ -84,7 +84,7 @@ def _engine() -> Finding:
 
 def _base_image() -> Finding:
     from custom_image.builders.base import DEFAULT_BASE_IMAGE, own_base_image
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
     candidates = [os.environ.get("BASE_IMAGE") or DEFAULT_BASE_IMAGE, own_base_image()]
     try:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from custom_image.builders.folder import UnbuiltImage
-    from custom_image.cloud.rehearsal import Rehearsal
     from custom_image.image_saving import UnsavedImage
     from custom_image.mnist import Digits
+    from custom_image.rehearsal.result import Rehearsal
     from custom_image.report import Report
     from custom_image.training import TrainedModel
 

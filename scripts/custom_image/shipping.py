@@ -33,19 +33,19 @@ from custom_image.cloud import (
     take_down,
 )
 from custom_image.cloud.images import choose_target, log_in
-from custom_image.cloud.rehearsing import platform_settings, rehearse
 from custom_image.ecs import Connection, ServerImage
 from custom_image.ecs import push as push_there
 from custom_image.errors import Unavailable, UsageError
 from custom_image.image_saving.instance import BOOT_COMMAND
+from custom_image.rehearsal.run import platform_settings, rehearse
 from custom_image.report import Verdict
 
 if TYPE_CHECKING:
     from custom_image.builders.folder import UnbuiltImage
-    from custom_image.cloud.rehearsal import Rehearsal
     from custom_image.engines.client import Prediction
     from custom_image.image_saving import UnsavedImage
     from custom_image.model_config import ModelConfig
+    from custom_image.rehearsal.result import Rehearsal
 
 PLATFORMS: Final = ("local", "cloud")
 REHEARSAL_SPEED: Final = 20

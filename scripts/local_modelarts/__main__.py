@@ -16,28 +16,28 @@ import uvicorn
 
 from custom_image.engines.serving_host import ServingHost
 from custom_image.errors import CustomImageError, Unavailable
-from local_modelarts.asynchronous import Tasks
-from local_modelarts.batch import Batches
-from local_modelarts.building import building_calls
-from local_modelarts.certificates import ensure_certificates
+from local_modelarts.assembly import RealTime
+from local_modelarts.batch.backend import Batches
 from local_modelarts.console import PREFIX as CONSOLE
 from local_modelarts.console import console
-from local_modelarts.containers import Containers, endpoint
-from local_modelarts.folder import LABEL, Folder
-from local_modelarts.gateway_request import PREFIX
-from local_modelarts.images import Images
+from local_modelarts.gateway.async_tasks import Tasks
+from local_modelarts.gateway.request import PREFIX
+from local_modelarts.http.server import Answer, make_app
 from local_modelarts.jobs import Jobs
-from local_modelarts.login import Logins
+from local_modelarts.notebooks.containers import Containers, endpoint
+from local_modelarts.notebooks.image_building import building_calls
+from local_modelarts.notebooks.image_saving import Saving
+from local_modelarts.notebooks.images import Images
+from local_modelarts.notebooks.routes import modelarts_calls
 from local_modelarts.platform import Platform
-from local_modelarts.real_time import RealTime
-from local_modelarts.registry import Registry
-from local_modelarts.routes_modelarts import modelarts_calls
-from local_modelarts.routes_swr import registry_token, swr_calls
-from local_modelarts.saving import Saving
-from local_modelarts.server import Answer, make_app
+from local_modelarts.registry.certificates import ensure_certificates
+from local_modelarts.registry.client import Registry
+from local_modelarts.registry.logins import Logins
 from local_modelarts.settings import Settings, read_settings
-from local_modelarts.state import State
-from local_modelarts.swr import Swr
+from local_modelarts.storage.paths import LABEL, Folder
+from local_modelarts.storage.store import State
+from local_modelarts.swr.backend import Swr
+from local_modelarts.swr.routes import registry_token, swr_calls
 
 LOOPBACK: Final = "127.0.0.1"
 _GRACE_S: Final = 3

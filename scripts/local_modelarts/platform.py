@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from custom_image.engines.serving_host import ServingHost
-from local_modelarts.folder import Folder, Identity
 from local_modelarts.jobs import Jobs
-from local_modelarts.login import Logins
-from local_modelarts.registry import Registry
+from local_modelarts.registry.client import Registry
+from local_modelarts.registry.logins import Logins
 from local_modelarts.settings import Settings
-from local_modelarts.state import State
+from local_modelarts.storage.paths import Folder, Identity
+from local_modelarts.storage.store import State
 
 
 @dataclass(frozen=True)

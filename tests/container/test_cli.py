@@ -13,8 +13,8 @@ import pytest
 import requests
 from wheels import write_wheel
 
-from custom_image.engines.docker import RUN_LABEL, DockerEngine
-from custom_image.engines.owners import OWNER_LABEL, is_gone
+from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.owners import OWNER_LABEL, is_gone
 from custom_image.engines.readiness import wait_until_ready
 
 # On a fresh machine the first one fetches MNIST, trains, and makes the base image.

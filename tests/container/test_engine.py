@@ -15,10 +15,10 @@ from interrupting import INTERRUPTIBLE
 from PIL import Image
 from runtime import wait_for
 
-from custom_image.engines import ImageFile, Socket, StartOptions, docker_container
+from custom_image.engines import ImageFile, Socket, StartOptions
 from custom_image.engines.client import ask_health, predict
-from custom_image.engines.docker import RUN_LABEL, DockerEngine
-from custom_image.engines.docker_exec import run_within
+from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.exec import run_within
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError, ServiceNotReady
 from custom_image.specification import PORT
@@ -168,7 +168,7 @@ def test_a_file_that_does_not_fit_into_memory_is_refused(docker_engine, tiny_ima
         docker_engine.start(tiny_image.reference, IDLE) as container,
         pytest.raises(CustomImageError, match="at most 100 are read into memory"),
     ):
-        docker_container.find_file(container._container, "/etc/passwd", limit_bytes=100)
+        container.find_file(container._container, "/etc/passwd", limit_bytes=100)
 
 
 def test_limits_are_the_containers_own(docker_engine, tiny_image):
@@ -233,7 +233,7 @@ def test_a_python_that_leaves_without_stopping_leaves_nothing_behind(
     script = (
         "import time\n"
         "from custom_image.engines import StartOptions\n"
-        "from custom_image.engines.docker import DockerEngine\n"
+        "from custom_image.engines.docker.engine import DockerEngine\n"
         f"engine = DockerEngine.connect({run_id!r})\n"
         f"engine.start({tiny_image.reference!r}, StartOptions(command=['sleep', '600']))\n"
         "print('started', flush=True)\n"

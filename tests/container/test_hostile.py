@@ -17,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from broken_images import derive
 
-from custom_image.engines.docker import LARGEST_LOG, MOST_PROCESSES
+from custom_image.engines.docker.engine import LARGEST_LOG, MOST_PROCESSES
 
 LARGEST_MEMORY_MB = 300
 """Of the verifier."""

@@ -12,13 +12,13 @@ import pytest
 from broken_images import config_of
 from runtime import PROFILES, wait_for
 
+from custom_image.drills.sigterm import drill_sigterm
+from custom_image.drills.sigterm_clients import Clients, running
 from custom_image.engines import StartOptions
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.model_config import parse_model_config
-from custom_image.rules.clients import Clients, running
-from custom_image.rules.drain import drill_sigterm
-from custom_image.rules.exchange import Request, ask
-from custom_image.rules.samples import sample_request
+from custom_image.probing.http import Request, ask
+from custom_image.probing.sample_requests import sample_request
 from custom_image.specification import HEALTH_PERIOD
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from broken_images import SHORT_WAITS, BrokenImages, derive
 from interrupting import INTERRUPTIBLE
 from sabotage import SAMPLES, TABLE, WITHOUT_SABOTAGE
 
-from custom_image.engines.docker import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
 from custom_image.report import Verdict
 from custom_image.rules import catalogue
 from custom_image.verification import verify
@@ -30,7 +30,7 @@ NOTHING_TO_JUDGE = {"dockerfile.lint"}
 def _short_overtime():
     """A service that does not end is not watched for long beyond its deadline."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("custom_image.rules.drain.OVERTIME_S", 1.0)
+        patch.setattr("custom_image.drills.sigterm.OVERTIME_S", 1.0)
         yield
 
 
@@ -193,7 +193,7 @@ def test_a_good_image_passes_every_rule_at_the_true_durations(docker_engine, goo
 def test_an_interrupt_removes_the_containers(docker_engine, good_image):
     run_id = f"interrupted-{docker_engine.run_id}"
     code = (
-        "from custom_image.engines.docker import DockerEngine\n"
+        "from custom_image.engines.docker.engine import DockerEngine\n"
         "from custom_image.verification import verify\n"
         f"only = ['logs.stdout', 'http.keep-alive', 'sigterm.exit', 'hitless.upgrade']\n"
         f"verify({good_image!r}, level='full', engine=DockerEngine({run_id!r}), only=only)"
@@ -219,7 +219,7 @@ def test_containers_of_a_verifier_that_was_killed_are_removed_by_the_next(
     run_id = f"killed-{docker_engine.run_id}"
     code = (
         "import sys\n"
-        "from custom_image.engines.docker import DockerEngine\n"
+        "from custom_image.engines.docker.engine import DockerEngine\n"
         f"with DockerEngine({run_id!r}).start({good_image!r}):\n"
         "    print('started', flush=True)\n"
         "    sys.stdin.read()"

@@ -19,7 +19,7 @@ from interrupting import INTERRUPTIBLE
 from custom_image.build_context import BuildContext
 from custom_image.builders.base import ensure_base_image
 from custom_image.ecs import Job, Limits, attach, build
-from custom_image.ecs.transfer import STORE
+from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import BuildFailed, ConnectionLost, PackageError, Unavailable
 
 BUILDERS = ("buildkit", "classic")

@@ -15,9 +15,9 @@ from custom_image import local_platform
 from custom_image.cloud import open_cloud
 from custom_image.cloud.images import log_in
 from custom_image.ecs import Job, attach_push, engine_of, probe, push
-from custom_image.ecs.forecast import forecast
-from custom_image.ecs.registry import Registry
-from custom_image.ecs.transfer import STORE
+from custom_image.ecs.push.plan import forecast
+from custom_image.ecs.push.registry_client import Registry
+from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import ConnectionLost, PackageError, Unavailable
 from custom_image.image_reference import ImageReference
 

@@ -12,8 +12,8 @@ import pytest
 from ecs_machine import wait_for
 
 from custom_image.ecs.job import Job
-from custom_image.ecs.manifest import CHUNK_BYTES, Manifest
-from custom_image.ecs.transfer import STORE, Sent, send
+from custom_image.ecs.transfer.manifest import CHUNK_BYTES, Manifest
+from custom_image.ecs.transfer.send import STORE, Sent, send
 from custom_image.errors import ConnectionLost, Unavailable, UsageError
 
 HOSTILE = (

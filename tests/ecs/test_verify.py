@@ -14,7 +14,7 @@ from tiny_package import write_tiny_package
 from custom_image.build_context import write_build_context
 from custom_image.ecs import build, engine_of, probe, verify
 from custom_image.engines.client import predict
-from custom_image.engines.owners import OWNER_LABEL, this_process
+from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import ConnectionLost
 from custom_image.mnist import encode_jpeg

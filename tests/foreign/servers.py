@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent / "support"))
 from tiny_package import write_tiny_package  # noqa: E402
 
 from custom_image.builders.base import ensure_base_image  # noqa: E402
-from custom_image.engines.docker import DockerEngine  # noqa: E402
+from custom_image.engines.docker.engine import DockerEngine  # noqa: E402
 from custom_image.report import Report, Verdict  # noqa: E402
 from custom_image.verification import verify  # noqa: E402
 

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 
 from custom_image import local_platform
-from custom_image.image_saving.headless import run_in_instance
-from custom_image.notebook_parameters import choose_values, find_notebook, pick_values, read_values
+from custom_image.notebooks.in_instance import run_in_instance
+from custom_image.notebooks.parameters import choose_values, find_notebook, pick_values, read_values
 from custom_image.verification import verify
 
 # A gigabyte onto a new disk, a build, and half a gigabyte into a new registry.

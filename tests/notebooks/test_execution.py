@@ -9,13 +9,13 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from custom_image.notebook_parameters import (
+from custom_image.notebooks.parameters import (
     find_notebook,
     list_notebooks,
     pick_values,
     read_values,
 )
-from custom_image.notebooks import run_notebook
+from custom_image.notebooks.run import run_notebook
 
 # On a fresh machine the first run fetches MNIST, trains, and makes the base image.
 pytestmark = pytest.mark.timeout(900)

@@ -18,9 +18,10 @@ from custom_image import local_platform
 from custom_image.engines import StartOptions
 from custom_image.engines.client import predict
 from custom_image.engines.readiness import wait_until_ready
-from custom_image.image_saving import SavedTarget, headless
+from custom_image.image_saving import SavedTarget
 from custom_image.mnist import encode_jpeg, load_mnist
-from custom_image.notebook_parameters import choose_values, find_notebook, pick_values, read_values
+from custom_image.notebooks import in_instance
+from custom_image.notebooks.parameters import choose_values, find_notebook, pick_values, read_values
 from custom_image.verification import verify
 
 # From nothing: wheels, the preset image, MNIST, a training; and a gigabyte onto a new disk.
@@ -76,7 +77,7 @@ def saved(docker_engine, tmp_path_factory):
     """What is left of a run: its cells, the results beside it, and the image it saved."""
     folder = tmp_path_factory.mktemp("platform")
     values = choose_values(NOTEBOOK, pick_values(NOTEBOOK, read_values("ci")))
-    carry, said = headless.carry, []
+    carry, said = in_instance.carry, []
 
     def carry_and_work(place, further):
         carry(place, further)
@@ -84,8 +85,8 @@ def saved(docker_engine, tmp_path_factory):
 
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(headless, "carry", carry_and_work)
-            executed = headless.run_in_instance(
+            patch.setattr(in_instance, "carry", carry_and_work)
+            executed = in_instance.run_in_instance(
                 NOTEBOOK, values, tmp_path_factory.mktemp("notebooks"), folder=folder
             )
         cells = {cell.id: cell for cell in nbformat.read(executed, as_version=4).cells}

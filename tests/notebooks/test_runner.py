@@ -13,10 +13,10 @@ import pytest
 from custom_image import cli
 from custom_image.cli.notebooks import choose_runner
 from custom_image.errors import NotebookFailed
-from custom_image.image_saving.headless import run_in_instance
-from custom_image.notebook_outputs import hash_sources, refresh_outputs
-from custom_image.notebook_parameters import find_notebook, pick_values
-from custom_image.notebooks import run_notebook
+from custom_image.notebooks.in_instance import run_in_instance
+from custom_image.notebooks.outputs import hash_sources, refresh_outputs
+from custom_image.notebooks.parameters import find_notebook, pick_values
+from custom_image.notebooks.run import run_notebook
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from custom_image.notebook_outputs import hash_sources
-from custom_image.notebook_parameters import (
+from custom_image.notebooks.outputs import hash_sources
+from custom_image.notebooks.parameters import (
     choose_values,
     list_notebooks,
     pick_values,

@@ -16,7 +16,7 @@ from custom_image.build_context import BuildContext
 from custom_image.builders import build as build_image
 from custom_image.builders import ma_cli
 from custom_image.cloud import Cloud
-from custom_image.engines.process import ProcessEngine
+from custom_image.engines.process.engine import ProcessEngine
 from custom_image.errors import CloudRefused
 
 SLOW_S = 67  # a number that no other process here sleeps for

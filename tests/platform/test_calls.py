@@ -16,7 +16,7 @@ from huaweicloudsdkcore.exceptions.exceptions import (
 from huaweicloudsdkmodelarts import v1 as modelarts
 from local_cloud import Cloud, Rehearsal
 
-from custom_image.engines import proc
+from custom_image.engines.process import procfs
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def test_it_listens_on_loopback_and_on_the_gateway_of_its_network_only(
 
 
 def listening(pid: int) -> set[tuple[str, int]]:
-    found = proc.parse_listening(proc.read_tcp_tables(pid))
-    inodes = proc.socket_inodes(pid)
+    found = procfs.parse_listening(procfs.read_tcp_tables(pid))
+    inodes = procfs.socket_inodes(pid)
     return {(s.address, s.port) for inode, s in found.items() if inode in inodes}
 
 

@@ -13,7 +13,7 @@ from local_cloud import Cloud, Rehearsal
 from local_models import docker
 from local_services import config_of, deployed, predict
 
-from custom_image.engines import proc
+from custom_image.engines.process import procfs
 
 
 def custom_image(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,7 +90,7 @@ def test_down_ends_what_a_killed_platform_has_left_running(cloud: Cloud, rehears
 
     assert (down.returncode, down.stdout) == (0, "it was not running\n")
     assert notebook_id not in running
-    assert not proc.contains(registry_pid, "cmdline", "docker-registry")
+    assert not procfs.contains(registry_pid, "cmdline", "docker-registry")
     assert rehearsal.up().notebook(notebook_id).status == "STOPPED"
 
 

@@ -12,7 +12,7 @@ from gateway_bench import IDENTITY, SERVICE_ID, Bench, after, bench, echo, error
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.sdk_request import SdkRequest
 
-from local_modelarts.tokens import Tokens
+from local_modelarts.http.iam_tokens import Tokens
 
 
 @pytest.fixture(scope="module")

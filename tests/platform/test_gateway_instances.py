@@ -15,8 +15,8 @@ from gateway_bench import IDENTITY, SERVICE_ID, Bench, after, bench, echo, error
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local_modelarts.routing import Target
-from local_modelarts.tokens import Tokens
+from local_modelarts.http.iam_tokens import Tokens
+from local_modelarts.runtime.routing import Target
 
 
 @pytest.fixture(scope="module")

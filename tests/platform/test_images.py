@@ -16,7 +16,7 @@ from huaweicloudsdkmodelarts import v1 as modelarts
 from local_cloud import Cloud, Rehearsal
 from local_models import docker
 
-from custom_image.engines.docker_host import DockerHost
+from custom_image.engines.docker.host import DockerHost
 from custom_image.errors import Unavailable
 
 

@@ -18,9 +18,9 @@ from local_cloud import Cloud, Rehearsal
 
 from custom_image.builders.base import ensure_base_image
 from custom_image.errors import Unavailable
-from local_modelarts import registry_server
-from local_modelarts.certificates import ensure_certificates
-from local_modelarts.folder import Folder
+from local_modelarts.registry import process
+from local_modelarts.registry.certificates import ensure_certificates
+from local_modelarts.storage.paths import Folder
 
 IMAGE = "custom-image/tests:registry"
 NOT_PULLABLE = "127.0.0.1:9/registry:none"
@@ -41,7 +41,7 @@ def build(docker_engine, tag: str, dockerfile: str, files: dict[str, bytes]) -> 
 @pytest.fixture(scope="module")
 def registry_image(docker_engine, registry_program) -> str:
     base = ensure_base_image(engine=docker_engine)
-    program = Path(registry_server.find_program()).read_bytes()
+    program = Path(process.find_program()).read_bytes()
     dockerfile = f"FROM {base}\nCOPY registry /usr/bin/registry\nCMD ['never']\n"
     build(docker_engine, IMAGE, dockerfile, {"registry": program})
     return IMAGE
@@ -51,7 +51,7 @@ def registry_image(docker_engine, registry_program) -> str:
 def rehearsal_by_image(
     registry_image, notebook_image, tmp_path, monkeypatch
 ) -> Iterator[tuple[Rehearsal, Cloud]]:
-    monkeypatch.setenv(registry_server.IMAGE_VARIABLE, registry_image)
+    monkeypatch.setenv(process.IMAGE_VARIABLE, registry_image)
     rehearsal = Rehearsal(tmp_path / "platform", notebook_image)
     yield rehearsal, rehearsal.up()
     rehearsal.end()
@@ -108,13 +108,13 @@ def test_the_program_comes_first_and_where_there_is_neither_both_are_named(
 ) -> None:
     folder = Folder(tmp_path / "platform")
     parts = (folder.registry, folder.identity(), ensure_certificates(folder.certificates))
-    monkeypatch.delenv(registry_server.IMAGE_VARIABLE, raising=False)
-    assert isinstance(registry_server.choose_server(*parts), registry_server.ProgramServer)
+    monkeypatch.delenv(process.IMAGE_VARIABLE, raising=False)
+    assert isinstance(process.choose_server(*parts), process.ProgramServer)
 
-    monkeypatch.setattr(registry_server, "find_program", lambda: "")
-    monkeypatch.setattr(registry_server, "DEFAULT_IMAGE", registry_image)
-    assert isinstance(registry_server.choose_server(*parts), registry_server.ImageServer)
+    monkeypatch.setattr(process, "find_program", lambda: "")
+    monkeypatch.setattr(process, "DEFAULT_IMAGE", registry_image)
+    assert isinstance(process.choose_server(*parts), process.ImageServer)
 
-    monkeypatch.setattr(registry_server, "DEFAULT_IMAGE", NOT_PULLABLE)
+    monkeypatch.setattr(process, "DEFAULT_IMAGE", NOT_PULLABLE)
     with pytest.raises(Unavailable, match=r"neither the program docker-registry nor the image 127"):
-        registry_server.choose_server(*parts)
+        process.choose_server(*parts)

@@ -11,10 +11,10 @@ from local_cloud import Rehearsal as Platform
 
 from custom_image import cli
 from custom_image.cloud import open_cloud
-from custom_image.cloud.rehearsal import Rehearsal
-from custom_image.cloud.rehearsing import platform_settings, rehearse
 from custom_image.model_config import ModelConfig, parse_model_config
 from custom_image.plots import plot_upgrade_timeline
+from custom_image.rehearsal.result import Rehearsal
+from custom_image.rehearsal.run import platform_settings, rehearse
 
 SPEED = 60
 UPGRADES = 24  # twenty of them leave a fast machine no time for so many requests

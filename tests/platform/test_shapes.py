@@ -14,7 +14,7 @@ import huaweicloudsdkswr.v2 as swr
 import pytest
 from huaweicloudsdkmodelarts import v1 as modelarts
 
-from local_modelarts.documents import BUILD_IN, image_document, notebook_document, page
+from local_modelarts.notebooks.responses import BUILD_IN, image_document, notebook_document, page
 
 SAMPLES = json.loads((Path(__file__).parent / "samples.json").read_text())
 CLIENTS = {"modelarts": modelarts.ModelArtsClient, "swr": swr.SwrClient}

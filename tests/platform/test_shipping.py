@@ -17,10 +17,10 @@ from local_services import token
 from small_digits import small_digits
 
 from custom_image import cli, cloud
-from custom_image.cloud.rehearsing import platform_settings
 from custom_image.errors import CloudRefused, Unavailable
 from custom_image.mnist import encode_jpeg
 from custom_image.model_config import ModelConfig, parse_model_config
+from custom_image.rehearsal.run import platform_settings
 
 SPEED = 60
 WAITS = {"DRAIN_SECONDS": "1", "EXIT_SECONDS": "1.4"}

@@ -13,11 +13,11 @@ from huaweicloudsdkcore.signer.signer import Signer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local_modelarts.certificates import ensure_certificates
 from local_modelarts.errors import ApiError
-from local_modelarts.folder import Identity
-from local_modelarts.login import Logins, read_scopes
-from local_modelarts.signing import check_signature
+from local_modelarts.http.aksk_signature import check_signature
+from local_modelarts.registry.certificates import ensure_certificates
+from local_modelarts.registry.logins import Logins, read_scopes
+from local_modelarts.storage.paths import Identity
 
 KEYS = {"KNOWN": "secret"}
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)

@@ -18,9 +18,9 @@ import pytest
 from runtime import head, start_instance, wait_for, write_package
 from sleeper import SLEEPER_CONFIG, ask, request
 
+from custom_image.drills.sigterm import IDLE_CONNECTIONS, drill_sigterm
+from custom_image.drills.sigterm_clients import Clients, running
 from custom_image.engines.readiness import wait_until_ready
-from custom_image.rules.clients import Clients, running
-from custom_image.rules.drain import IDLE_CONNECTIONS, drill_sigterm
 
 
 @pytest.mark.parametrize("sleep_s", [0.0, 0.3], ids=["quick", "slow"])

@@ -22,10 +22,10 @@ import pytest
 from interrupting import INTERRUPTIBLE
 from judging import BROKEN, SHORT, Diary, copy_good_service, judge, replace, verdicts
 
-from custom_image.engines.process import ProcessEngine
+from custom_image.engines.process.engine import ProcessEngine
+from custom_image.probing.http import Request, SlowRequest, ask
 from custom_image.report import Verdict
 from custom_image.rules import REGISTRY, Waits
-from custom_image.rules.exchange import Request, SlowRequest, ask
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def service(tmp_path):
 @pytest.fixture
 def short_overtime(monkeypatch):
     """A service that does not end is not watched for long beyond its deadline."""
-    monkeypatch.setattr("custom_image.rules.drain.OVERTIME_S", 0.5)
+    monkeypatch.setattr("custom_image.drills.sigterm.OVERTIME_S", 0.5)
 
 
 @pytest.fixture
@@ -169,8 +169,8 @@ SLOW_START = "import time; time.sleep(1.5)\nserver.serve_forever()"
 def test_one_broken_line_is_found_by_its_rule(
     service, rule_id, old, new, monkeypatch, short_overtime
 ):
-    monkeypatch.setattr("custom_image.rules.http.BAD_INPUT_PATIENCE_S", 1.0)
-    monkeypatch.setattr("custom_image.rules.start.SETTLE_S", 1.0)
+    monkeypatch.setattr("custom_image.rules.service.http.BAD_INPUT_PATIENCE_S", 1.0)
+    monkeypatch.setattr("custom_image.drills.startup.SETTLE_S", 1.0)
     replace(service / "serve.py", old, new)
     if rule_id == "health.start-time":
         config = json.loads((service / "config.json").read_text())

@@ -11,8 +11,8 @@ import pytest
 from runtime import is_running, json_api, wait_for, write_package
 from sleeper import SLEEPER_CONFIG, ask, request
 
-from custom_image.rules.clients import Clients, running
-from custom_image.rules.exchange import Request
+from custom_image.drills.sigterm_clients import Clients, running
+from custom_image.probing.http import Request
 from custom_image.specification import HEALTH_PERIOD
 
 

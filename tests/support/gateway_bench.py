@@ -12,14 +12,14 @@ from typing import Any
 import requests
 import uvicorn
 
-from local_modelarts.folder import Identity
-from local_modelarts.gateway import Gateway
-from local_modelarts.gateway_request import PREFIX
+from local_modelarts.gateway.app import Gateway
+from local_modelarts.gateway.request import PREFIX
+from local_modelarts.http.server import make_app
 from local_modelarts.platform import Platform
-from local_modelarts.routing import Route, Routing, Target
-from local_modelarts.server import make_app
+from local_modelarts.runtime.routing import Route, Routing, Target
 from local_modelarts.settings import Settings
-from local_modelarts.state import SERVICE, State
+from local_modelarts.storage.paths import Identity
+from local_modelarts.storage.store import SERVICE, State
 
 SERVICE_ID = "0d1e2f30-0000-4000-8000-000000000001"
 IDENTITY = Identity("bench", "project", "ACCESS", "SECRET", 1, 2)

@@ -13,7 +13,7 @@ import huaweicloudsdkswr.v2 as swr
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from local_cloud import Cloud, wait_for
 
-from custom_image.engines.docker import DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
 from custom_image.specification import MODEL_DIR
 
 

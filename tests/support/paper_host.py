@@ -10,7 +10,7 @@ from custom_image.errors import ServiceNotReady, Unavailable
 
 
 class PaperHost:
-    """What :class:`local_modelarts.serving_instances.ServingInstances` asks of an engine.
+    """What :class:`local_modelarts.runtime.instances.ServingInstances` asks of an engine.
 
     Attributes:
         containers: name to labels, and whether it runs.

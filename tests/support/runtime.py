@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from custom_image.engines import StartOptions
-from custom_image.engines.process import LocalProcess, ProcessEngine
+from custom_image.engines.process.engine import LocalProcess, ProcessEngine
 
 REPOSITORY = Path(__file__).parents[2]
 ROOTFS_HOME = REPOSITORY / "docker" / "rootfs" / "home"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runtime import Answer, Connection, json_api
 
-from custom_image.rules.exchange import Request
+from custom_image.probing.http import Request
 
 SLEEPER = """
 import time

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from local_cloud import wait_for
 
-from local_modelarts import asynchronous
-from local_modelarts.asynchronous import Tasks
 from local_modelarts.errors import ApiError, backend_broken, backend_refused, backend_timeout
-from local_modelarts.state import SERVICE, State
+from local_modelarts.gateway import async_tasks
+from local_modelarts.gateway.async_tasks import Tasks
+from local_modelarts.storage.store import SERVICE, State
 
 SERVICE_FIELDS: dict[str, Any] = {
     "config": [{"count": 1}],
@@ -83,7 +83,7 @@ class Queue:
 
 @pytest.fixture
 def queue(tmp_path, monkeypatch) -> Iterator[Queue]:
-    monkeypatch.setattr(asynchronous, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(async_tasks, "_PAUSE_S", 0.01)
     queue = Queue(tmp_path)
     yield queue
     queue.instances.gate.set()

@@ -12,7 +12,7 @@ from fake_docker import FakeDocker, fake_docker
 
 from custom_image.builders import base
 from custom_image.builders.base import DEFAULT_BASE_IMAGE, ensure_base_image, own_base_image
-from custom_image.engines.docker import DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import BuildFailed, Unavailable
 from custom_image.settings import find_project
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from custom_image.model_config import Api
-from local_modelarts.batch_inputs import keep_inputs
-from local_modelarts.batch_mapping import BadInput, make_mapping
+from local_modelarts.batch.inputs import keep_inputs
+from local_modelarts.batch.mapping import BadInput, make_mapping
 from local_modelarts.errors import ApiError
-from local_modelarts.obs import Obs
+from local_modelarts.storage.obs import Obs
 
 
 def api(content_type: str, **properties: object) -> Api:

@@ -12,11 +12,11 @@ import pytest
 
 from custom_image.errors import ServiceNotReady
 from custom_image.model_config import Api
-from local_modelarts.batch_inputs import keep_inputs
-from local_modelarts.batch_mapping import make_mapping
-from local_modelarts.batch_results import Results
-from local_modelarts.batch_run import BatchRun
-from local_modelarts.obs import Obs
+from local_modelarts.batch.inputs import keep_inputs
+from local_modelarts.batch.mapping import make_mapping
+from local_modelarts.batch.results import Results
+from local_modelarts.batch.run import BatchRun
+from local_modelarts.storage.obs import Obs
 
 FILE_API = {"type": "object", "properties": {"images": {"type": "file"}}}
 CSV_RULE = {"type": "object", "properties": {"x": {"type": "number", "index": 0}}}

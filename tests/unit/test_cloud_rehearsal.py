@@ -7,12 +7,12 @@ from fake_api import fake_api, name_in_environment
 from local_cloud import wait_for
 
 from custom_image.cloud import Cloud
-from custom_image.cloud.rehearsal import Happening, Load, Rehearsal
-from custom_image.cloud.rehearsing import platform_settings, rehearse
+from custom_image.drills.load_balancer import Gateway
 from custom_image.errors import UsageError
 from custom_image.plots import plot_upgrade_timeline
-from custom_image.rules.exchange import Request
-from custom_image.rules.gateway import Gateway
+from custom_image.probing.http import Request
+from custom_image.rehearsal.result import Happening, Load, Rehearsal
+from custom_image.rehearsal.run import platform_settings, rehearse
 
 GOOD = tuple((number / 50, f"1.0.{number // 50}", True, "200 in 3 ms") for number in range(100))
 LOST = (1.5, "", False, "503 in 2 ms: {}")

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from custom_image import specification
-from custom_image.cloud import requests
+from custom_image.cloud.validation import requests_v1
 from custom_image.errors import UsageError
 from custom_image.model_config import Api, Body
-from custom_image.rules.coverage import read_table
+from custom_image.rules.requirements import read_table
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 PICTURE = Body(content_type="multipart/form-data", data={"properties": {"i": {"type": "file"}}})
@@ -193,8 +193,8 @@ def test_every_row_that_the_client_answers_for_is_drilled_here_and_no_other():
 def test_a_row_points_at_the_function_that_refuses_it(row):
     name = (CASES.get(row) or NAMED[row])[0]
 
-    assert ROWS[row].cloud == f"requests.{name}"
-    assert callable(getattr(requests, name))
+    assert ROWS[row].cloud == f"validation.requests_v1.{name}"
+    assert callable(getattr(requests_v1, name))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_row_points_at_the_function_that_refuses_it(row):
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_at_a_limit_is_allowed(name, arguments):
-    getattr(requests, name)(*arguments)
+    getattr(requests_v1, name)(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_what_is_at_a_limit_is_allowed(name, arguments):
 )
 def test_what_is_over_a_limit_is_refused_with_what_to_do(name, arguments):
     with pytest.raises(UsageError) as refused:
-        getattr(requests, name)(*arguments)
+        getattr(requests_v1, name)(*arguments)
 
     said = str(refused.value).splitlines()
     assert ": expected " in said[0]
@@ -227,29 +227,29 @@ def test_what_is_asked_by_name_is_allowed_or_refused(row):
     name, good, bad = NAMED[row]
     arguments = [IMAGE] if row in ("R-116", "R-117") else []
 
-    getattr(requests, name)(*arguments, **good)
+    getattr(requests_v1, name)(*arguments, **good)
     with pytest.raises(UsageError, match=r"expected .* found "):
-        getattr(requests, name)(*arguments, **bad)
+        getattr(requests_v1, name)(*arguments, **bad)
 
 
 @pytest.mark.parametrize(("minutes", "is_good"), [(1, True), (300, True), (0, False), (301, False)])
 def test_inference_2_0_has_another_range_for_a_deployment(minutes, is_good):
     if is_good:
-        requests.deploy_timeout(minutes, is_2_0=True)
+        requests_v1.deploy_timeout(minutes, is_2_0=True)
         return
     with pytest.raises(UsageError, match="from 1 to 300"):
-        requests.deploy_timeout(minutes, is_2_0=True)
+        requests_v1.deploy_timeout(minutes, is_2_0=True)
 
 
 def test_inference_2_0_asks_more_of_mounts_and_variables():
-    requests.mount_paths(["/a/"], is_2_0=True)
-    requests.environment({"A": "b"}, is_2_0=True)
+    requests_v1.mount_paths(["/a/"], is_2_0=True)
+    requests_v1.environment({"A": "b"}, is_2_0=True)
 
     for path in ("/a", "/" + "a" * 254 + "/"):
         with pytest.raises(UsageError, match="mount path"):
-            requests.mount_paths([path], is_2_0=True)
+            requests_v1.mount_paths([path], is_2_0=True)
     with pytest.raises(UsageError, match="a value without"):
-        requests.environment({"A": "a<b"}, is_2_0=True)
+        requests_v1.environment({"A": "a<b"}, is_2_0=True)
 
 
 def test_the_limits_are_those_of_the_specification():

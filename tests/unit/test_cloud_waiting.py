@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from custom_image.cloud import waiting
-from custom_image.cloud.waiting import wait_until
+from custom_image.cloud.api import polling
+from custom_image.cloud.api.polling import wait_until
 from custom_image.errors import CloudRefused, Unavailable
 
 
@@ -41,7 +41,7 @@ def test_an_api_that_is_silent_for_a_while_is_asked_again():
 
 
 def test_an_api_that_stays_silent_is_unavailable(monkeypatch):
-    monkeypatch.setattr(waiting, "_PATIENCE_S", 0.01)
+    monkeypatch.setattr(polling, "_PATIENCE_S", 0.01)
 
     with pytest.raises(Unavailable, match="no answer"):
         wait(answers("publishing", Unavailable("no answer")))

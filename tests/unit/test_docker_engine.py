@@ -15,9 +15,9 @@ import pytest
 from fake_docker import FakeDocker, fake_docker
 
 from custom_image.engines import StartOptions, open_engine
-from custom_image.engines.docker import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.image_facts import image_facts
-from custom_image.engines.owners import OWNER_LABEL, this_process
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 
 CONTAINER = "c" * 64
@@ -110,7 +110,7 @@ def test_an_engine_that_hangs_is_not_waited_for(
         return 200, ""
 
     docker.answers["GET /version"] = hang
-    monkeypatch.setattr("custom_image.engines.docker_connection._CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("custom_image.engines.docker.connection._CONNECT_TIMEOUT_S", 0.1)
 
     with pytest.raises(Unavailable, match=r"no Docker engine answers at .*timed out"):
         DockerEngine.connect()
@@ -181,7 +181,7 @@ def test_an_interrupt_while_a_container_starts_removes_it(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("custom_image.engines.docker.DockerContainer", interrupt)
+    monkeypatch.setattr("custom_image.engines.docker.engine.DockerContainer", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
         engine.start("mnist:1")
@@ -274,7 +274,7 @@ def test_what_is_left_is_removed_when_python_ends(docker: FakeDocker, tmp_path: 
         f"GET /containers/{CONTAINER}/json": (200, {"Id": CONTAINER}),
         f"DELETE /containers/{CONTAINER}": (204, ""),
     }
-    script = "from custom_image.engines.docker import DockerEngine; DockerEngine.connect()"
+    script = "from custom_image.engines.docker.engine import DockerEngine; DockerEngine.connect()"
 
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -9,10 +9,10 @@ import pytest
 
 from custom_image.build_context import BuildContext
 from custom_image.ecs import Estimate, Forecast, Limits, estimate_size
-from custom_image.ecs.build_logs import BuildKitLog, ClassicLog
-from custom_image.ecs.forecast import forecast
-from custom_image.ecs.registry import RemoteLayer
-from custom_image.ecs.server import _has_buildkit
+from custom_image.ecs.image_build.logs import BuildKitLog, ClassicLog
+from custom_image.ecs.push.plan import forecast
+from custom_image.ecs.push.registry_client import RemoteLayer
+from custom_image.ecs.server.server import _has_buildkit
 from custom_image.errors import PackageError
 from custom_image.specification import GB
 

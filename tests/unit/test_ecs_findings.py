@@ -7,7 +7,7 @@ import platform
 import pytest
 
 from custom_image.diagnosis import Finding, State
-from custom_image.ecs.findings import FINDINGS, Looks
+from custom_image.ecs.server.checks import FINDINGS, Looks
 from custom_image.specification import CLIENT_NEWEST
 
 GOOD = {

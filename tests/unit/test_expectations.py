@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from custom_image.engines.owners import is_gone, this_process
+from custom_image.engines.docker.owners import is_gone, this_process
 from custom_image.errors import UsageError
 from custom_image.model_config import parse_model_config
-from custom_image.rules.exchange import Answer
-from custom_image.rules.expectations import difference, read_samples
+from custom_image.probing.expected_answers import difference, read_samples
+from custom_image.probing.http import Answer
 
 SAMPLES = Path(__file__).parents[1] / "support" / "samples"
 CONFIG = parse_model_config(

@@ -21,10 +21,10 @@ from custom_image.image_saving import (
     start_service,
 )
 from custom_image.image_saving.instance import ASK_PYTHON
-from custom_image.image_saving.listening import find_port, speaks_tls
+from custom_image.image_saving.port_discovery import find_port, speaks_tls
 from custom_image.settings import find_project
 from custom_image.verification import verify
-from local_modelarts.certificates import ensure_certificates
+from local_modelarts.registry.certificates import ensure_certificates
 
 # A server of somebody else's: it heeds no PORT, and has its health route or has none.
 SERVER = """

@@ -14,9 +14,9 @@ import pytest
 from custom_image.build_context import BuildContext
 from custom_image.builders import build, ma_cli
 from custom_image.builders.ma_cli import RegisteredImage
-from custom_image.engines.process import ProcessEngine
+from custom_image.engines.process.engine import ProcessEngine
 from custom_image.errors import BuildFailed, NotebookFailed, UsageError
-from custom_image.image_saving.switching import find_built
+from custom_image.image_saving.switch_image import find_built
 from custom_image.plots import plot_image_size
 from custom_image.settings import find_project
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from custom_image.errors import UsageError
-from custom_image.notebook_parameters import (
+from custom_image.notebooks.parameters import (
     choose_values,
     find_notebook,
     parse_values,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from local_modelarts.errors import ApiError
-from local_modelarts.obs import Obs, objects, write_whole
+from local_modelarts.storage.obs import Obs, objects, write_whole
 
 SIGNED = "https://pictures.obs.region.example.com:443/in/1.jpg?AccessKeyId=A&Expires=1&Signature=b"
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_modelarts.probes import (
+from local_modelarts.runtime.probes import (
     CONNECT,
     HTTP,
     ROLES,

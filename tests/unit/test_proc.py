@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from custom_image.engines import Socket, proc
+from custom_image.engines import Socket
+from custom_image.engines.process import procfs
 
 TABLES = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -21,7 +22,7 @@ TABLES = """\
 
 
 def test_listening_sockets_are_read_as_the_kernel_prints_them() -> None:
-    assert proc.parse_listening(TABLES) == {
+    assert procfs.parse_listening(TABLES) == {
         4711: Socket("0.0.0.0", 8080),
         4712: Socket("127.0.0.1", 80),
         9: Socket("::", 8081),
@@ -31,8 +32,8 @@ def test_listening_sockets_are_read_as_the_kernel_prints_them() -> None:
 
 def test_a_real_socket_of_this_process_is_found_by_its_inode() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        listening = proc.parse_listening(proc.read_tcp_tables(os.getpid()))
-        mine = listening.keys() & proc.socket_inodes(os.getpid())
+        listening = procfs.parse_listening(procfs.read_tcp_tables(os.getpid()))
+        mine = listening.keys() & procfs.socket_inodes(os.getpid())
 
         assert Socket("127.0.0.1", server.getsockname()[1]) in {listening[i] for i in mine}
 
@@ -40,10 +41,10 @@ def test_a_real_socket_of_this_process_is_found_by_its_inode() -> None:
 def test_the_start_of_a_process_is_known_to_about_a_second(tmp_path: Path) -> None:
     before = time.time()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        began = proc.started_at(child.pid)
+        began = procfs.started_at(child.pid)
 
     assert before - 1.5 <= began <= time.time() + 1.5
-    assert proc.started_at(1, tmp_path) == 0
+    assert procfs.started_at(1, tmp_path) == 0
 
 
 def test_a_child_is_read_with_its_parent_and_its_arguments() -> None:
@@ -53,13 +54,13 @@ def test_a_child_is_read_with_its_parent_and_its_arguments() -> None:
         # Popen returns in the middle of exec, when the child has no arguments yet.
         assert child.stdout
         assert child.stdout.readline()
-        entry = proc.read_entry(child.pid)
+        entry = procfs.read_entry(child.pid)
 
         assert entry is not None
         assert entry.parent_host_pid == os.getpid()
         assert entry.session == os.getsid(0)
         assert entry.command.endswith(" input() two words")
-        assert entry in proc.entries()
+        assert entry in procfs.entries()
     finally:
         child.communicate(b"\n")
 
@@ -71,15 +72,15 @@ def test_a_name_with_blanks_and_parentheses_does_not_shift_the_fields(tmp_path: 
     (folder / "status").write_text("Name:\ta) b (c\nNSpid:\t42\t1\n")
     (folder / "cmdline").write_bytes(b"")
 
-    entry = proc.read_entry(42, tmp_path)
+    entry = procfs.read_entry(42, tmp_path)
 
-    assert entry == proc.Entry(
+    assert entry == procfs.Entry(
         pid=1, host_pid=42, parent_host_pid=7, session=41, command="[a) b (c]"
     )
 
 
 def test_a_process_that_is_gone_is_none_rather_than_an_error(tmp_path: Path) -> None:
-    assert proc.read_entry(42, tmp_path) is None
-    assert proc.socket_inodes(42, tmp_path) == set()
-    assert proc.entries(tmp_path / "nowhere") == []
-    assert not proc.contains(42, "cgroup", "x", tmp_path)
+    assert procfs.read_entry(42, tmp_path) is None
+    assert procfs.socket_inodes(42, tmp_path) == set()
+    assert procfs.entries(tmp_path / "nowhere") == []
+    assert not procfs.contains(42, "cgroup", "x", tmp_path)

@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from custom_image.engines import Socket, StartOptions
-from custom_image.engines.process import ProcessEngine
+from custom_image.engines.process.engine import ProcessEngine
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import Unavailable, UsageError
 
@@ -111,7 +111,7 @@ def test_its_log_outlives_it(home: Path) -> None:
 
 def test_it_is_killed_when_python_ends_without_leaving_the_block(home: Path) -> None:
     script = (
-        "from custom_image.engines.process import ProcessEngine\n"
+        "from custom_image.engines.process.engine import ProcessEngine\n"
         f"service = ProcessEngine().start({str(home)!r})\n"
         "print(service.processes()[0].pid)\n"
     )

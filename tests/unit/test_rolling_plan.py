@@ -9,7 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from local_modelarts.rolling import Goal, Slot, Step, is_done, match_groups, plan, share
+from local_modelarts.runtime.rolling_update import (
+    Goal,
+    Slot,
+    Step,
+    is_done,
+    match_groups,
+    plan,
+    share,
+)
 
 
 class RollingUpdate(RuleBasedStateMachine):

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from custom_image.drills.sigterm import Drain
+from custom_image.drills.sigterm_clients import Event
 from custom_image.engines import ImageFacts, ImageFile
 from custom_image.report import Verdict
-from custom_image.rules import Level, Needs, Requirement, catalogue, page
-from custom_image.rules.accounts import Account, can_read
-from custom_image.rules.boot import boot_path
-from custom_image.rules.clients import Event
-from custom_image.rules.drain import Drain
+from custom_image.rules import Level, Needs, Requirement, catalogue, docs
+from custom_image.rules.static.accounts import Account, can_read
+from custom_image.rules.static.boot import boot_path
 from custom_image.specification import EDITIONS, INTERNATIONAL
 
 RULES = {rule.id: rule for rule in catalogue()}
@@ -99,7 +99,7 @@ def test_only_rules_that_run_nothing_say_something_at_level_static(rule):
 
 
 def test_the_table_in_the_readme_is_that_of_the_catalogue():
-    assert page.PAGE.read_text() == page.current_page(), "run python -m custom_image.rules.page"
+    assert docs.PAGE.read_text() == docs.current_page(), "run python -m custom_image.rules.docs"
 
 
 def test_levels_are_ordered():

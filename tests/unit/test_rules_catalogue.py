@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from custom_image.rules import Profile, catalogue, page
-from custom_image.rules.coverage import is_in_cloud_client, read_table
+from custom_image.rules import Profile, catalogue, docs
+from custom_image.rules.requirements import is_in_cloud_client, read_table
 
 TABLE = read_table()
 RULES = {rule.id: rule for rule in catalogue()}
-WRITE = "run python -m custom_image.rules.page"
+WRITE = "run python -m custom_image.rules.docs"
 
 
 @pytest.mark.parametrize("row", TABLE.rows, ids=lambda row: row.id)
@@ -62,15 +62,15 @@ def test_every_rule_has_an_example_of_both_kinds(rule):
 @pytest.mark.parametrize("profile", Profile)
 def test_every_profile_has_rules_and_is_explained_in_the_readme(profile):
     assert any(profile in rule.profiles for rule in RULES.values())
-    assert f"| `{profile}` |" in page.PAGE.read_text()
+    assert f"| `{profile}` |" in docs.PAGE.read_text()
 
 
 def test_the_catalogue_page_is_current():
-    assert page.CATALOGUE.read_text() == page.catalogue_page(), WRITE
+    assert docs.CATALOGUE.read_text() == docs.catalogue_page(), WRITE
 
 
 def test_the_page_holds_every_row_and_every_rule():
-    text = page.catalogue_page()
+    text = docs.catalogue_page()
 
     assert all(f"| {row.id} |" in text for row in TABLE.rows)
     assert all(f"\n### {rule_id}\n" in text for rule_id in RULES)
@@ -83,7 +83,7 @@ def test_two_answers_to_one_row_are_refused(tmp_path, monkeypatch):
     broken.write_text(
         f"sources: {{a: {{title: t, url: u}}}}\n{double.replace('rules:', 'rows:', 1)}"
     )
-    monkeypatch.setattr("custom_image.rules.coverage.TABLE", broken)
+    monkeypatch.setattr("custom_image.rules.requirements.TABLE", broken)
 
     with pytest.raises(ValueError, match="R-01 needs exactly one of"):
         read_table.__wrapped__()

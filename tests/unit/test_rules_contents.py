@@ -17,8 +17,8 @@ from image_archives import docker_archive, layer_of, member, tar_of, write
 from judging import judge
 
 from custom_image.report import Verdict
-from custom_image.rules import linters, pickles
-from custom_image.rules.secret_patterns import is_secret, secret_in_text, secrets_in_file
+from custom_image.scanners import linters, pickles
+from custom_image.scanners.secret_patterns import is_secret, secret_in_text, secrets_in_file
 
 RUN = {"home/run.sh": b"#!/bin/sh\nexec python3 serve.py\n"}
 RULES = ("layers.unpack", "secrets.", "waste.", "model.")

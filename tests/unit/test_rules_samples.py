@@ -11,9 +11,9 @@ from PIL import Image
 from python_multipart.multipart import MultipartParser
 
 from custom_image.model_config import Api, Body, ModelConfig
-from custom_image.rules.bad_requests import TOO_LARGE_BYTES, bad_requests
-from custom_image.rules.exchange import Request
-from custom_image.rules.samples import (
+from custom_image.probing.bad_requests import TOO_LARGE_BYTES, bad_requests
+from custom_image.probing.http import Request
+from custom_image.probing.sample_requests import (
     BOUNDARY,
     form,
     sample_of,

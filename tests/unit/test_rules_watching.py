@@ -15,7 +15,7 @@ from rich.console import Console
 
 from custom_image.report import Check, Severity, Verdict
 from custom_image.rules import REGISTRY, TRUE_WAITS, catalogue
-from custom_image.verification.watching import LiveView, watch
+from custom_image.verification.progress import LiveView, watch
 
 catalogue()
 RULES = [
@@ -139,7 +139,7 @@ def run_on_a_terminal(environment: dict[str, str]) -> str:
     """Watch two rules in a process of its own, whose standard error is a terminal."""
     script = (
         "from custom_image.rules import REGISTRY, TRUE_WAITS, catalogue\n"
-        "from custom_image.verification.watching import watch\n"
+        "from custom_image.verification.progress import watch\n"
         "catalogue()\n"
         "rules = [REGISTRY[name] for name in ('api.answers', 'http.keep-alive')]\n"
         "with watch(rules, TRUE_WAITS) as watcher:\n"

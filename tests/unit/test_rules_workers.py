@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from custom_image.drills.load import Load, _replaced
+from custom_image.drills.processes import workers
+from custom_image.drills.worker_kill import Death, drill_deaths
 from custom_image.engines import Process
 from custom_image.errors import Unavailable
+from custom_image.probing.http import TIMED_OUT, Answer
 from custom_image.report import Verdict
 from custom_image.rules import catalogue
-from custom_image.rules.deaths import Death, drill_deaths
-from custom_image.rules.exchange import TIMED_OUT, Answer
-from custom_image.rules.load import Load, _replaced
-from custom_image.rules.processes import workers
-from custom_image.rules.workers import _Use
+from custom_image.rules.lifecycle.workers import _Use
 
 RULES = {rule.id: rule for rule in catalogue()}
 GOOD, BAD = Answer(200, b"{}"), Answer(503, b"{}")
@@ -63,7 +63,7 @@ def kill(instance: Instance) -> list[Death]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr("custom_image.rules.deaths.PATIENCE_S", 0.01)
+    monkeypatch.setattr("custom_image.drills.worker_kill.PATIENCE_S", 0.01)
 
 
 @pytest.mark.parametrize(

@@ -17,17 +17,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from paper_host import PaperHost, PaperJobs, PaperLogins, PaperRegistry
 
-from local_modelarts import instance_care, service_loop, services
 from local_modelarts.errors import ApiError
-from local_modelarts.folder import Folder, Identity
-from local_modelarts.inference_requests import read_service, read_update
 from local_modelarts.platform import Platform
-from local_modelarts.routing import Routing
-from local_modelarts.service_loop import ServiceLoop
-from local_modelarts.service_states import CALLS, STATES, classic_name, settled
-from local_modelarts.services import Services
+from local_modelarts.runtime import instance_lifecycle, reconciler
+from local_modelarts.runtime.reconciler import ServiceLoop
+from local_modelarts.runtime.routing import Routing
+from local_modelarts.runtime.states import CALLS, STATES, classic_name, settled
+from local_modelarts.services import backend
+from local_modelarts.services.backend import Services
+from local_modelarts.services.requests_v2 import read_service, read_update
 from local_modelarts.settings import Settings
-from local_modelarts.state import INSTANCE, SERVICE, State
+from local_modelarts.storage.paths import Folder, Identity
+from local_modelarts.storage.store import INSTANCE, SERVICE, State
 
 GOOD, BROKEN, HEAVY = "good", "broken", "heavy"
 DOCUMENTED = {
@@ -92,7 +93,7 @@ class ServiceLife(RuleBasedStateMachine):
         self.scratch = tempfile.TemporaryDirectory()
         self.patch = pytest.MonkeyPatch()
         self.now_ms = 1_000_000
-        for module in (services, service_loop, instance_care):
+        for module in (backend, reconciler, instance_lifecycle):
             self.patch.setattr(module, "now_ms", lambda: self.now_ms)
         self.host, self.jobs = PaperHost(), PaperJobs()
         self.host.broken = {f"{PaperRegistry.host}/team/{BROKEN}:1.0"}

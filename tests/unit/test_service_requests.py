@@ -12,16 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from paper_host import PaperHost, PaperJobs, PaperLogins, PaperRegistry
 
-from local_modelarts import inference_requests, service_requests
-from local_modelarts.documents import page
 from local_modelarts.errors import ApiError
-from local_modelarts.folder import Folder, Identity
-from local_modelarts.model_checks import find_fault, read_request, routes
-from local_modelarts.names import whole
+from local_modelarts.notebooks.responses import page
 from local_modelarts.platform import Platform
-from local_modelarts.serving_instances import InstanceSpec
+from local_modelarts.runtime.instances import InstanceSpec
+from local_modelarts.services import requests_v1, requests_v2
+from local_modelarts.services.model_requests import find_fault, read_request, routes
 from local_modelarts.settings import Settings
-from local_modelarts.state import MODEL, State
+from local_modelarts.storage.paths import Folder, Identity
+from local_modelarts.storage.store import MODEL, State
+from local_modelarts.validation import whole
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 200) | st.floats(-1, 2) | st.text(max_size=8),
@@ -158,8 +158,8 @@ def holds(fields: Mapping[str, Any]) -> None:
 
 
 def test_what_is_whole_is_read(platform: Platform) -> None:
-    old = service_requests.read_service(platform, SERVICE_BODY)
-    new = inference_requests.read_service(platform, INFERENCE_BODY)
+    old = requests_v1.read_service(platform, SERVICE_BODY)
+    new = requests_v2.read_service(platform, INFERENCE_BODY)
 
     holds(old)
     holds(new)
@@ -174,7 +174,7 @@ def test_what_is_whole_is_read(platform: Platform) -> None:
 @given(body=spoilt(SERVICE_BODY))
 def test_a_classic_service_is_read_or_refused(platform: Platform, body: dict[str, Any]) -> None:
     try:
-        fields = service_requests.read_service(platform, body)
+        fields = requests_v1.read_service(platform, body)
     except ApiError:
         return
     holds(fields)
@@ -186,7 +186,7 @@ def test_a_service_of_inference_2_0_is_read_or_refused(
     platform: Platform, body: dict[str, Any]
 ) -> None:
     try:
-        fields = inference_requests.read_service(platform, body)
+        fields = requests_v2.read_service(platform, body)
     except ApiError:
         return
     holds(fields)
@@ -249,4 +249,4 @@ def test_a_probe_of_inference_2_0_is_held_to_its_rules(
     body["group_configs"][0]["unit_configs"][0]["readiness_health"] = probe
 
     with pytest.raises(ApiError, match=r"readiness_health|check_method"):
-        inference_requests.read_service(platform, body)
+        requests_v2.read_service(platform, body)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from custom_image.audit.findings import Finding
-from custom_image.audit.walking import Place, shown
-from custom_image.rules.secret_patterns import secrets_in_file
-from custom_image.rules.secrets import BINARY, MOST_SEARCHED_BYTES, SNIFFED_BYTES
-from custom_image.rules.waste import CACHES
+from custom_image.audit.walk import Place, shown
+from custom_image.rules.contents.secrets import BINARY, MOST_SEARCHED_BYTES, SNIFFED_BYTES
+from custom_image.rules.contents.waste import CACHES
+from custom_image.scanners.secret_patterns import secrets_in_file
 from custom_image.specification import MODEL_DIR
 
 LARGE_BYTES: Final = 10 * 10**6

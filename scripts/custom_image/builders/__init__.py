@@ -109,7 +109,7 @@ def build(
         Unavailable: there is no base image, and none can be made here.
     """
     from custom_image.builders import docker, folder, ma_cli  # heavy: the Docker SDK
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
     if isinstance(engine, DockerEngine):
         return docker.build(context, tag, engine=engine)

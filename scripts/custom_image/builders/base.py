@@ -14,7 +14,7 @@ from custom_image.progress import say
 from custom_image.settings import find_project
 
 if TYPE_CHECKING:
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
 # The default of BASE_IMAGE in the Dockerfiles; a test compares.
 DEFAULT_BASE_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"

@@ -15,7 +15,7 @@ from custom_image.progress import progress_bar, say
 if TYPE_CHECKING:
     from custom_image.build_context import BuildContext
     from custom_image.engines import ImageFacts
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
 _WITH_FILES = ("RUN", "COPY", "ADD")
 

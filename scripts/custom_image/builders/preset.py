@@ -14,7 +14,7 @@ from custom_image.settings import find_project
 from custom_image.wheelhouse import fill_wheelhouse, torch_pin
 
 if TYPE_CHECKING:
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
 REPOSITORY: Final = "custom-image/preset"
 FOLDER: Final = "docker/preset"

@@ -61,7 +61,7 @@ def predict(
       custom-image predict http://127.0.0.1:8080 seven.jpg
     """
     from custom_image.cloud import find_model, find_service
-    from custom_image.cloud.connecting import find_token
+    from custom_image.cloud.api.credentials import find_token
     from custom_image.engines.client import predict as ask
 
     content = file.read_bytes()

@@ -219,7 +219,7 @@ def rules(
 
 def _listed(rules: list[Rule], form: RulesFormat, *, explained: bool) -> str:
     """Return rules in a form; ``explained`` where one of them was asked for."""
-    from custom_image.rules.page import catalogue_page, explanation
+    from custom_image.rules.docs import catalogue_page, explanation
 
     if form is RulesFormat.MARKDOWN:
         return explanation(rules[0]) if explained else catalogue_page()
@@ -245,7 +245,7 @@ def _labelled(label: str, value: Any) -> list[tuple[str, str]]:
 
 def _facts(rule: Rule) -> dict[str, Any]:
     """Return what stands beside a rule's function, in the order in which one asks for it."""
-    from custom_image.rules.coverage import read_table
+    from custom_image.rules.requirements import read_table
     from custom_image.specification import EDITIONS, INTERNATIONAL
 
     limits = {name: rule.required_by(edition) for name, edition in EDITIONS.items()}

@@ -59,9 +59,9 @@ def doctor(
       custom-image doctor --ecs root@10.0.0.5 --mend --data-root largest
     """
     if ecs:
-        from custom_image.ecs.connection import Connection
-        from custom_image.ecs.doctor import diagnose_server, mend_server
-        from custom_image.ecs.findings import DISK_GB
+        from custom_image.ecs.server.checks import DISK_GB
+        from custom_image.ecs.server.doctor import diagnose_server, mend_server
+        from custom_image.ecs.ssh.connection import Connection
 
         def connect() -> Connection:
             return Connection.open(ecs, config_file=ssh_config)
@@ -99,7 +99,7 @@ def clean(
       custom-image clean
       custom-image clean 3f2a9c0d1b7e
     """
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
     engine = DockerEngine.connect()
     count = engine.remove_run(run) if run else engine.remove_every_run()

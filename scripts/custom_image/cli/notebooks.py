@@ -115,7 +115,7 @@ def refresh(names: Names = None, in_instance: InInstance = None) -> None:
       custom-image notebooks refresh
       custom-image notebooks refresh dockerfile_build
     """
-    from custom_image.notebook_outputs import refresh_outputs
+    from custom_image.notebooks.outputs import refresh_outputs
     from custom_image.settings import enter_project
 
     chosen = _choose(names or [], [], "default")
@@ -128,12 +128,12 @@ def refresh(names: Names = None, in_instance: InInstance = None) -> None:
 def choose_runner(notebook: Path, in_instance: bool | None) -> Runner:
     """Return what runs a notebook: here, or inside an instance of the local ModelArts."""
     from custom_image.local_platform import find
-    from custom_image.notebooks import run_notebook
+    from custom_image.notebooks.run import run_notebook
 
     if (in_instance and notebook.stem.endswith(IN_INSTANCE)) or (
         in_instance is None and notebook.stem.endswith(IN_INSTANCE[0]) and find() is not None
     ):
-        from custom_image.image_saving.headless import run_in_instance
+        from custom_image.notebooks.in_instance import run_in_instance
 
         return run_in_instance
     return lambda path, parameters, output_dir: run_notebook(str(path), parameters, output_dir)
@@ -143,7 +143,7 @@ def _choose(
     names: list[str], values: list[str], values_file: str
 ) -> list[tuple[Path, dict[str, str | int | float | bool]]]:
     """Return each notebook with its parameters, all checked before the first one runs."""
-    from custom_image.notebook_parameters import (
+    from custom_image.notebooks.parameters import (
         choose_values,
         find_notebook,
         list_notebooks,

@@ -113,6 +113,6 @@ def _made(image: str) -> str:
 
     if image not in (preset.FOLDER, preset.TORCH):
         return image
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
     return preset.ensure_preset_image(DockerEngine.connect(), torch=image == preset.TORCH)

@@ -39,9 +39,9 @@ def rehearse(
     """
     from custom_image import local_platform
     from custom_image.cloud import open_cloud
-    from custom_image.cloud.rehearsing import platform_settings
-    from custom_image.cloud.rehearsing import rehearse as run
     from custom_image.plots import Picture, plot_upgrade_timeline
+    from custom_image.rehearsal.run import platform_settings
+    from custom_image.rehearsal.run import rehearse as run
 
     named = read_config(config).resolve() if config else None
     (picture,) = enter(picture)

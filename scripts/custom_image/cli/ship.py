@@ -215,7 +215,7 @@ def config_of(image: str) -> ModelConfig:
         PackageError: it is none.
         UsageError: there is none.
     """
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
     from custom_image.model_config import parse_model_config
 
     path, content = f"{MODEL_DIR}/config.json", None

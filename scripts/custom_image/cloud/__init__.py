@@ -8,19 +8,19 @@
     take_down(service)
 
 Each verb finds what is there already, waits with progress and a deadline, and leaves one bundle
-below ``build/bundles`` where it fails. :mod:`custom_image.cloud.requests` refuses what the platform
-would, before anything is sent; with ``open_cloud(dry_run=True)`` nothing is.
+below ``build/bundles`` where it fails. :mod:`custom_image.cloud.validation` refuses what the
+platform would, before anything is sent; with ``open_cloud(dry_run=True)`` nothing is.
 """
 
-from custom_image.cloud.batch import BatchJob, batch
-from custom_image.cloud.client import Cloud, open_cloud
-from custom_image.cloud.finding import find_image, find_model, find_service
+from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.images import PublishedImage, push
+from custom_image.cloud.lookup import find_image, find_model, find_service
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import publish
 from custom_image.cloud.saved_image import SavedImage
-from custom_image.cloud.service import DeployOptions, Service
-from custom_image.cloud.services import deploy, take_down, upgrade
+from custom_image.cloud.services.batch import BatchJob, batch
+from custom_image.cloud.services.deploy import deploy, take_down, upgrade
+from custom_image.cloud.services.service import DeployOptions, Service
 
 __all__ = [
     "BatchJob",

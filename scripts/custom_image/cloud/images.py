@@ -11,10 +11,10 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
-from custom_image.cloud import requests
-from custom_image.cloud.bundle import Bundle
-from custom_image.cloud.client import Cloud, open_cloud
-from custom_image.cloud.connecting import status_of
+from custom_image.cloud.api.client import Cloud, open_cloud
+from custom_image.cloud.api.credentials import status_of
+from custom_image.cloud.api.failure_bundle import Bundle
+from custom_image.cloud.validation import requests_v1
 from custom_image.errors import CloudRefused
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
 from custom_image.progress import progress_bar, say
@@ -95,7 +95,7 @@ def push(image: BuiltImage | str, name: str = "", *, cloud: Cloud | None = None)
         bundle.add("image.json", facts and vars(facts))
         login = log_in(cloud)
         reference = f"{login.registry}/{target.repository}:{target.tag}"
-        requests.region(reference, cloud.endpoint)
+        requests_v1.region(reference, cloud.endpoint)
         cloud.create_organization(target.namespace)
         found = registered(cloud, reference)
         if cloud.wire.dry_run:
@@ -104,15 +104,15 @@ def push(image: BuiltImage | str, name: str = "", *, cloud: Cloud | None = None)
         assert facts is not None  # but for a dry run
         was_there = found is not None and found.image_id == facts.id
         if found is not None and not was_there:
-            requests.source_copy(reference, _users_without_copy(cloud, reference))
+            requests_v1.source_copy(reference, _users_without_copy(cloud, reference))
         if was_there:
             say(f"{reference} is there already; nothing is sent")
         else:
             _push(source, reference, login, len(facts.layers))
             found = registered(cloud, reference)
-        requests.image_tag(reference, is_there=found is not None)
+        requests_v1.image_tag(reference, is_there=found is not None)
         assert found is not None  # or the line above has raised
-        requests.single_manifest(reference, found.is_list)
+        requests_v1.single_manifest(reference, found.is_list)
         seconds = time.monotonic() - began
         labels = tuple(sorted(facts.labels.items()))
         return PublishedImage(reference, found.digest, found.size_bytes, was_there, seconds, labels)
@@ -187,7 +187,7 @@ def log_in(cloud: Cloud) -> Login:
         except (binascii.Error, UnicodeDecodeError):
             break
         expires_at = datetime.fromisoformat(answer.x_swr_expireat)
-        requests.login(expires_at)
+        requests_v1.login(expires_at)
         return Login(str(registry), user, password, expires_at)
     raise CloudRefused(
         "SWR answered the request for a login, but not with one.\n"
@@ -207,18 +207,18 @@ def choose_target(source: str, name: str, cloud: Cloud) -> ImageReference:
     if target.registry != DEFAULT_REGISTRY:
         target = ImageReference(DEFAULT_REGISTRY, target.repository, target.tag)
     organization, _, rest = target.repository.partition("/")
-    requests.save_image(rest, organization, target.tag)
+    requests_v1.save_image(rest, organization, target.tag)
     return target
 
 
 def _facts(source: str) -> ImageFacts:
-    from custom_image.engines.docker import DockerEngine
+    from custom_image.engines.docker.engine import DockerEngine
 
     return DockerEngine.connect().inspect(source)
 
 
 def _push(source: str, reference: str, login: Login, layers: int) -> None:
-    from custom_image.engines.docker_host import DockerHost
+    from custom_image.engines.docker.host import DockerHost
 
     host = DockerHost.connect()
     host.tag(source, reference)

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from custom_image.cloud import requests
-from custom_image.cloud.bundle import Bundle
-from custom_image.cloud.client import Cloud, open_cloud
+from custom_image.cloud.api.client import Cloud, open_cloud
+from custom_image.cloud.api.failure_bundle import Bundle
+from custom_image.cloud.api.polling import wait_until
 from custom_image.cloud.conversion import (
     to_apis,
     to_initial_config,
@@ -24,8 +24,8 @@ from custom_image.cloud.conversion import (
 )
 from custom_image.cloud.images import PublishedImage, registered
 from custom_image.cloud.model import Model
-from custom_image.cloud.refusing import refuse
-from custom_image.cloud.waiting import wait_until
+from custom_image.cloud.validation import requests_v1
+from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
 from custom_image.model_config import ModelConfig, read_model_config
 from custom_image.progress import say
@@ -79,18 +79,18 @@ def publish(
         config = read_model_config(config)
     name = name or re.sub(r"[^A-Za-z0-9_-]", "-", published.name)
     remark = f"{description} {published.digest}".strip()
-    requests.model_name(name)
+    requests_v1.model_name(name)
     if version:
-        requests.model_version(version)
-    requests.model_docs(documents)
+        requests_v1.model_version(version)
+    requests_v1.model_docs(documents)
     if len(remark) > REMARK_LENGTH.value:
         room = REMARK_LENGTH.value - len(published.digest) - 1
         mend = "The image's digest stands behind it; shorten it."
         refuse("description", f"at most {room} characters", len(description), mend)
-    requests.description(remark)
-    requests.region(published.reference, cloud.endpoint)
+    requests_v1.description(remark)
+    requests_v1.region(published.reference, cloud.endpoint)
     if asynchronous:
-        requests.async_service("real-time", to_protocol(config))
+        requests_v1.async_service("real-time", to_protocol(config))
     body = {
         "model_name": name,
         "model_version": version,
@@ -115,7 +115,7 @@ def publish(
     began = time.monotonic()
     versions = versions_of(cloud, name)
     version = version or _version_for(versions, body)
-    requests.model_version(version)  # the one after 1.0.99 is none
+    requests_v1.model_version(version)  # the one after 1.0.99 is none
     body["model_version"] = version
     with Bundle(cloud, "publish", f"{name}-{version}") as bundle:
         bundle.add("request.json", body)
@@ -236,8 +236,8 @@ def _require_private_image(cloud: Cloud, published: PublishedImage) -> None:
     if cloud.wire.dry_run:
         return
     found = registered(cloud, published.reference)
-    requests.image_tag(published.reference, is_there=found is not None)
-    requests.private_image(published.reference, is_public=bool(found and found.is_public))
+    requests_v1.image_tag(published.reference, is_there=found is not None)
+    requests_v1.private_image(published.reference, is_public=bool(found and found.is_public))
 
 
 def _wait(cloud: Cloud, model_id: str, name: str, timeout_s: float) -> dict[str, Any]:

@@ -7,15 +7,15 @@
 README.md beside this file tells where a behaviour lives, and what is on the server.
 """
 
-from custom_image.ecs.building import ServerImage, attach, build
-from custom_image.ecs.connection import Connection
-from custom_image.ecs.engine import engine_of
-from custom_image.ecs.estimate import Estimate, Limits, estimate_size
-from custom_image.ecs.forecast import Forecast
+from custom_image.ecs.image_build.build import ServerImage, attach, build
+from custom_image.ecs.image_build.size_estimate import Estimate, Limits, estimate_size
 from custom_image.ecs.job import Job
-from custom_image.ecs.opening import open_server
-from custom_image.ecs.pushing import attach_push, push
-from custom_image.ecs.server import Server, probe
+from custom_image.ecs.push.plan import Forecast
+from custom_image.ecs.push.push import attach_push, push
+from custom_image.ecs.server.engine import engine_of
+from custom_image.ecs.server.server import Server, probe
+from custom_image.ecs.ssh.connection import Connection
+from custom_image.ecs.ssh.opening import open_server
 from custom_image.ecs.verifying import verify
 
 __all__ = [

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final
 
-from custom_image.ecs.connection import Connection, script_command
-from custom_image.ecs.manifest import Manifest
-from custom_image.ecs.transfer import STORE, Busy
+from custom_image.ecs.ssh.connection import Connection, script_command
+from custom_image.ecs.transfer.manifest import Manifest
+from custom_image.ecs.transfer.send import STORE, Busy
 from custom_image.errors import ConnectionLost, Unavailable, UsageError
 from custom_image.progress import say
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from custom_image.ecs.engine import engine_of
-from custom_image.ecs.server import probe
+from custom_image.ecs.server.engine import engine_of
+from custom_image.ecs.server.server import probe
 from custom_image.errors import ConnectionLost
 from custom_image.verification import verify as judge
 
 if TYPE_CHECKING:
-    from custom_image.ecs.connection import Connection
+    from custom_image.ecs.ssh.connection import Connection
     from custom_image.report import Report
 
 

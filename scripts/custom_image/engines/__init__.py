@@ -194,8 +194,8 @@ def open_engine(name: str = "auto") -> Engine:
         Unavailable: ``docker`` was asked for by name and no engine answers.
         UsageError: there is no engine of that name.
     """
-    from custom_image.engines.docker import DockerEngine  # heavy: the Docker SDK
-    from custom_image.engines.process import ProcessEngine
+    from custom_image.engines.docker.engine import DockerEngine  # heavy: the Docker SDK
+    from custom_image.engines.process.engine import ProcessEngine
 
     if name == "process":
         return ProcessEngine()

@@ -15,8 +15,8 @@ import docker.errors
 import requests
 from docker.types import Mount
 
-from custom_image.engines.docker_exec import run_within
-from custom_image.engines.docker_host import DockerHost, MountPoint
+from custom_image.engines.docker.exec import run_within
+from custom_image.engines.docker.host import DockerHost, MountPoint
 from custom_image.errors import CustomImageError, ServiceNotReady, Unavailable, UsageError
 
 _RUNNING: Final = ("running", "paused")  # one that stands still has not ended

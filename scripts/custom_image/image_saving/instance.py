@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from custom_image.build_context.rendering import SourceText
-from custom_image.engines import ImageFacts, Instance, StartOptions, proc
-from custom_image.engines.process import ProcessEngine
+from custom_image.engines import ImageFacts, Instance, StartOptions
+from custom_image.engines.process import procfs
+from custom_image.engines.process.engine import ProcessEngine
 from custom_image.errors import UsageError
-from custom_image.image_saving.listening import find_port
+from custom_image.image_saving.port_discovery import find_port
 from custom_image.rules import Needs
 from custom_image.settings import find_project
 from custom_image.specification import NOTEBOOK_MOUNTS, USER_HOME
@@ -120,7 +121,7 @@ class NotebookInstance:
         version, executable, found = json.loads(done.stdout)
         if found is None:
             return PresetPython(version, executable, None)
-        began = proc.started_at(1)
+        began = procfs.started_at(1)
         return PresetPython(
             version,
             executable,

@@ -100,7 +100,7 @@ class Report:
         level: ``static``, ``quick`` or ``full``.
         profile: the kind of deployment that the target was judged for.
         facts: what was measured on the way, JSON-serialisable. ``facts["sigterm"]`` holds the
-            timeline of the SIGTERM drill: see :meth:`custom_image.rules.drain.Drain.to_fact`.
+            timeline of the SIGTERM drill: see :meth:`custom_image.drills.sigterm.Drain.to_fact`.
         duration_s: how long the verification took.
         edition: whose limits hold.
         overrides: what is held otherwise than the platform says: by ``severity``, ``limit`` and

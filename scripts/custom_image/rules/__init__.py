@@ -35,7 +35,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from custom_image.report import Severity, Verdict
-from custom_image.rules.subject import (
+from custom_image.rules.context import (
     ALL_PROFILES,
     QUICK_WAITS,
     SERVING_PROFILES,
@@ -76,13 +76,38 @@ __all__ = [
     "warned",
 ]
 
-GROUPS: Final = (
-    *("config", "image", "layers", "secrets", "waste", "model", "dockerfile"),
-    *("boot", "network", "tls", "health", "api", "expected", "http", "body", "logs", "user"),
-    *("port", "probe", "command", "sigterm", "hitless", "repeated", "workers", "confinement"),
-    *("batch", "engine", "notebook", "registry"),
-)
-"""The modules that hold rules, in the order of a report; a rule's id starts with its module."""
+GROUPS: Final = {
+    "config": "static.config",
+    "image": "static.image",
+    "layers": "contents.layers",
+    "secrets": "contents.secrets",
+    "waste": "contents.waste",
+    "model": "contents.weights",
+    "dockerfile": "static.dockerfile",
+    "boot": "static.boot",
+    "network": "service.network",
+    "tls": "service.tls",
+    "health": "service.health",
+    "api": "service.api",
+    "expected": "service.expected",
+    "http": "service.http",
+    "body": "service.body",
+    "logs": "service.logs",
+    "user": "static.user",
+    "port": "static.port",
+    "probe": "static.probe",
+    "command": "static.command",
+    "sigterm": "lifecycle.sigterm",
+    "hitless": "lifecycle.hitless",
+    "repeated": "lifecycle.determinism",
+    "workers": "lifecycle.workers",
+    "confinement": "lifecycle.resource_limits",
+    "batch": "service.batch",
+    "engine": "static.engine",
+    "notebook": "static.notebook",
+    "registry": "static.registry",
+}
+"""The module of each group, in the order of a report; a rule's id starts with its group."""
 
 CONFIG_RULE: Final = "config.valid"
 
@@ -246,6 +271,7 @@ def rule(
 
 def catalogue() -> tuple[Rule, ...]:
     """Return every rule, in the order of a report: a rule stands below those it comes after."""
-    for group in GROUPS:
-        import_module(f"{__name__}.{group}")
-    return tuple(sorted(REGISTRY.values(), key=lambda rule: GROUPS.index(rule.id.split(".")[0])))
+    for module in GROUPS.values():
+        import_module(f"{__name__}.{module}")
+    order = list(GROUPS)
+    return tuple(sorted(REGISTRY.values(), key=lambda rule: order.index(rule.id.split(".")[0])))

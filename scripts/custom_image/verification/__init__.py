@@ -5,8 +5,8 @@
 rule is judged when, `watching` shows what is going on.
 """
 
+from custom_image.verification.progress import Watcher
 from custom_image.verification.run import verify
 from custom_image.verification.targets import Target, open_target
-from custom_image.verification.watching import Watcher
 
 __all__ = ["Target", "Watcher", "open_target", "verify"]

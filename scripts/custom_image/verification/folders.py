@@ -9,7 +9,7 @@ from custom_image.engines import Engine, ImageFile, Instance, StartOptions
 from custom_image.errors import PackageError, UsageError
 from custom_image.image_archive import LIMITS, Contents, FolderFiles, read_files
 from custom_image.rules import Needs
-from custom_image.rules.readers import content_readers
+from custom_image.rules.contents.readers import content_readers
 from custom_image.specification import BOOT_FILE
 from custom_image.verification.target import CONFIG_NAME, CONFIG_PLACES, Nothing, Target
 
@@ -90,7 +90,7 @@ def open_folder(folder: Path, name: str, engine: Engine | None) -> Target:
     home = next((folder / home for home in HOMES if (folder / home / boot_name).is_file()), None)
     is_known = (folder / "Dockerfile").is_file() or FolderTarget(folder).find_config()
     if home is not None and not (folder / "Dockerfile").is_file():
-        from custom_image.engines.process import ProcessEngine
+        from custom_image.engines.process.engine import ProcessEngine
 
         return ProcessTarget(
             home, engine if isinstance(engine, ProcessEngine) else ProcessEngine(), name

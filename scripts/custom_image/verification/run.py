@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from custom_image.engines import Engine
 from custom_image.errors import UsageError
+from custom_image.probing.expected_answers import read_samples
 from custom_image.report import Check, Report, Severity, Verdict
 from custom_image.rules import (
     CalledOff,
@@ -25,12 +26,11 @@ from custom_image.rules import (
     catalogue,
     not_checked,
 )
-from custom_image.rules.expectations import read_samples
 from custom_image.rules.overrides import Overrides, one_of
 from custom_image.specification import EDITIONS, INTERNATIONAL, PORT, Edition
+from custom_image.verification.progress import Watcher, watch
 from custom_image.verification.session import Session
 from custom_image.verification.targets import Target, open_target
-from custom_image.verification.watching import Watcher, watch
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -73,7 +73,7 @@ def verify(
         progress: told when a rule begins and ends; None for a live view on the terminal.
         overrides: what is held otherwise: severities, limits, and rules that are waived.
         samples: requests with the answers that are expected of them, a folder or a YAML file; see
-            :mod:`custom_image.rules.expectations`.
+            :mod:`custom_image.probing.expected_answers`.
         command: started instead of the image's own, as by the start command of the model's form:
             the image of a notebook instance starts JupyterLab of itself.
 

@@ -13,10 +13,13 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from custom_image.drills.startup import health_budget_s, never_started, watch_start
 from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
 from custom_image.errors import CustomImageError, PackageError, ServiceNotReady, UsageError
 from custom_image.image_archive import Contents
 from custom_image.model_config import Health, ModelConfig, parse_model_config
+from custom_image.probing.expected_answers import Sample
+from custom_image.probing.sample_requests import sample_request
 from custom_image.rules import (
     QUICK_WAITS,
     CalledOff,
@@ -28,9 +31,6 @@ from custom_image.rules import (
     Waits,
     true_waits,
 )
-from custom_image.rules.expectations import Sample
-from custom_image.rules.samples import sample_request
-from custom_image.rules.start import health_budget_s, never_started, watch_start
 from custom_image.specification import DEPLOY_TIMEOUT, Edition
 from custom_image.verification.targets import Target
 

@@ -15,9 +15,9 @@ from custom_image.engines import Engine, ImageFacts, ImageFile, Instance, StartO
 from custom_image.errors import CustomImageError, Unavailable, UsageError
 from custom_image.image_archive import LIMITS, Archive, Contents, is_oci_layout, read_saved
 from custom_image.rules import Needs
-from custom_image.rules.accounts import ACCOUNTS_FILE
-from custom_image.rules.command import INFER_BOOT_FILE
-from custom_image.rules.readers import content_readers
+from custom_image.rules.contents.readers import content_readers
+from custom_image.rules.static.accounts import ACCOUNTS_FILE
+from custom_image.rules.static.command import INFER_BOOT_FILE
 from custom_image.specification import BOOT_FILE
 from custom_image.verification.folders import FolderTarget, ProcessTarget, open_folder
 from custom_image.verification.target import CONFIG_PLACES, Nothing, Target

@@ -22,9 +22,9 @@ from local_modelarts.console import pages
 from local_modelarts.console.forms import Form, Upload, forms_of
 from local_modelarts.console.prediction import MOST_BYTES, predict
 from local_modelarts.errors import ApiError
-from local_modelarts.names import whole
 from local_modelarts.platform import Platform
-from local_modelarts.services import Services
+from local_modelarts.services.backend import Services
+from local_modelarts.validation import whole
 
 PREFIX: Final = "/console"
 _FOLDER: Final = Path(__file__).parent

@@ -14,7 +14,7 @@ from typing import Any, Final
 from custom_image.model_config import Api, ModelConfig
 from local_modelarts.errors import parameter
 from local_modelarts.platform import Platform
-from local_modelarts.state import MODEL, Row
+from local_modelarts.storage.store import MODEL, Row
 
 _MULTIPART: Final = "multipart/form-data"
 _BLANKS: Final = {"array": "[]", "object": "{}", "boolean": "true"}

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from local_modelarts.errors import no_model, no_service
-from local_modelarts.events import Events
 from local_modelarts.platform import Platform
-from local_modelarts.services import Services
-from local_modelarts.state import BATCH, IMAGE, MODEL, REPOSITORY, SERVICE, Row
+from local_modelarts.services.backend import Services
+from local_modelarts.storage.events import Events
+from local_modelarts.storage.store import BATCH, IMAGE, MODEL, REPOSITORY, SERVICE, Row
 
 _LOG_CHARACTERS: Final = 20_000
 _EVENTS: Final = 100

@@ -13,12 +13,12 @@ import requests
 
 from custom_image.specification import CONSOLE_BODY, MIB
 from local_modelarts.console.forms import Form, Upload, body_of
-from local_modelarts.containers import endpoint
 from local_modelarts.errors import ApiError
-from local_modelarts.gateway_request import PREFIX as GATEWAY
+from local_modelarts.gateway.request import PREFIX as GATEWAY
+from local_modelarts.http.iam_tokens import Tokens
+from local_modelarts.notebooks.containers import endpoint
 from local_modelarts.platform import Platform
-from local_modelarts.state import Row
-from local_modelarts.tokens import Tokens
+from local_modelarts.storage.store import Row
 
 MOST_BYTES: Final = CONSOLE_BODY.value * MIB
 _TIMEOUT_S: Final = 120

@@ -1,0 +1,145 @@
+"""What is at the platform already, found by name: an image, a model, a service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from custom_image.cloud.api.client import Cloud, open_cloud
+from custom_image.cloud.images import PublishedImage, log_in, registered
+from custom_image.cloud.model import Model
+from custom_image.cloud.models import FIRST_VERSION, show_model, versions_of
+from custom_image.cloud.services.api_v1 import Classic
+from custom_image.cloud.services.api_v2 import Inference20
+from custom_image.cloud.services.deploy import make_service
+from custom_image.cloud.services.service import Service
+from custom_image.cloud.services.service_state import Generation
+from custom_image.cloud.validation import requests_v1
+from custom_image.cloud.validation.checks import refuse
+from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
+from custom_image.model_config import ModelConfig, parse_model_config, read_model_config
+from custom_image.specification import MODEL_TYPE, PORT
+
+
+def find_image(name: str, *, cloud: Cloud | None = None) -> PublishedImage:
+    """Return an image that was pushed, by ``organization/image:tag`` or its whole address.
+
+    Raises:
+        UsageError: the registry has none of this name.
+        CloudRefused: the API refuses to say.
+        Unavailable: it does not answer.
+    """
+    cloud = cloud or open_cloud()
+    parsed = ImageReference.parse(name)
+    registry = parsed.registry
+    if registry == DEFAULT_REGISTRY:
+        registry = log_in(cloud).registry
+    reference = f"{registry}/{parsed.repository}:{parsed.tag}"
+    if cloud.wire.dry_run:
+        return PublishedImage(reference, f"sha256:{'0' * 64}", 0, True, 0.0)
+    found = registered(cloud, reference)
+    requests_v1.image_tag(reference, is_there=found is not None)
+    assert found is not None  # or the line above has raised
+    return PublishedImage(reference, found.digest, found.size_bytes, True, 0.0)
+
+
+def find_model(
+    name: str,
+    version: str = "",
+    *,
+    config: Path | None = None,
+    cloud: Cloud | None = None,
+) -> Model:
+    """Return a version of a model; the highest one that is published where none is named.
+
+    Args:
+        name: of the model.
+        version: of it.
+        config: the config.json that a dry run takes for the model's, which it cannot ask for.
+        cloud: where; None for :func:`~custom_image.cloud.open_cloud`.
+
+    Raises:
+        UsageError: there is none.
+        CloudRefused: the API refuses to say.
+        Unavailable: it does not answer.
+    """
+    cloud = cloud or open_cloud()
+    shown = versions_of(cloud, name)
+    if cloud.wire.dry_run:
+        return _planned(name, version or FIRST_VERSION, config)
+    ready = [v for v, model in shown.items() if model.get("model_status") == "published"]
+    ready.sort(key=lambda text: [int(part) for part in text.split(".")])
+    wanted = version or (ready[-1] if ready else "")
+    if wanted not in ready:
+        there = ", ".join(ready) or "none of this name"
+        refuse(f"model {name} {version}".strip(), "one that is published", there, "Publish it.")
+    return _model(shown[wanted])
+
+
+def find_service(
+    name: str,
+    *,
+    model: Model | None = None,
+    inference_2_0: bool = False,
+    config: Path | None = None,
+    cloud: Cloud | None = None,
+) -> Service:
+    """Return a service that is there.
+
+    Args:
+        name: of the service.
+        model: what it serves; None to look it up, which Inference 2.0 does not tell.
+        inference_2_0: of the newer generation.
+        config: the config.json that a dry run takes for the model's, which it cannot ask for.
+        cloud: where; None for :func:`~custom_image.cloud.open_cloud`.
+
+    Raises:
+        UsageError: there is none of this name, or what it serves is not known.
+        CloudRefused: the API refuses to say.
+        Unavailable: it does not answer.
+    """
+    cloud = cloud or open_cloud()
+    generation: Generation = Inference20(cloud) if inference_2_0 else Classic(cloud)
+    seen = generation.find(name)
+    if cloud.wire.dry_run:
+        seen = generation.show("SERVICE_ID")
+        model = model or _planned(name, FIRST_VERSION, config)
+    if seen is None:
+        refuse(f"service {name}", "one that is there", "none of this name", "Deploy it first.")
+    if model is None and inference_2_0:
+        mend = "Name the model, whose config.json says what is asked."
+        refuse(f"service {name}", "a model beside its name", "none", mend)
+    if model is None:
+        ids = [part[0] for part in seen.content] if isinstance(seen.content, list) else []
+        model = _model(show_model(cloud, str(ids[0]) if ids else "", name))
+    later = seen.is_asynchronous or model.is_asynchronous
+    return make_service(cloud, generation, seen, model, name, seen.options, later, True, 0.0)
+
+
+def _planned(name: str, version: str, config: Path | None) -> Model:
+    """Return the model that a dry run goes on with."""
+    read = (
+        read_model_config(config)
+        if config
+        else ModelConfig(model_algorithm="x", model_type=MODEL_TYPE.value)
+    )
+    return Model("MODEL_ID", name, version, "published", "IMAGE", "", read)
+
+
+def _model(shown: dict[str, object]) -> Model:
+    """Return a model as ShowModel describes it."""
+    where = f"model {shown.get('model_name')} {shown.get('model_version')}"
+    text = str(shown.get("config") or "{}")
+    document = json.loads(text)
+    return Model(
+        id=str(shown["model_id"]),
+        name=str(shown["model_name"]),
+        version=str(shown["model_version"]),
+        status=str(shown["model_status"]),
+        image=str(shown.get("source_location") or ""),
+        digest=str(shown.get("description") or "").rpartition(" ")[2],
+        config=parse_model_config(text, where),
+        port=int(document.get("port") or PORT.value),
+        is_asynchronous=shown.get("request_mode") == "async",
+        was_there=True,
+    )

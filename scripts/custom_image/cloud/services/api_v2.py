@@ -1,0 +1,267 @@
+"""Services of Inference 2.0, by the SDK's own methods.
+
+A service is made of an image, not of a model: the model is where this tool keeps the image's
+address and the health checks that become probes.
+
+Source: the docstrings of huaweicloudsdkmodelarts 3.1.219.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from custom_image.cloud.api.client import Cloud
+from custom_image.cloud.api.credentials import status_of
+from custom_image.cloud.conversion import to_probes, to_protocol
+from custom_image.cloud.model import Model
+from custom_image.cloud.services.service import INFERENCE_2_0, DeployOptions
+from custom_image.cloud.services.service_state import Seen
+from custom_image.cloud.validation import requests_v1
+from custom_image.cloud.validation.checks import refuse
+from custom_image.errors import CloudRefused
+from custom_image.specification import SERVICE_WEIGHTS, VERSION_RANGE_2_0
+
+_LISTED: Final = 500
+_UNIT: Final = "unit"
+_EVENTS: Final = 500
+
+
+class Inference20:
+    """The calls about services of Inference 2.0."""
+
+    generation = INFERENCE_2_0
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def request(
+        self, model: Model, name: str, options: DeployOptions, *, asynchronous: bool
+    ) -> dict[str, Any]:
+        """Return the body of a request to create this service.
+
+        Raises:
+            UsageError: the platform would refuse it.
+        """
+        requests_v1.service_name(name)
+        requests_v1.description(options.description, of="2.0")
+        requests_v1.environment(options.environment, is_2_0=True)
+        requests_v1.deploy_timeout(options.deploy_timeout_min, is_2_0=True)
+        requests_v1.termination_grace(options.grace_s)
+        requests_v1.mount_paths(list(options.mounts), is_2_0=True)
+        protocol = to_protocol(model.config)
+        if options.websocket:
+            requests_v1.websocket(has_limit=asynchronous)
+            protocol = {"http": "ws", "https": "wss"}[protocol]
+        if asynchronous:
+            requests_v1.async_service("real-time", protocol)
+        body = _compact(
+            {
+                "name": name,
+                "version": VERSION_RANGE_2_0[0],
+                "description": options.description,
+                "type": "ASYNC_REAL_TIME" if asynchronous else "REAL_TIME",
+                "deploy_type": "SINGLE",
+                "deploy_timeout_minutes": options.deploy_timeout_min,
+                "group_configs": [_group(model, options)],
+                "runtime_config": {
+                    "service_invoke": {
+                        "port": model.port,
+                        "protocol": protocol.upper(),
+                        "auth_type": "TOKEN",
+                    }
+                },
+                "upgrade_config": {
+                    "type": "ROLLING",
+                    "rolling_update": {
+                        "max_surge": options.max_surge or "100%",
+                        "max_unavailable": options.max_unavailable or "1%",
+                    },
+                },
+            }
+        )
+        requests_v1.inference_2_0_service(body)
+        return body
+
+    def find(self, name: str) -> Seen | None:
+        """Return the service of this name, or None."""
+        from huaweicloudsdkmodelarts.v1 import ListInferServicesRequest
+
+        request = ListInferServicesRequest(name=name, limit=_LISTED)
+        found = self._cloud.ask(
+            lambda: self._cloud.modelarts.list_infer_services(request),
+            what=f"list services {name}",
+        )
+        for listed in (found.data if found else None) or []:
+            if listed.name == name:
+                return self.show(str(listed.id))
+        return None
+
+    def create(self, body: Mapping[str, Any]) -> str:
+        """Begin to deploy a service and return its id."""
+        from huaweicloudsdkmodelarts.v1 import CreateInferServiceRequest
+
+        request = CreateInferServiceRequest(body=dict(body))
+        created = self._cloud.ask(
+            lambda: self._cloud.modelarts.create_infer_service(request),
+            what=f"deploy {body['name']}",
+        )
+        return str(created.id) if created else "SERVICE_ID"
+
+    def update(self, seen: Seen, body: Mapping[str, Any]) -> None:
+        """Begin a rolling update, under the next version of the service.
+
+        Raises:
+            UsageError: there is no next version.
+        """
+        from huaweicloudsdkmodelarts.v1 import UpdateInferServiceRequest
+
+        kept = ("name", "group_configs", "runtime_config", "upgrade_config", "description")
+        change = {name: body[name] for name in (*kept, "deploy_timeout_minutes") if name in body}
+        change["version"] = next_version(seen.version or VERSION_RANGE_2_0[0])
+        requests_v1.inference_2_0_service({**body, **change})
+        request = UpdateInferServiceRequest(service_id=seen.id, body=change)
+        self._cloud.ask(
+            lambda: self._cloud.modelarts.update_infer_service(request),
+            what=f"update {body['name']}",
+        )
+
+    def restart(self, seen: Seen) -> None:
+        """Begin to start a service that was stopped."""
+        from huaweicloudsdkmodelarts.v1 import StartInferServiceRequest
+
+        request = StartInferServiceRequest(service_id=seen.id)
+        self._cloud.ask(
+            lambda: self._cloud.modelarts.start_infer_service(request), what="start the service"
+        )
+
+    def show(self, service_id: str, planned: Mapping[str, Any] | None = None) -> Seen | None:
+        """Return a service as it is now; None where there is none any more."""
+        from huaweicloudsdkmodelarts.v1 import ShowInferServiceRequest
+
+        request = ShowInferServiceRequest(service_id=service_id)
+        try:
+            shown = self._cloud.ask(
+                lambda: self._cloud.modelarts.show_infer_service(request), what="show the service"
+            )
+        except CloudRefused as error:
+            if status_of(error) == 404:
+                return None
+            raise
+        if shown is None:  # a dry run
+            content = self.content(planned or {})
+            kept = DeployOptions()
+            return Seen(service_id, "running", "https://GATEWAY", content, True, "", kept)
+        version = shown.version
+        groups = [group.to_dict() for group in (version.instance_groups if version else None) or []]
+        urls = {url.type: (url.urls or [""])[0] for url in shown.predict_url or []}
+        return Seen(
+            id=service_id,
+            status=str(shown.status or "").lower(),
+            url=str(urls.get("PUBLIC") or next(iter(urls.values()), "")),
+            content=self.content({"group_configs": groups}),
+            is_ready=True,
+            version=str(version.version if version else ""),
+            options=_options(groups[0] if groups else {}),
+            is_asynchronous=shown.type == "ASYNC_REAL_TIME",
+        )
+
+    def content(self, document: Mapping[str, Any]) -> object:
+        """Return what tells services apart, of a request or of one that is shown."""
+        found = []
+        for group in document.get("group_configs") or []:
+            unit = (group.get("unit_configs") or [{}])[0]
+            image = (unit.get("image") or {}).get("swr_path")
+            found.append((image, group.get("count"), dict(unit.get("envs") or {})))
+        return found
+
+    def events(self, service_id: str) -> list[dict[str, Any]]:
+        """Return what has happened to a service, oldest first, in the form of the classic calls."""
+        from huaweicloudsdkmodelarts.v1 import ListInferServiceEventsRequest
+
+        request = ListInferServiceEventsRequest(service_id=service_id, limit=_EVENTS)
+        found = self._cloud.ask(
+            lambda: self._cloud.modelarts.list_infer_service_events(request),
+            what="show the events of the service",
+        )
+        events = [
+            {
+                "event_type": str(event.event_type or "").lower(),
+                "event_info": str(event.event_info or ""),
+                "occur_time": int(event.update_at or event.create_at or 0),
+            }
+            for event in (found.data if found else None) or []
+        ]
+        return sorted(events, key=lambda event: int(str(event["occur_time"])))
+
+    def delete(self, service_id: str) -> None:
+        """Begin to delete a service. Harmless if repeated."""
+        from huaweicloudsdkmodelarts.v1 import BatchDeleteInferServicesRequest
+
+        request = BatchDeleteInferServicesRequest(body={"service_ids": [service_id]})
+        try:
+            self._cloud.ask(
+                lambda: self._cloud.modelarts.batch_delete_infer_services(request),
+                what="delete the service",
+            )
+        except CloudRefused as error:
+            if status_of(error) != 404:
+                raise
+
+
+def next_version(version: str) -> str:
+    """Return the version after this one, each part below 100.
+
+    Raises:
+        UsageError: this is the last one.
+    """
+    major, minor, patch = (int(part) for part in version.split("."))
+    number = major * 10_000 + minor * 100 + patch + 1
+    if number >= 1_000_000:
+        mend = "Deploy a service of another name."
+        refuse("version", f"one before {VERSION_RANGE_2_0[1]}", version, mend)
+    return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+
+
+def _options(group: Mapping[str, Any]) -> DeployOptions:
+    """Return how a service was deployed, for an update that keeps it."""
+    unit = (group.get("unit_configs") or [{}])[0]
+    grace = (unit.get("termination_grace") or {}).get("termination_grace_period_seconds")
+    default = DeployOptions()
+    return DeployOptions(
+        instances=int(group.get("count") or default.instances),
+        environment=dict(unit.get("envs") or {}),
+        flavor=str(unit.get("flavor") or default.flavor),
+        pool=str(group.get("pool_id") or ""),
+        grace_s=int(grace or default.grace_s),
+        mounts={file["mount_path"]: file["address"] for file in unit.get("files") or []},
+    )
+
+
+def _group(model: Model, options: DeployOptions) -> dict[str, Any]:
+    unit = {
+        "name": _UNIT,
+        "image": {"source": "SWR", "swr_path": model.image, "category": "CPU"},
+        "flavor": options.flavor,
+        "port": model.port,
+        "envs": dict(options.environment),
+        "termination_grace": {"termination_grace_period_seconds": options.grace_s},
+        "files": [
+            {"source": "OBS", "address": address, "mount_path": path}
+            for path, address in options.mounts.items()
+        ],
+        **to_probes(model.config),
+    }
+    return _compact(
+        {
+            "pool_id": options.pool,
+            "count": options.instances,
+            "weight": SERVICE_WEIGHTS.value,
+            "framework": "COMMON",
+            "unit_configs": [_compact(unit)],
+        }
+    )
+
+
+def _compact(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if value not in ("", [], {})}

@@ -1,0 +1,1 @@
+"""What the platform would refuse, checked before a request is sent."""

@@ -1,0 +1,90 @@
+"""What the platform refuses in a request for a batch service: input, mapping, output.
+
+Source: https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateService.html, and
+https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/deploying_a_model_as_batch_services/deploying_as_a_batch_service.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from custom_image.cloud.validation.checks import among, refuse
+from custom_image.model_config import Api
+from custom_image.specification import BATCH_CSV, BATCH_PICTURE
+
+MAPPINGS: Final = ("file", "csv")
+_MB: Final = 10**6
+_SCALARS: Final = ("string", "number", "integer", "boolean")
+_STORES: Final = ("obs://", "s3://", "https://")
+
+
+def batch_mapping(mapping_type: str, api: Api, rule: Mapping[str, Any] | None) -> None:
+    """Refuse how the files of a batch become requests.
+
+    Args:
+        mapping_type: ``file``, a request for each file, or ``csv``, one for each line.
+        api: the one that is asked.
+        rule: of ``csv``: the schema of a request, an ``index`` at each scalar.
+    """
+    among("mapping_type", mapping_type, MAPPINGS, "A picture is a file, a table is a csv.")
+    if mapping_type == "file":
+        properties = (api.request.data if api.request else None) or {}
+        members: Mapping[str, Any] = properties.get("properties") or {}
+        kinds = [str(member.get("type")) for member in members.values()]
+        if kinds != ["file"]:
+            found = ", ".join(kinds) or "no members"
+            mend = "Declare one member of this type in config.json, or map from csv."
+            refuse(f"request of {api.url}", "exactly one member, of type file", found, mend)
+        return
+    if not rule:
+        mend = "Give the schema of a request, with the number of its column at each scalar."
+        refuse("mapping_rule", "a schema, as mapping_type is csv", "none", mend)
+    leaves = list(_scalars(rule, "mapping_rule"))
+    if not leaves:
+        refuse("mapping_rule", "at least one scalar", "none", "Describe the whole request.")
+    for where, leaf in leaves:
+        if type(leaf.get("index")) is not int or leaf["index"] < -1:
+            mend = "Columns count from 0; -1 leaves the member out."
+            refuse(f"{where}.index", "the number of a column", leaf.get("index"), mend)
+
+
+def batch_input(name: str, size_bytes: int, mapping_type: str) -> None:
+    """Refuse a file of the input: its kind, and its size."""
+    if mapping_type == "csv":
+        if PurePosixPath(name).suffix != ".csv":
+            refuse(name, "a name that ends in .csv", PurePosixPath(name).suffix, "Rename it.")
+        if size_bytes > BATCH_CSV.value * _MB:
+            refuse(name, f"at most {BATCH_CSV}", _mb(size_bytes), "Divide it into several.")
+    elif size_bytes >= BATCH_PICTURE.value * _MB:
+        refuse(name, f"less than {BATCH_PICTURE}", _mb(size_bytes), "Make it smaller.")
+
+
+def batch_service(source: str, destination: str) -> None:
+    """Refuse where a batch reads and writes: an output that is its own input's folder."""
+    for where, address in (("src_path", source), ("dest_path", destination)):
+        if not address.startswith(_STORES):
+            mend = "Name a folder in OBS; of the local platform, one of this machine."
+            refuse(where, f"an address that starts with {' or '.join(_STORES)}", address, mend)
+    below, above = f"{destination.rstrip('/')}/", f"{source.rstrip('/')}/"
+    if below.startswith(above) or above.startswith(below):
+        mend = "Choose an empty folder for the results, beside the input."
+        refuse("dest_path", "a folder apart from the input", destination, mend)
+
+
+def _scalars(schema: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the scalars of a schema, each with its place."""
+    if not isinstance(schema, Mapping):
+        return
+    if schema.get("type") in _SCALARS:
+        yield where, schema
+    for name, member in (schema.get("properties") or {}).items():
+        yield from _scalars(member, f"{where}.{name}")
+    items = schema.get("items") or []
+    for index, member in enumerate(items if isinstance(items, list) else [items]):
+        yield from _scalars(member, f"{where}[{index}]")
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / _MB:.2f} MB"

@@ -1,0 +1,258 @@
+"""What the platform refuses in a request, refused here before anything is sent.
+
+Each function holds one row of ``rules/catalogue.yaml`` and is named there. All of them raise
+:class:`~custom_image.errors.UsageError`, which says what was expected, what was found, where, and
+what to do. What is about batch services stands in :mod:`custom_image.cloud.validation.batch`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import combinations
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from custom_image.cloud.validation.batch import batch_input, batch_mapping, batch_service
+from custom_image.cloud.validation.checks import (
+    among,
+    characters,
+    in_range,
+    refuse,
+    region_of,
+    shown,
+)
+from custom_image.cloud.validation.requests_v2 import inference_2_0_service
+from custom_image.image_reference import ImageReference
+from custom_image.rules.static.registry import ORGANIZATION, REPOSITORY, RESERVED, TAG
+from custom_image.specification import (
+    DEPLOY_TIMEOUT_RANGE,
+    DEPLOY_TIMEOUT_RANGE_2_0,
+    ENVIRONMENT_KEY_LENGTH,
+    ENVIRONMENT_VALUE_FORBIDDEN_2_0,
+    MODEL_DOCUMENTS,
+    MODEL_NAME_LENGTH,
+    MODEL_REMARK_FORBIDDEN,
+    MODEL_VERSION_LARGEST,
+    MOUNT_COUNT,
+    MOUNT_FORBIDDEN,
+    MOUNT_PATH_LENGTH,
+    MOUNT_PATH_LENGTH_2_0,
+    ORGANIZATION_LENGTH,
+    REMARK_LENGTH,
+    REMARK_LENGTH_2_0,
+    REPOSITORY_LENGTH,
+    SERVICE_INSTANCES,
+    SERVICE_NAME_LENGTH,
+    SERVICE_REMARK_FORBIDDEN,
+    SERVICE_WEIGHTS,
+    SIGTERM_EXIT,
+    TAG_LENGTH,
+)
+
+__all__ = ["batch_input", "batch_mapping", "batch_service", "inference_2_0_service"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
+_VERSION: Final = re.compile(r"(?:0|[1-9]\d?)(?:\.(?:0|[1-9]\d?)){2}")
+_KEY: Final = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
+_MOUNT: Final = re.compile(r"/[A-Za-z0-9\\_./-]*")
+
+
+# --- names and texts ------------------------------------------------------------------------------
+def model_name(name: str) -> None:
+    """Refuse the name of a model."""
+    _name("model_name", name, MODEL_NAME_LENGTH.value)
+
+
+def service_name(name: str) -> None:
+    """Refuse the name of a service, whose form is that of a model's."""
+    _name("service_name", name, SERVICE_NAME_LENGTH.value)
+
+
+def model_version(version: str) -> None:
+    """Refuse the version of a model."""
+    if not _VERSION.fullmatch(version):
+        expected = f"three numbers from 0 to {MODEL_VERSION_LARGEST}, without leading zeros"
+        refuse("model_version", expected, version, "Write it as 1.0.0.")
+
+
+def description(text: str, of: str = "model") -> None:
+    """Refuse a description of a ``model``, a ``service``, or one of Inference ``2.0``."""
+    longest, forbidden = {
+        "model": (REMARK_LENGTH, MODEL_REMARK_FORBIDDEN.value),
+        "service": (REMARK_LENGTH, SERVICE_REMARK_FORBIDDEN.value),
+        "2.0": (REMARK_LENGTH_2_0, "<>"),
+    }[of]
+    if len(text) > longest.value:
+        found = f"{len(text)} characters"
+        refuse("description", f"at most {longest}", found, "Shorten it.")
+    if found := characters(text, forbidden):
+        expected = f"none of {' '.join(forbidden)}"
+        refuse("description", expected, found, "Leave these characters out.")
+
+
+def model_docs(documents: Sequence[Mapping[str, str]]) -> None:
+    """Refuse the documents of a model, each ``{"doc_name": ..., "doc_url": ...}``."""
+    if len(documents) > MODEL_DOCUMENTS.value:
+        refuse("model_docs", f"at most {MODEL_DOCUMENTS}", len(documents), "Link fewer.")
+    for index, document in enumerate(documents):
+        where = f"model_docs[{index}]"
+        name, url = document.get("doc_name", ""), document.get("doc_url", "")
+        if not re.match(r"[A-Za-z]", name):
+            refuse(f"{where}.doc_name", "a name that starts with a letter", name, "Rename it.")
+        if urlsplit(url).scheme not in ("http", "https"):
+            refuse(f"{where}.doc_url", "an address of http or https", url, "Write it in full.")
+
+
+def save_image(name: str, namespace: str, tag: str) -> None:
+    """Refuse the name under which an image is saved, pushed or registered."""
+    for where, text, pattern, longest in (
+        ("organization", namespace, ORGANIZATION, ORGANIZATION_LENGTH),
+        ("image name", name, REPOSITORY, REPOSITORY_LENGTH),
+        ("tag", tag, TAG, TAG_LENGTH),
+    ):
+        if len(text) > longest.value:
+            refuse(where, f"at most {longest}", f"{len(text)} characters", "Shorten it.")
+        if not pattern.fullmatch(text) or text == RESERVED:
+            expected = "letters and digits with single separators between them"
+            refuse(where, expected, text, "Name the image as in my-org/mnist:1.0.0.")
+
+
+# --- the image ------------------------------------------------------------------------------------
+def region(image: str, endpoint: str) -> None:
+    """Refuse an image of another region than the platform's; nothing else tells a region."""
+    here, there = region_of(endpoint), region_of(ImageReference.parse(image).registry)
+    if here and there and here != there:
+        mend = f"Push the image to swr.{here}.myhuaweicloud.com."
+        refuse("source_location", f"an image in {here}", there, mend)
+
+
+def private_image(image: str, *, is_public: bool) -> None:
+    """Refuse an image that is shared with everybody, which no model can be made of."""
+    if is_public:
+        refuse(image, "a private image", "a public one", "Make it private in SWR, then publish.")
+
+
+def image_tag(image: str, *, is_there: bool) -> None:
+    """Refuse an image whose tag the registry does not hold."""
+    if not is_there:
+        refuse(image, "a tag that is in the registry", "none of this name", "Push it first.")
+
+
+def single_manifest(image: str, is_list: bool) -> None:
+    """Refuse a tag that names several images, one for each architecture."""
+    if is_list:
+        mend = "Build for one platform: docker build --platform linux/amd64."
+        refuse(image, "one manifest", "a list of several", mend)
+
+
+def source_copy(image: str, users: Collection[str]) -> None:
+    """Refuse to replace a tag that models were made of without a copy of it."""
+    if users:
+        mend = "Push under another tag, or publish those models with a copy."
+        expected = "a tag that no model depends on (source_copy is false)"
+        refuse(image, expected, f"used by {', '.join(sorted(users))}", mend)
+
+
+def login(expires_at: datetime, now: datetime | None = None) -> None:
+    """Refuse a login to the registry that has expired."""
+    if expires_at <= (now or datetime.now(UTC)):
+        mend = "Ask for a new one; compare this machine's clock with the platform's."
+        refuse("login to the registry", "one that holds", f"expired at {expires_at:%H:%M}", mend)
+
+
+# --- services -------------------------------------------------------------------------------------
+def service_config(config: Sequence[Mapping[str, Any]], infer_type: str) -> None:
+    """Refuse ``config[]`` of a service: models, their weights and their instances."""
+    if not config:
+        refuse("config", "at least one model", "none", "Name the model to deploy.")
+    for index, part in enumerate(config):
+        count = part.get("instance_count", 1)
+        in_range(f"config[{index}].instance_count", count, (1, SERVICE_INSTANCES.value))
+    if infer_type == "batch":
+        if len(config) != 1:
+            refuse("config", "one model in a batch service", len(config), "Deploy one of them.")
+        return
+    weights = [int(part.get("weight", 0)) for part in config]
+    if sum(weights) != SERVICE_WEIGHTS.value or min(weights) < 0:
+        mend = "Divide 100 among the models."
+        refuse("config[].weight", f"a sum of {SERVICE_WEIGHTS.value}", weights, mend)
+
+
+def deploy_timeout(minutes: int, *, is_2_0: bool = False) -> None:
+    """Refuse the time that a deployment may take."""
+    in_range("deploy timeout, in minutes", minutes, _timeouts(is_2_0))
+
+
+def environment(variables: Mapping[str, str], *, is_2_0: bool = False) -> None:
+    """Refuse environment variables."""
+    for key, value in variables.items():
+        where = f"environment variable {shown(key)}"
+        if len(key) > ENVIRONMENT_KEY_LENGTH.value or not _KEY.fullmatch(key):
+            expected = f"at most {ENVIRONMENT_KEY_LENGTH}: letters, digits, _ . -, no digit first"
+            refuse(where, expected, f"{len(key)} characters", "Rename it.")
+        if not isinstance(value, str):
+            refuse(where, "a string", type(value).__name__, "Write its value in quotes.")
+        if is_2_0 and (found := characters(value, ENVIRONMENT_VALUE_FORBIDDEN_2_0.value)):
+            refuse(where, "a value without < ^ >", found, "Hand it to the service another way.")
+
+
+def mount_paths(paths: Sequence[str], *, is_2_0: bool = False) -> None:
+    """Refuse where folders are mounted in the container."""
+    longest = MOUNT_PATH_LENGTH_2_0 if is_2_0 else MOUNT_PATH_LENGTH
+    if len(paths) > MOUNT_COUNT.value:
+        refuse("mount paths", f"at most {MOUNT_COUNT}", len(paths), "Mount fewer folders.")
+    for path in paths:
+        mend = "Mount it at a new folder of its own, such as /obs-mount/."
+        if len(path) > longest.value:
+            refuse("mount path", f"at most {longest}", f"{len(path)} characters", mend)
+        if not _MOUNT.fullmatch(path) or (is_2_0 and not path.endswith("/")):
+            ending = " and ends" if is_2_0 else ""
+            refuse("mount path", f"a plain path that starts{ending} with /", path, mend)
+        if any(_is_below(path, folder) for folder in MOUNT_FORBIDDEN[1:]) or not path.strip("/"):
+            refuse("mount path", f"none of {' '.join(MOUNT_FORBIDDEN)}", path, mend)
+    for upper, lower in combinations(sorted(_folder(path) for path in paths), 2):
+        if _is_below(lower, upper):
+            mend = "Mount them beside each other."
+            refuse("mount paths", "folders apart from each other", f"{lower} in {upper}", mend)
+
+
+def termination_grace(seconds: int) -> None:
+    """Refuse a time to stop in that is shorter than what an instance may take."""
+    if seconds < SIGTERM_EXIT.value:
+        mend = "What still runs then is killed, with everything in flight."
+        refuse("termination_grace_period_seconds", f"at least {SIGTERM_EXIT}", seconds, mend)
+
+
+def websocket(*, has_limit: bool = False, collects_data: bool = False) -> None:
+    """Refuse a WebSocket service that also limits traffic or collects data."""
+    if has_limit or collects_data:
+        found = "a limit of traffic" if has_limit else "collection of data"
+        refuse("websocket_upgrade", "neither limit nor collection", found, "Drop one of the two.")
+
+
+def async_service(infer_type: str, protocol: str) -> None:
+    """Refuse an asynchronous service that is no real-time one over HTTP or HTTPS."""
+    if infer_type != "real-time":
+        mend = "A batch service answers when it is done anyway."
+        refuse("asynchronous service", "a real-time service", infer_type, mend)
+    among("protocol", protocol.lower(), ("http", "https"), "Other protocols keep a connection.")
+
+
+def _name(where: str, name: str, longest: int) -> None:
+    if not 1 <= len(name) <= longest or not _NAME.fullmatch(name):
+        expected = f"1 to {longest} letters, digits, - or _"
+        refuse(where, expected, name, "Rename it, as in mnist-1.")
+
+
+def _timeouts(is_2_0: bool) -> tuple[int, int]:
+    return DEPLOY_TIMEOUT_RANGE_2_0 if is_2_0 else DEPLOY_TIMEOUT_RANGE
+
+
+def _folder(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return f"{_folder(path)}/".startswith(f"{_folder(folder)}/")

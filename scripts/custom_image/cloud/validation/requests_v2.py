@@ -1,0 +1,71 @@
+"""What Inference 2.0 refuses in a request, in the form of the SDK's ``to_dict``.
+
+Source: the docstrings of huaweicloudsdkmodelarts 3.1.219, which are the API reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from custom_image.cloud.validation.checks import characters, in_range, refuse
+from custom_image.rules.static.probe import URL as PROBE_URL
+from custom_image.specification import (
+    HEALTH_COMMAND_FORBIDDEN,
+    HEALTH_TEXT_LENGTH,
+    REQUEST_BODY_RANGE_2_0,
+    REQUEST_TIMEOUT_RANGE_2_0,
+    SERVICE_INSTANCES,
+    VERSION_RANGE_2_0,
+)
+
+_VERSION: Final = re.compile(r"[1-9]\d?(?:\.(?:0|[1-9]\d?)){2}")
+_PERCENT: Final = re.compile(r"(?:[1-9]\d?|100)%")
+
+
+def inference_2_0_service(body: Mapping[str, Any]) -> None:
+    """Refuse a service of Inference 2.0, in the form of the SDK's ``to_dict``."""
+    version = str(body.get("version") or VERSION_RANGE_2_0[0])
+    if not _VERSION.fullmatch(version):
+        refuse("version", " to ".join(VERSION_RANGE_2_0), version, "Begin with 1.0.0.")
+    groups = body.get("group_configs") or []
+    if len(groups) > 1:
+        refuse("group_configs", "at most one", len(groups), "Make the others deployments.")
+    for group in groups:
+        units = group.get("unit_configs") or []
+        if body.get("deploy_type") == "SINGLE" and len(units) != 1:
+            refuse("unit_configs", "one, as deploy_type is SINGLE", len(units), "Keep one.")
+        in_range("group_configs[0].count", group.get("count") or 1, (1, SERVICE_INSTANCES.value))
+        for unit in units:
+            for name in ("startup_health", "readiness_health", "liveness_health"):
+                if unit.get(name):
+                    _probe(name, unit[name])
+    rolling = (body.get("upgrade_config") or {}).get("rolling_update") or {}
+    for name, share in rolling.items():
+        if share is not None and not _PERCENT.fullmatch(str(share)):
+            refuse(f"rolling_update.{name}", "1% to 100%", share, "Write it as 100%.")
+    limit = (body.get("runtime_config") or {}).get("service_limit") or {}
+    for name, bounds in (
+        ("request_size_limit", REQUEST_BODY_RANGE_2_0),
+        ("request_timeout", REQUEST_TIMEOUT_RANGE_2_0),
+    ):
+        if limit.get(name) is not None:
+            in_range(f"service_limit.{name}", limit[name], bounds)
+
+
+def _probe(where: str, probe: Mapping[str, Any]) -> None:
+    command, url = probe.get("cmd") or "", probe.get("url") or ""
+    longest = HEALTH_TEXT_LENGTH
+    if max(len(command), len(url)) > longest.value:
+        refuse(where, f"at most {longest}", f"{len(command or url)} characters", "Shorten it.")
+    if probe.get("check_method") == "EXEC":
+        if not command:
+            refuse(f"{where}.cmd", "a command, as the method is EXEC", "none", "Add it.")
+        if found := characters(command, HEALTH_COMMAND_FORBIDDEN.value):
+            refuse(f"{where}.cmd", "a plain command", found, "Put it into a script.")
+    elif not PROBE_URL.fullmatch(url):
+        refuse(f"{where}.url", "a plain path: letters, digits, - _ / :", url, "Serve it there.")
+    for name in ("initial_delay_seconds", "timeout_seconds", "period_seconds", "failure_threshold"):
+        if probe.get(name) is not None and probe[name] < 1:
+            refuse(f"{where}.{name}", "at least 1", probe[name], "Raise it.")

@@ -1,0 +1,1 @@
+"""Building an image on the server: base image, size estimate, build, log."""

@@ -1,0 +1,93 @@
+"""Seeing to it that a build server has the image that ``FROM`` names."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING, Final
+
+from custom_image.builders.base import DEFAULT_BASE_IMAGE, ensure_base_image, own_base_image
+from custom_image.errors import Unavailable
+from custom_image.progress import progress_bar, say
+
+if TYPE_CHECKING:
+    from custom_image.build_context import BuildContext
+    from custom_image.ecs.server.server import Server
+    from custom_image.ecs.ssh.connection import Connection
+
+_PULL_S: Final = 20
+"""How long the server may stay without an answer of a registry: most have no way out."""
+
+
+def provide_base_image(connection: Connection, server: Server, context: BuildContext) -> str:
+    """Return the name of a base image that the server holds.
+
+    The one that the context or ``BASE_IMAGE`` names, else a slim Python, where it is there or the
+    server can pull it; else the one that this machine has or makes is sent, once.
+
+    Raises:
+        Unavailable: it is nowhere.
+    """
+    named = context.base_image or os.environ.get("BASE_IMAGE", "")
+    wanted = named or ("" if context.batch else DEFAULT_BASE_IMAGE)
+    own = own_base_image(batch=context.batch)
+    if wanted and _has(connection, wanted):
+        return wanted
+    if not named and _has(connection, own):
+        return own
+    if wanted and _pull(connection, wanted):
+        return wanted
+    reference = _provide_here(server, wanted, context)
+    if not _has(connection, reference):
+        _send(connection, reference)
+    return reference
+
+
+def _has(connection: Connection, reference: str) -> bool:
+    return not connection.run(f"docker image inspect {shlex.quote(reference)} >/dev/null 2>&1").code
+
+
+def _pull(connection: Connection, reference: str) -> bool:
+    say(f"{connection.address} pulls {reference}")
+    done = connection.script("pull.sh", reference, _PULL_S, timeout_s=None)
+    if done.code:
+        say((done.output.strip().splitlines() or ["it gave no reason"])[-1])
+    return not done.code
+
+
+def _provide_here(server: Server, wanted: str, context: BuildContext) -> str:
+    from custom_image.engines.docker.engine import DockerEngine
+
+    try:
+        with_engine = DockerEngine.connect()
+        reference = ensure_base_image(context.base_image, batch=context.batch, engine=with_engine)
+        architecture = with_engine.inspect(reference).architecture
+    except Unavailable as error:
+        raise Unavailable(
+            f"{server.address} has no base image {wanted or 'for batch'} and cannot pull one, and "
+            f"none can be made here:\n{error}"
+        ) from error
+    if architecture != server.architecture:
+        raise Unavailable(
+            f"{server.address} is {server.architecture}, and the base image {reference} here is "
+            f"{architecture}.\nName one that the server has or can pull: --base-image"
+        )
+    return reference
+
+
+def _send(connection: Connection, reference: str) -> None:
+    from custom_image.engines.docker.engine import DockerEngine
+
+    engine = DockerEngine.connect()
+    size_bytes = engine.inspect(reference).size_bytes
+    say(f"sending base image {reference}, {size_bytes / 10**6:.0f} MB")
+    with (
+        progress_bar(size_bytes, f"sending {reference}", "B") as bar,
+        connection.session("docker load --quiet") as session,
+    ):
+        for chunk in engine.save(reference):
+            session.write(chunk)
+            bar.update(len(chunk))
+        done = session.finish()
+    if done.code:
+        raise Unavailable(f"{connection.address} cannot load {reference}: {done.error.strip()}")

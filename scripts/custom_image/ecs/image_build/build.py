@@ -1,0 +1,240 @@
+"""Building on a server: BuildContext -> BuiltImage, as the other builders do, only elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from custom_image.build_context.rendering import size
+from custom_image.builders import BuiltImage, Layer
+from custom_image.builders.build_log import Step
+from custom_image.ecs.image_build.base_image import provide_base_image
+from custom_image.ecs.image_build.logs import AGAIN, BuildKitLog, ClassicLog, Log
+from custom_image.ecs.image_build.size_estimate import Limits, estimate_size
+from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, ObjectMissing
+from custom_image.ecs.server.engine import engine_of
+from custom_image.ecs.server.server import Server, probe
+from custom_image.ecs.ssh.connection import Connection
+from custom_image.ecs.transfer.manifest import Manifest
+from custom_image.ecs.transfer.send import Sent, send
+from custom_image.errors import BuildFailed, Unavailable, UsageError
+from custom_image.image_reference import ImageReference
+from custom_image.progress import progress_bar, say
+from custom_image.specification import GB
+
+if TYPE_CHECKING:
+    from custom_image.build_context import BuildContext
+    from custom_image.engines import ImageFacts
+
+LIMIT_S: Final = 6 * 3600
+BUILDERS: Final = ("auto", "buildkit", "classic")
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_WITH_FILES: Final = ("RUN", "COPY", "ADD")
+
+
+@dataclass(frozen=True)
+class ServerImage(BuiltImage):
+    """An image that was built on a server, and is there.
+
+    Attributes:
+        server: as ssh takes it.
+        job: the id of its build.
+        sent: what it took to bring the context there; None where the build was attached to.
+    """
+
+    server: str = ""
+    job: str = ""
+    sent: Sent | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line: name, size, place, and how long it took."""
+        sent = (
+            f", {size(self.sent.bytes)} of {size(self.sent.context_bytes)} sent"
+            if self.sent
+            else ""
+        )
+        return f"{super().summary}, on {self.server}{sent}"
+
+
+def build(
+    context: BuildContext,
+    tag: str,
+    *,
+    connection: Connection,
+    builder: str = "auto",
+    limit_s: int = LIMIT_S,
+    limits: Limits | None = None,
+) -> ServerImage:
+    """Build the image of a context on a server, which needs no way out to any network.
+
+    The build goes on when the connection breaks off, and when this Python ends: :func:`attach`.
+
+    Args:
+        context: written here; only what the server lacks of it is sent.
+        tag: the name of the image there.
+        connection: to the server.
+        builder: ``buildkit``, ``classic``, or ``auto``: BuildKit where the server has it, because
+            it writes less to the disk and looks at changed files only.
+        limit_s: after it the build is ended.
+        limits: of the image's size; the platform's own by default.
+
+    Raises:
+        UsageError: an argument cannot be used, or a file changed meanwhile.
+        PackageError: the image would become too large.
+        BuildFailed: a step failed, the disk there is full, or time is over; with the log.
+        ConnectionLost: in the middle; the message says how to go on.
+        Unavailable: the server cannot build it.
+    """
+    ImageReference.parse(tag)
+    if builder not in BUILDERS:
+        raise UsageError(f"builder is {builder!r}; expected one of: {', '.join(BUILDERS)}.")
+    estimate = estimate_size(context, limits=limits)
+    estimate.check()
+    say(f"estimated size: {estimate.advice}")
+    server = probe(connection)
+    say(str(server))
+    buildkit = _choose(builder, server)
+    _check_machine(context, server)
+    began = time.monotonic()
+    base = provide_base_image(connection, server, context)
+    key = context_key(tag)
+    manifest = Manifest.read(context.folder, context.folder.parent / "hashes.json")
+    note = {"tag": tag, "base": base, "digest": context.digest, "buildkit": buildkit}
+    values = {"BASE_IMAGE": base, **context.arguments}
+    options = [w for name, value in values.items() for w in ("--build-arg", f"{name}={value}")]
+
+    def start() -> tuple[Sent, Job]:
+        sent = send(connection, manifest, key, server.store_free_bytes)
+        if server.docker_free_bytes < estimate.total_bytes + manifest.size_bytes:
+            free = size(server.docker_free_bytes)
+            say(f"the disk of {server.address} may be too small: {free} are free")
+        job = Job.start(
+            connection,
+            "build.sh",
+            key,
+            [tag, int(buildkit), *options],
+            limit_s=limit_s,
+            manifest=manifest,
+            note=json.dumps(note),
+        )
+        return sent, job
+
+    try:
+        sent, job = start()
+    except ObjectMissing:  # another build tidied up between the two steps
+        sent, job = start()
+    say(f"job {job.id}: sent {size(sent.bytes)} of {size(manifest.size_bytes)}")
+    return _finish(job, server, sent, began)
+
+
+def context_key(tag: str) -> str:
+    """Return what the context of an image of this name is called on the server."""
+    return hashlib.sha256(tag.encode()).hexdigest()[:16]
+
+
+def attach(connection: Connection, job_id: str) -> ServerImage:
+    """Go on with a build that was started before, from the first line of its log.
+
+    Raises:
+        As :func:`build`.
+    """
+    job = Job.attach(connection, job_id)
+    return _finish(job, probe(connection), None, time.monotonic())
+
+
+def _finish(job: Job, server: Server, sent: Sent | None, began: float) -> ServerImage:
+    """Follow a build to its end, and return what came of it."""
+    note = job.note()
+    tag, base = str(note["tag"]), str(note["base"])
+    new_log: type[Log] = BuildKitLog if note["buildkit"] else ClassicLog
+    log: Log = new_log()
+    with progress_bar(None, f"building {tag} on {server.address}", "step") as bar:
+        for line in job.follow():
+            if line.startswith(AGAIN):
+                log = new_log()
+                say(line)
+            log.read(line)
+            bar.total = log.total
+            bar.update(len(log.steps) - bar.n)
+    if job.code != 0:
+        raise BuildFailed(_explain(job, log, tag), [line for line in job.log if line])
+    with closing(engine_of(job.connection, server)) as engine:
+        facts = engine.inspect(tag)
+        layers = _layers(log.last_stage, facts, base, len(engine.inspect(base).history))
+    seconds = time.monotonic() - began
+    image = ServerImage(
+        *(tag, facts, layers, seconds, str(note["digest"])), server.address, job.id, sent
+    )
+    say(image.summary)
+    return image
+
+
+def _choose(builder: str, server: Server) -> bool:
+    """Return whether to build with BuildKit."""
+    if builder == "buildkit" and not server.buildkit:
+        raise Unavailable(
+            f"the docker command of {server.address} ({server.client}) has no BuildKit.\n"
+            "Install its plugin buildx there, or build with the classic builder."
+        )
+    return server.buildkit and builder != "classic"
+
+
+def _check_machine(context: BuildContext, server: Server) -> None:
+    """Refuse a server of another architecture than the context's wheels are for."""
+    names = [wheel.name for wheel in (context.folder / "wheelhouse").glob("*.whl")]
+    for machine, architecture in _MACHINES.items():
+        if architecture != server.architecture and any(f"_{machine}." in name for name in names):
+            raise Unavailable(
+                f"{server.address} is {server.architecture}, and the Python packages of "
+                f"{context.folder} are for {architecture}; nothing was sent.\n"
+                f"Choose a server of {architecture}: what the model is deployed on decides."
+            )
+
+
+def _layers(steps: list[Step], facts: ImageFacts, base: str, base_steps: int) -> tuple[Layer, ...]:
+    """Put what the builder said of the last stage beside the sizes in the image's history.
+
+    The classic builder tells of every instruction, BuildKit of those that make files.
+    """
+    base_bytes = sum(size_bytes for _, size_bytes in facts.history[:base_steps])
+    steps = [step for step in steps if step.instruction.split()[0].upper() in _WITH_FILES]
+    made = [
+        (instruction.removesuffix(" # buildkit"), size_bytes)
+        for instruction, size_bytes in facts.history[base_steps:]
+        if instruction.split()[0].upper() in _WITH_FILES or re.match(r"\|\d+ ", instruction)
+    ]
+    return (
+        Layer(f"FROM {base}", base_bytes, reused=True),
+        *(
+            Layer(step.instruction, size_bytes, step.reused)
+            for step, (_, size_bytes) in zip(steps, made, strict=True)
+        ),
+    )
+
+
+def _explain(job: Job, log: Log, tag: str) -> str:
+    """Say how a build ended that made no image."""
+    where = f"{tag} could not be built on {job.connection.address}"
+    if job.code == CANCELLED:
+        return f"{tag}: job {job.id} was cancelled."
+    if job.code == TIMED_OUT:
+        return f"{where}: it took longer than the time limit, and was ended."
+    if job.code is None:
+        return (
+            f"{where}: job {job.id} vanished; the server was restarted, or the job killed.\n"
+            "Build again: what was sent is there, and steps that the engine knows are reused."
+        )
+    if any("no space left on device" in line.lower() for line in job.log):
+        free = probe(job.connection)
+        return (
+            f"{where}: its disk became full ({free.docker_free_bytes / GB:.1f} GB are free at "
+            f"{free.docker_root} now that the build is tidied up).\n"
+            "Make room (docker image prune, docker builder prune) or give it a larger disk."
+        )
+    return f"{where}: {log.failure}"

@@ -1,0 +1,1 @@
+"""What a build server has and lacks, and its Docker engine."""

@@ -1,0 +1,98 @@
+"""What a build server is and has: its engine, its builders, its disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from custom_image.ecs.ssh.connection import Connection
+from custom_image.ecs.transfer.send import STORE
+from custom_image.errors import Unavailable
+from custom_image.specification import GB
+
+_PROBE_S: Final = 60.0
+# From this one on the client needs the plugin buildx to build with BuildKit; see its release notes:
+# https://docs.docker.com/engine/release-notes/23.0/
+_NEEDS_BUILDX: Final = 23
+# The first client that carries BuildKit itself.
+_HAS_BUILDKIT: Final = (18, 9)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A build server, as it answered.
+
+    Attributes:
+        address: as ssh takes it.
+        architecture: as Docker says it: ``amd64``, ``arm64``.
+        buildkit: whether its ``docker build`` can use BuildKit; else it has the classic builder.
+        socket: of its engine.
+        store_free_bytes: on the disk that holds contexts.
+        docker_free_bytes: on the disk that holds images; the same one where ``same_disk``.
+    """
+
+    address: str
+    engine: str
+    architecture: str
+    client: str
+    buildkit: bool
+    socket: str
+    docker_root: str
+    store_free_bytes: int
+    docker_free_bytes: int
+    same_disk: bool
+
+    def __str__(self) -> str:
+        builder = "BuildKit" if self.buildkit else "the classic builder"
+        return (
+            f"{self.address}: Docker {self.engine}, {self.architecture}, {builder}, "
+            f"{self.docker_free_bytes / GB:.1f} GB free at {self.docker_root}"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self))}</p>"
+
+
+def probe(connection: Connection) -> Server:
+    """Ask a server what it is.
+
+    Raises:
+        Unavailable: it has no engine that this user may use, or lacks a program.
+    """
+    done = connection.script("probe.sh", STORE, timeout_s=_PROBE_S)
+    if done.code:
+        raise Unavailable(f"{connection.address} cannot be used: {done.error.strip()}")
+    said = dict(line.partition("=")[::2] for line in done.output.splitlines())
+    prepare = f"Prepare it: custom-image doctor --ecs {connection.address}"
+    if said["missing"]:
+        raise Unavailable(f"{connection.address} lacks: {said['missing']}.\n{prepare}")
+    if not said["engine"]:
+        raise Unavailable(
+            f"{connection.address} has no Docker engine that answers: {said['error']}\n{prepare}"
+        )
+    if not said["socket"].startswith("unix://"):
+        raise Unavailable(
+            f"the engine of {connection.address} is at {said['socket']!r}; "
+            "expected a unix socket.\n"
+            "Unset DOCKER_HOST there."
+        )
+    return Server(
+        address=connection.address,
+        engine=said["engine"],
+        architecture=said["architecture"],
+        client=said["client"],
+        buildkit=_has_buildkit(said["client"], said["buildx"]),
+        socket=said["socket"].removeprefix("unix://"),
+        docker_root=said["docker_root"],
+        store_free_bytes=int(said["store_free"]),
+        docker_free_bytes=int(said["docker_free"] or said["store_free"]),
+        same_disk=said["same_disk"] == "yes",
+    )
+
+
+def _has_buildkit(client: str, buildx: str) -> bool:
+    numbers = tuple(int(part) for part in client.split(".")[:2] if part.isdigit())
+    if not numbers or numbers < _HAS_BUILDKIT:
+        return False
+    return numbers[0] < _NEEDS_BUILDX or bool(buildx)

@@ -1,0 +1,1 @@
+"""Files to the server: only what changed, resumed where it broke off."""

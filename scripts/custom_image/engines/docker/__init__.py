@@ -1,0 +1,1 @@
+"""The engine that runs containers: the Docker SDK behind one door."""

@@ -1,0 +1,1 @@
+"""The notebooks, run headless by papermill: parameters, outputs, inside an instance."""

@@ -1,0 +1,1 @@
+"""Requests to a service under test, and what its answers should be."""

@@ -1,0 +1,232 @@
+"""The rehearsal of an upgrade that loses no request, on the local ModelArts.
+
+Two versions of a model stand behind one service. Clients ask it at a steady rate while it is
+upgraded from the one to the other and back, and every request is accounted for. Then the same image
+is deployed without a drain: what it loses shows that the rehearsal would have seen a loss.
+
+The clients are those of :mod:`custom_image.drills.load_balancer`, as in the rule
+``hitless.upgrade``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import requests
+
+from custom_image.cloud.api.client import Cloud
+from custom_image.cloud.api.polling import wait_until
+from custom_image.cloud.images import PublishedImage, push
+from custom_image.cloud.model import Model
+from custom_image.cloud.models import publish
+from custom_image.cloud.services.deploy import deploy, take_down, upgrade
+from custom_image.cloud.services.predict import signed_headers
+from custom_image.cloud.services.service import DeployOptions, Service
+from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
+from custom_image.errors import ServiceNotReady, Unavailable, UsageError
+from custom_image.model_config import ModelConfig, read_model_config
+from custom_image.probing.http import Request, ask
+from custom_image.probing.sample_requests import sample_request
+from custom_image.progress import say
+from custom_image.rehearsal.result import Happening, Load, Rehearsal
+from custom_image.specification import SIGTERM_DRAIN, SIGTERM_EXIT
+
+RATE_PER_S: Final = 50.0
+LAG_SHARE: Final = 0.95
+"""Of the time that an instance goes on after SIGTERM: how long requests still reach it."""
+COMPRESSED_LAG_SHARE: Final = 0.75
+"""The same where waits are seconds: a busy machine needs some of them to notice."""
+_LEAVING_S: Final = 2.0
+"""What a process takes to end on a busy machine, however short its drain was."""
+POOL: Final = "rehearsal"
+"""A dedicated pool: on the public one the platform interrupts whatever the image does."""
+VERSIONS: Final = ("1.0.0", "1.0.1")
+_QUIET_S: Final = 0.5
+_UNROUTED: Final = ("unrouted",)
+_ENDINGS: Final = ("exited", "killed")
+_ANSWER_TIMEOUT_S: Final = 10
+_EXIT_SHARE: Final = 17 / 18  # 85 of 90 s, the runtime's own default
+
+
+def platform_settings(speed: int) -> list[str]:
+    """Return the settings of a local ModelArts on which waits are ``speed`` times shorter."""
+    return [f"speed={speed}", f"routing_lag_s={round(_lag_s(speed) * speed)}"]
+
+
+def _grace_s(speed: int) -> int:
+    """Return what a service is granted to stop in, in the platform's time."""
+    return SIGTERM_EXIT.value + (0 if speed == 1 else round(_LEAVING_S * speed))
+
+
+def _lag_s(speed: int) -> float:
+    share = LAG_SHARE if speed == 1 else COMPRESSED_LAG_SHARE
+    return SIGTERM_DRAIN.value * share / speed
+
+
+def rehearse(
+    image: str,
+    config: ModelConfig | str | Path,
+    *,
+    cloud: Cloud,
+    speed: int = 1,
+    upgrades: int = 2,
+    control: bool = True,
+    rate_per_s: float = RATE_PER_S,
+) -> Rehearsal:
+    """Upgrade a service from A to B and back under load, and count what clients miss.
+
+    Args:
+        image: of the Docker engine; both versions are made of it.
+        config: config.json, parsed or as its path.
+        cloud: a local ModelArts with :func:`platform_settings` of the same speed.
+        speed: how many times shorter than the platform's all waits are; 1 for true ones. The
+            image is told in ``DRAIN_SECONDS`` and ``EXIT_SECONDS``.
+        upgrades: A to B is one, B to A the next.
+        control: also deploy the image without a drain, which must lose something.
+        rate_per_s: requests a second.
+
+    Raises:
+        UsageError: it is no local ModelArts.
+        ServiceNotReady: the service does not answer before anything is upgraded.
+        CloudRefused: the platform refuses, or a deployment fails; with a bundle.
+        Unavailable: engine or platform do not answer.
+    """
+    if isinstance(config, str | Path):
+        config = read_model_config(config)
+    if cloud.platform is None:
+        raise UsageError(
+            "A rehearsal is for the local ModelArts; this is the cloud.\n"
+            "Start one with `custom-image platform up`: nothing real is interrupted there."
+        )
+    drain_s, lag_s = SIGTERM_DRAIN.value / speed, _lag_s(speed)
+    published = push(image, cloud=cloud)
+    models = _publish(published, config, cloud)
+    waits = {"DRAIN_SECONDS": f"{drain_s:g}"}
+    waits["EXIT_SECONDS"] = f"{SIGTERM_EXIT.value * _EXIT_SHARE / speed:g}"
+    options = DeployOptions(
+        environment=waits, pool=POOL, max_surge="1", max_unavailable="0", grace_s=_grace_s(speed)
+    )
+    load = _upgrade_under_load("rehearsal", models, options, upgrades, rate_per_s, cloud)
+    without = None
+    if control:
+        say("once more without a drain: this must lose something")
+        none = replace(options, environment={**waits, "DRAIN_SECONDS": "0"})
+        without = _upgrade_under_load("control", models, none, 2, rate_per_s, cloud)
+    return Rehearsal(image, load, without, drain_s, lag_s)
+
+
+def _publish(published: PublishedImage, config: ModelConfig, cloud: Cloud) -> tuple[Model, Model]:
+    name = f"rehearsal-{published.digest[7:19]}"
+    first, second = (
+        publish(published, config, name=name, version=version, copy_image=False, cloud=cloud)
+        for version in VERSIONS
+    )
+    return first, second
+
+
+def _upgrade_under_load(
+    kind: str,
+    models: tuple[Model, Model],
+    options: DeployOptions,
+    upgrades: int,
+    rate_per_s: float,
+    cloud: Cloud,
+) -> Load:
+    name = f"{models[0].name}-{kind}"
+    service = deploy(models[0], name, options=options, cloud=cloud)
+    try:
+        # What an earlier rehearsal, killed half-way, has left behind shall not be counted.
+        unrouted, ended = _count(service, _UNROUTED), _count(service, _ENDINGS)
+        gateway = Gateway(_answered(service), 200, clients=CLIENTS, interval_s=CLIENTS / rate_per_s)
+        gateway.route_to([_origin(service.url)])
+        began, began_at = time.monotonic(), time.time()
+        with gateway.in_use():
+            time.sleep(_QUIET_S)
+            for number in range(1, upgrades + 1):
+                gateway.send(_signed(service))
+                service = upgrade(service, models[number % 2])
+                # So that a loss belongs to one upgrade: nothing reaches the old instance now.
+                _wait_for(service, _UNROUTED, unrouted + number)
+            _wait_for(service, _ENDINGS, ended + upgrades)
+            time.sleep(_QUIET_S)
+        seconds = time.monotonic() - began
+        happenings = tuple(
+            Happening(entry["at"] - began_at, entry["kind"], entry["instance"], entry["model"])
+            for entry in _timeline(service)
+            if entry["at"] >= began_at
+        )
+    finally:
+        take_down(service)
+    found = tuple(_noted(routed, began) for routed in gateway.routed())
+    return Load(found, happenings, upgrades, seconds)
+
+
+def _noted(routed: Routed, began: float) -> tuple[float, str, bool, str]:
+    title, _, _ = routed.by.rpartition(" ")  # name, version and instance
+    version = title.rpartition(" ")[2]
+    return round(routed.sent_at - began, 3), version, routed.ok, routed.note
+
+
+def _signed(service: Service) -> Request:
+    """Return a signed request; the signature holds for a quarter of an hour."""
+    sample = sample_request(service.model.config)
+    url = f"{service.url.rstrip('/')}{sample.path}"
+    content_type = {"Content-Type": sample.content_type} if sample.content_type else {}
+    signed = signed_headers(service.cloud, sample.method, url, content_type, sample.body)
+    signed.pop("Content-Type", "")
+    return replace(sample, path=urlsplit(url).path, headers=tuple(signed.items()))
+
+
+def _answered(service: Service) -> Request:
+    """Return a signed request that the service answers well.
+
+    Raises:
+        ServiceNotReady: it does not.
+    """
+    request = _signed(service)
+    answer = ask(_origin(service.url), request)
+    if answer.status != 200:
+        raise ServiceNotReady(
+            f"{service.name} does not answer {request} with 200: {answer}.\n"
+            "Nothing was upgraded: mend this first, with `custom-image verify`.",
+            "",
+        )
+    return request
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _timeline(service: Service) -> list[dict[str, Any]]:
+    """Return what happened to the instances of a service, in order of time."""
+    assert service.cloud.platform is not None  # rehearse() has seen to that
+    url = f"{service.cloud.platform.endpoint}/local/services/{service.id}/timeline"
+    try:
+        answer = requests.get(url, timeout=_ANSWER_TIMEOUT_S)
+        answer.raise_for_status()
+    except requests.RequestException as error:
+        raise Unavailable(f"GET {url}: {error}") from error
+    return sorted(answer.json()["entries"], key=lambda entry: float(entry["at"]))
+
+
+def _count(service: Service, kinds: tuple[str, ...]) -> int:
+    return len([entry for entry in _timeline(service) if entry["kind"] in kinds])
+
+
+def _wait_for(service: Service, kinds: tuple[str, ...], count: int) -> None:
+    """Wait until this has happened to so many instances."""
+    kind = " or ".join(kinds)
+    wait_until(
+        f"{service.name}: {count} instances {kind}",
+        lambda: _count(service, kinds),
+        is_settled=lambda found: found >= count,
+        describe=lambda found: f"{found} of {count} instances {kind}",
+        timeout_s=2.0 * SIGTERM_EXIT.value,
+        poll_s=service.cloud.poll_s,
+    )

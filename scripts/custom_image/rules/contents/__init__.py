@@ -1,0 +1,1 @@
+"""Rules about the files in the layers of an image."""

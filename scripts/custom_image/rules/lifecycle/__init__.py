@@ -1,0 +1,1 @@
+"""Rules that stop, load, limit or kill a running service."""

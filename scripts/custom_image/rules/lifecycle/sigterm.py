@@ -1,0 +1,198 @@
+"""What happens when the platform stops an instance: one drill, judged by five rules."""
+
+from __future__ import annotations
+
+from custom_image.drills.sigterm import Drain, drill_sigterm
+from custom_image.engines import StartOptions
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    not_waited,
+    passed,
+    rule,
+    warned,
+)
+from custom_image.specification import (
+    HEALTH_METHODS,
+    SIGTERM_DRAIN,
+    SPECIFICATIONS,
+)
+
+UPGRADED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+AFTER = ("health.ready", "api.answers")
+DIES_OF_SIGTERM = (143, -15)
+"""The exit codes of a process without a handler: 128 + 15 in a container, -15 without one."""
+
+
+@rule(
+    id="sigterm.serves",
+    title="After SIGTERM the service goes on serving, new connections and kept-alive ones",
+    why="Requests are still routed to an instance for a while after it was told to stop.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    lasts=lambda waits: waits.exit_s,
+    limit="sigterm_drain",
+    mend=f"On SIGTERM wait {SIGTERM_DRAIN} before the server is told to stop.",
+    example="obeys:  trap 'sleep 60; kill $pid; wait $pid' TERM\n"
+    "breaks: the server stops accepting as soon as it gets SIGTERM",
+)
+def serves(subject: Subject) -> Finding:
+    """Judge the requests that were sent while the service had to serve."""
+    drain = _drill(subject)
+    lost = drain.lost()
+    gone = "still there" if drain.exited_s is None else f"gone after {drain.exited_s:.1f} s"
+    if lost:
+        text = f"{len(lost)} requests lost, the first {lost[0].t_s:.1f} s after SIGTERM; {gone}"
+        return failed(text, drain.summary())
+    if drain.exited_s is not None and drain.exited_s < drain.drain_s:
+        return failed(gone, drain.summary())
+    if subject.waits.true:
+        return passed(f"no request lost in {drain.drain_s:g} s", drain.summary())
+    drain_s = subject.edition.sigterm_drain
+    return not_waited(drain_s, f"no request lost in {drain.drain_s:g} s", drain.summary())
+
+
+@rule(
+    id="sigterm.in-flight",
+    title="A request that was accepted is finished, also after SIGTERM",
+    why="A request that is cut off is lost: the gateway does not send it a second time.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    lasts=lambda waits: waits.exit_s,
+    required="every accepted request answered",
+    source=SPECIFICATIONS,
+    mend="Stop accepting first, finish what was accepted, then exit; never end with SIGKILL.",
+    example="obeys:  stop accepting, finish what was accepted, exit\n"
+    "breaks: os._exit(0) in the signal handler",
+)
+def in_flight(subject: Subject) -> Finding:
+    """Judge the requests that took their time to arrive, one across SIGTERM, one across the end."""
+    drain = _drill(subject)
+    slow = [event for event in drain.events if event.kind == "slow"]
+    cut_off = drain.cut_off()
+    if not slow:
+        return not_checked("no slow request was accepted", drain.summary())
+    evidence = "\n".join(str(event) for event in slow)
+    if cut_off:
+        return failed(f"{len(cut_off)} of {len(slow)} slow requests cut off", evidence)
+    return passed(f"{len(slow)} slow requests answered", evidence)
+
+
+@rule(
+    id="sigterm.exit",
+    title="After SIGTERM the service ends in time, whatever its clients do",
+    why="What still runs then is killed, with everything in flight.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    lasts=lambda waits: waits.exit_s,
+    limit="sigterm_exit",
+    mend="Catch SIGTERM in process 1 (`exec` the server), and do not wait for idle connections: "
+    "gunicorn --graceful-timeout 20.",
+    example="obeys:  exec gunicorn --graceful-timeout 20\n"
+    "breaks: sh run.sh without exec: the shell keeps the signal",
+)
+def exits(subject: Subject) -> Finding:
+    """Judge when the first process ended, with idle connections open."""
+    drain = _drill(subject)
+    exited_s, evidence = drain.exited_s, drain.summary()
+    if exited_s is not None and exited_s <= drain.exit_s:
+        seen = f"gone after {exited_s:.1f} s"
+        return (
+            passed(seen, evidence)
+            if subject.waits.true
+            else not_waited(subject.edition.sigterm_exit, seen, evidence)
+        )
+    seen = (
+        f"still there after {drain.exit_s:g} s"
+        if exited_s is None
+        else f"gone after {exited_s:.1f} s"
+    )
+    if exited_s is None and drain.is_caught is False:
+        seen = f"{seen}: its first process has no handler for SIGTERM"
+        return failed(seen, f"{evidence}\n{seen}")
+    if subject.waits.true or subject.knows_short_waits:
+        return failed(seen, evidence)
+    return not_waited(subject.edition.sigterm_exit, f"{seen}, which proves nothing", evidence)
+
+
+@rule(
+    id="sigterm.exit-code",
+    title="After SIGTERM the service ends of itself, with exit code 0",
+    why="Any other code looks like a crash in the platform's events.",
+    severity=Severity.WARNING,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    lasts=lambda waits: waits.exit_s,
+    required="0",
+    source=SPECIFICATIONS,
+    mend="Handle SIGTERM and exit with 0; in a shell, `wait` for the server and `exit 0`.",
+    example="obeys:  sys.exit(0) at the end of the drain\n"
+    "breaks: exit 143, which looks like a crash",
+)
+def exit_code(subject: Subject) -> Finding:
+    """Judge the exit code of the first process."""
+    drain = _drill(subject)
+    if drain.exit_code is None:
+        return not_checked("it did not end while it was watched: see sigterm.exit")
+    if drain.exit_code in DIES_OF_SIGTERM:
+        return warned(f"{drain.exit_code}: it died of SIGTERM", drain.summary())
+    return (passed if drain.exit_code == 0 else failed)(f"{drain.exit_code}", drain.summary())
+
+
+@rule(
+    id="sigterm.orphans",
+    title="No process outlives its parent after SIGTERM",
+    why="An orphan answers requests that nobody manages, until it is killed in the middle of one.",
+    severity=Severity.ERROR,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    lasts=lambda waits: waits.exit_s,
+    required="none",
+    source=SPECIFICATIONS,
+    mend="Let the launcher stop its children and `wait` for them before it exits.",
+    example='obeys:  kill "$pid"; wait "$pid"; exit 0\n'
+    "breaks: the launcher exits, its workers stay",
+)
+def orphans(subject: Subject) -> Finding:
+    """Judge the processes that lost their parent, or stayed behind."""
+    drain = _drill(subject)
+    if drain.orphans:
+        return failed(f"{len(drain.orphans)} processes", "\n".join(drain.orphans))
+    return passed("none")
+
+
+def _drill(subject: Subject) -> Drain:
+    """Run the drill on an instance of its own, once for all the rules here."""
+
+    def drill() -> Drain:
+        config = subject.declared_health
+        is_http = config is not None and config.check_method == HEALTH_METHODS[0]
+        with subject.start(StartOptions(environment=subject.waits.environment)) as service:
+            assert service.instance is not None  # INSTANCE is needed, so there is one
+            drain = drill_sigterm(
+                service.instance,
+                service.url,
+                service.request,
+                expected_status=service.start.last_answer.status,
+                drain_s=subject.waits.drain_s,
+                exit_s=subject.waits.exit_s,
+                health_path=(config.url or "") if config and is_http else "",
+                pause=subject.pause,
+            )
+        subject.facts["sigterm"] = drain.to_fact()
+        return drain
+
+    return subject.once("sigterm", drill)

@@ -1,0 +1,218 @@
+"""The processes that do the work: what becomes of them in use, and of health without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from custom_image.drills.load import CLIENTS, IN_A_ROW, Load, drill_load
+from custom_image.drills.startup import ask_health
+from custom_image.drills.worker_kill import Death, drill_deaths
+from custom_image.errors import Unavailable
+from custom_image.probing.http import ask
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Service,
+    Severity,
+    Subject,
+    Waits,
+    failed,
+    not_checked,
+    passed,
+    rule,
+    warned,
+)
+from custom_image.specification import CONTAINER_IMAGE, SERVICE_UNREACHABLE, SPECIFICATIONS
+
+PROBED: Final = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+AFTER: Final = ("health.ready", "api.answers")
+QUICK_LOAD_S: Final = 3.0
+FULL_LOAD_S: Final = 10.0
+NOTICEABLE_S: Final = 2.0
+"""A check that waits for longer at the end of a short drill may be one that never ends."""
+CHECK_TIMEOUT_S: Final = 10
+"""Where config.json names none."""
+REQUEST_PATIENCE: Final = 10
+"""How many times a first answer one after the death of a worker may take."""
+LEAST_PATIENCE_S: Final = 2.0
+
+
+def _load_s(waits: Waits) -> float:
+    return FULL_LOAD_S if waits.true else QUICK_LOAD_S
+
+
+@rule(
+    id="workers.stay",
+    title="Requests in a row cost no worker its life",
+    why="Requests of a worker that ends are lost, and its clients get ModelArts.4503.",
+    severity=Severity.ERROR,
+    needs=Needs.INSTANCE,
+    after=AFTER,
+    lasts=_load_s,
+    required="no worker replaced, no connection cut off",
+    source=SERVICE_UNREACHABLE,
+    mend="Read why workers end in the log (memory, a crash in native code, --max-requests); "
+    "requests have to survive it.",
+    example="obeys:  the same workers after a thousand requests\n"
+    "breaks: a worker that leaks memory until it is killed: `Booting worker` in the log",
+)
+def stay(subject: Subject) -> Finding:
+    """Compare the processes before and after many requests, and count those that were cut off."""
+    try:
+        load = _use(subject).load
+    except Unavailable as error:
+        return not_checked(str(error).splitlines()[0])
+    evidence = "\n".join(
+        [
+            f"{CLIENTS} clients, {load.seconds:.1f} s: {load.answered} requests answered, "
+            f"{len(load.cut_off)} cut off",
+            *(f"replaced: {process}" for process in load.replaced[:5]),
+            *(f"cut off: {answer}" for answer in load.cut_off[:3]),
+        ]
+    )
+    if load.has_ended:
+        return failed("the service ended", evidence)
+    if load.cut_off:
+        text = f"{len(load.cut_off)} of {load.answered + len(load.cut_off)} requests cut off"
+        return failed(f"{text}, {len(load.replaced)} workers replaced", evidence)
+    if load.replaced:
+        return warned(f"{len(load.replaced)} workers replaced, no request lost", evidence)
+    return passed(f"{load.answered} requests, {load.workers} workers, the same", evidence)
+
+
+@rule(
+    id="workers.busy",
+    title="The health check succeeds in time while the workers are busy",
+    why="A check that fails often enough restarts the service, just when it is needed most.",
+    severity=Severity.WARNING,
+    profiles=PROBED,
+    needs=Needs.INSTANCE | Needs.CONFIG,
+    after=(*AFTER, "health.answers", "workers.stay"),
+    lasts=_load_s,
+    required="a good answer within timeout_seconds",
+    source=CONTAINER_IMAGE,
+    mend="Answer health beside the predictions, not behind them: a thread or a worker of its own.",
+    example="obeys:  health in the event loop, predictions in threads\n"
+    "breaks: one synchronous worker: a check waits behind each prediction",
+)
+def busy(subject: Subject) -> Finding:
+    """Ask for health while clients keep every worker busy."""
+    health = subject.config.health
+    if health is None:
+        return not_checked("config.json declares no health check")
+    timeout_s = health.timeout_seconds or CHECK_TIMEOUT_S
+    try:
+        load = _use(subject).load
+    except Unavailable as error:
+        return not_checked(str(error).splitlines()[0])
+    slowest_s = max((check.seconds for check in load.checks), default=0.0)
+    evidence = (
+        f"{CLIENTS} clients, {load.seconds:.1f} s, {load.answered} requests answered\n"
+        f"{len(load.checks)} health checks, the slowest {slowest_s * 1000:.0f} ms"
+    )
+    if failures := load.failures_in_a_row():
+        shown = "\n".join(f"health: {failure}" for failure in failures)
+        return failed(f"{IN_A_ROW} checks in a row failed: {failures[-1]}", f"{shown}\n{evidence}")
+    if load.open_check_s > NOTICEABLE_S:
+        waited = f"a check had waited {load.open_check_s:.1f} of its {timeout_s} s"
+        return not_checked(f"{waited}; use --level full", evidence)
+    if not load.checks:
+        return not_checked("no health check ended in that time", evidence)
+    return passed(f"{len(load.checks)} checks, the slowest {slowest_s * 1000:.0f} ms", evidence)
+
+
+@rule(
+    id="workers.dead",
+    title="The health check fails, or a worker is replaced, when workers are dead",
+    why="The platform goes on sending requests to an instance that calls itself healthy.",
+    severity=Severity.WARNING,
+    profiles=PROBED,
+    needs=Needs.INSTANCE | Needs.CONFIG,
+    after=(*AFTER, "health.answers"),
+    required="no good health check while no request is answered",
+    source=SPECIFICATIONS,
+    mend="Let the launcher replace workers that die, or end with them; let health ask the model.",
+    example="obeys:  gunicorn: the worker is replaced; one process: the container ends\n"
+    "breaks: nginx answers /health by itself, and 502 for the rest",
+)
+def dead(subject: Subject) -> Finding:
+    """Kill all processes but the first, one kind after the other, and ask for health each time."""
+    health = subject.config.health
+    if health is None:
+        return not_checked("config.json declares no health check")
+    try:
+        use = _use(subject)
+    except Unavailable as error:
+        return not_checked(str(error).splitlines()[0])
+    deaths = use.deaths
+    evidence = "\n".join(str(death) for death in deaths)
+    if use.load.has_ended:
+        return not_checked("it had ended before: see workers.stay")
+    if not deaths:
+        return passed("one process: when it dies, the instance ends")
+    if all(death.not_killed for death in deaths):
+        return not_checked(f"no worker could be killed: {deaths[0].not_killed}", evidence)
+    unnoticed = next((death for death in deaths if death.is_unnoticed), None)
+    if unnoticed is not None:
+        return failed(f"healthy {unnoticed.after_s:.1f} s after {unnoticed.kind} died", evidence)
+    return passed(f"noticed or replaced; kinds of workers killed: {len(deaths)}", evidence)
+
+
+@dataclass(frozen=True)
+class _Use:
+    """What became of an instance that was kept busy, and then lost its workers."""
+
+    load: Load
+    deaths: tuple[Death, ...]
+
+
+def _use(subject: Subject) -> _Use:
+    """Run both drills on one instance, once for all the rules here.
+
+    Raises:
+        Unavailable: nothing here can look inside.
+    """
+
+    def drill() -> _Use:
+        with subject.start() as service:
+            load = _keep_busy(subject, service)
+            deaths = () if load.has_ended else _kill_workers(subject, service)
+        return _Use(load, deaths)
+
+    return subject.once("workers", drill)
+
+
+def _keep_busy(subject: Subject, service: Service) -> Load:
+    instance, health = service.instance, subject.declared_health
+    assert instance is not None  # INSTANCE is needed, so there is one
+    timeout_s = (health.timeout_seconds if health else None) or CHECK_TIMEOUT_S
+    return drill_load(
+        instance,
+        service.url,
+        service.request,
+        check_health=(lambda: ask_health(service.url, instance, health, timeout_s))
+        if health
+        else None,
+        for_s=_load_s(subject.waits),
+        longest_s=(IN_A_ROW + 1) * timeout_s if subject.waits.true else 0.0,
+        pause=subject.pause,
+    )
+
+
+def _kill_workers(subject: Subject, service: Service) -> tuple[Death, ...]:
+    instance, health = service.instance, subject.declared_health
+    if health is None:
+        return ()
+    assert instance is not None  # INSTANCE is needed, so there is one
+    first = ask(service.url, service.request)
+    patience_s = max(LEAST_PATIENCE_S, REQUEST_PATIENCE * first.seconds)
+    deaths = drill_deaths(
+        instance,
+        check_health=lambda: ask_health(service.url, instance, health, patience_s),
+        ask=lambda: ask(service.url, service.request, patience_s),
+        expected_status=service.start.last_answer.status,
+        pause=subject.pause,
+    )
+    return tuple(deaths)

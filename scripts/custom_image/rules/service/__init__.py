@@ -1,0 +1,1 @@
+"""Rules that send requests to a running service."""

@@ -1,0 +1,162 @@
+"""The apis that config.json declares, asked one by one."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from custom_image.model_config import Api
+from custom_image.probing.http import Answer, ask
+from custom_image.probing.sample_requests import sample_of
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+    warned,
+)
+from custom_image.rules.service.slow import PATIENCE_S, propose
+from custom_image.specification import CONFIG_FILE, SPECIFICATIONS
+
+NOT_SERVED = (404, 405, 415)
+
+
+@rule(
+    id="api.answers",
+    title="Every api of config.json answers at its url, with its method and content type",
+    why="The platform calls these urls; one that is not served answers 404 to every client.",
+    severity=Severity.ERROR,
+    needs=Needs.SERVICE | Needs.CONFIG,
+    after=("health.ready",),
+    exclusive=True,
+    required="2xx to a sample of its schema",
+    source=SPECIFICATIONS,
+    mend="Make apis[].url, method and request in config.json equal to what the service serves.",
+    example='obeys:  "url": "/" and the code serves POST /\n'
+    'breaks: "url": "/predict" and the code serves POST /',
+)
+def answers(subject: Subject) -> Finding:
+    """Send a sample that is made from each schema."""
+    if not subject.config.apis:
+        return not_checked("config.json declares no apis")
+    asked = _answers(subject)
+    evidence = "\n".join(f"{api.method.upper()} {api.url}: {answer}" for api, answer in asked)
+    silent = [(a, r) for a, r in asked if not r.is_answer or r.status in NOT_SERVED]
+    if silent:
+        proposal = propose(max(answer.seconds for _, answer in silent))
+        return failed(f"{_named(silent[0][0])}: {silent[0][1]}", evidence, proposal)
+    refused = [(a, r) for a, r in asked if not r.is_good]
+    if refused and sample_of(refused[0][0]).from_schema:
+        text = f"{_named(refused[0][0])} refuses a sample of its schema: {refused[0][1]}"
+        return warned(text, evidence, "Declare in request.data what the service requires.")
+    if refused:
+        text = f"{_named(refused[0][0])} declares no request.data to make a sample from"
+        return not_checked(text, evidence)
+    first = asked[0][1]
+    return passed(
+        str(first) if len(asked) == 1 else f"{len(asked)} apis, all {first.status}", evidence
+    )
+
+
+@rule(
+    id="api.content-type",
+    title="Answers have the declared content type",
+    why="The console and generated clients read an answer by what config.json declares.",
+    severity=Severity.WARNING,
+    needs=Needs.SERVICE | Needs.CONFIG,
+    after=("api.answers",),
+    required="response.Content-type",
+    source=CONFIG_FILE,
+    mend="Send that Content-Type, or declare the one that is sent.",
+    example='obeys:  "Content-type": "application/json" and JSON is answered\n'
+    "breaks: text/html is answered, as Flask does for a plain string",
+)
+def content_type(subject: Subject) -> Finding:
+    """Compare the header of each good answer with what is declared."""
+    compared, wrong = [], []
+    for api, answer in _answers(subject):
+        if api.response is None or not answer.is_good:
+            continue
+        sent = answer.headers.get("content-type", "none")
+        compared.append(f"{_named(api)}: {sent}")
+        if sent.partition(";")[0].strip().lower() != api.response.content_type.lower():
+            wrong.append(f"{_named(api)} sends {sent}, declared is {api.response.content_type}")
+    if not compared:
+        return not_checked("no api declares a response, or none gave one")
+    return failed(wrong[0], "\n".join(wrong)) if wrong else passed(compared[0], "\n".join(compared))
+
+
+@rule(
+    id="api.response-schema",
+    title="Answers fit the declared response schema",
+    why="The console shows results by the schema; what does not fit is shown wrongly.",
+    severity=Severity.WARNING,
+    needs=Needs.SERVICE | Needs.CONFIG,
+    after=("api.answers",),
+    required="response.data",
+    source=CONFIG_FILE,
+    mend="Correct response.data in config.json; the platform's own sample does not fit its answer.",
+    example='obeys:  {"type": "integer"} and the answer is 7\n'
+    'breaks: {"type": "string"} and the answer is 7',
+)
+def response_schema(subject: Subject) -> Finding:
+    """Validate the JSON of each good answer."""
+    compared, wrong = [], []
+    for api, answer in _answers(subject):
+        if api.response is None or not api.response.data or not answer.is_good:
+            continue
+        fault = _fault(api.response.data, answer.body)
+        text = answer.body[:200].decode(errors="replace")
+        compared.append(f"{_named(api)}: {text}")
+        if fault:
+            wrong.append(f"{_named(api)}: {fault}")
+    if not compared:
+        return not_checked("no api declares response.data, or none gave an answer")
+    if wrong:
+        return failed(wrong[0], "\n".join([*wrong, *compared]))
+    return passed(compared[0][:120], "\n".join(compared))
+
+
+def _fault(schema: dict[str, Any], body: bytes) -> str:
+    """Return why an answer does not fit, or an empty string."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return "the answer is no JSON"
+    error = next(iter(_validator()(schema).iter_errors(document)), None)
+    if error is None:
+        return ""
+    return f"{error.json_path}: {error.message[:160]}"
+
+
+@cache
+def _validator() -> Any:
+    """Return the class that validates; its library takes a second to import, so nothing else does.
+
+    Draft 7 is the newest draft with the tuple form of `items` that the platform's samples use;
+    `file` is the platform's own type.
+    """
+    from jsonschema import Draft7Validator
+    from jsonschema.validators import extend
+
+    checker = Draft7Validator.TYPE_CHECKER.redefine("file", lambda _, __: True)
+    return extend(Draft7Validator, type_checker=checker)  # type: ignore[no-untyped-call]
+
+
+def _answers(subject: Subject) -> list[tuple[Api, Answer]]:
+    """Ask every api once, for all the rules here."""
+    url = subject.service.url
+
+    def drill() -> list[tuple[Api, Answer]]:
+        return [(api, ask(url, sample_of(api), PATIENCE_S)) for api in subject.config.apis]
+
+    return subject.once("apis", drill)
+
+
+def _named(api: Api) -> str:
+    return f"{api.method.upper()} {api.url}"

@@ -1,0 +1,200 @@
+"""What the service says of its own health, and whether that is true."""
+
+from __future__ import annotations
+
+import json
+
+from custom_image.drills.startup import ask_health, health_budget_s
+from custom_image.probing.http import Answer
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.specification import (
+    CONTAINER_IMAGE,
+    DEPLOY_TIMEOUT,
+    HEALTH_METHODS,
+    HEALTH_URL,
+    SPECIFICATIONS,
+)
+
+PROBED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+
+
+@rule(
+    id="health.ready",
+    title="The service becomes ready after its start",
+    why="The platform gives up on a service that is not ready in time, and deletes it.",
+    severity=Severity.ERROR,
+    needs=Needs.SERVICE,
+    after=("network.port", "network.bind-address", "tls.protocol"),
+    exclusive=True,
+    required=f"ready, within {DEPLOY_TIMEOUT} at most",
+    source=DEPLOY_TIMEOUT.source,
+    mend="Read its log in the evidence; start the image by hand with `docker run`.",
+    example="obeys:  the log ends in `listening on port 8080`\n"
+    "breaks: the log ends in `ModuleNotFoundError`",
+)
+def ready(subject: Subject) -> Finding:
+    """Watch the shared service start until its health check or a request succeeds."""
+    service = subject.service
+    start = service.start
+    if start.is_ready:
+        subject.facts["ready_s"] = round(start.waited_s, 2)
+        return passed(f"after {start.waited_s:.1f} s", f"{service.request}: {start.last_answer}")
+    log = service.instance.logs()[-2000:] if service.instance else ""
+    evidence = f"{service.request}: {start.last_answer}\nits log ends:\n{log or '(empty)'}"
+    if start.has_ended:
+        return failed(f"{start.end} after {start.waited_s:.1f} s", evidence)
+    return failed(f"not ready after {start.waited_s:.0f} s; waited no longer", evidence)
+
+
+@rule(
+    id="health.declared",
+    title="config.json declares a health check",
+    why="Without one an upgrade interrupts the service, and `Running` says nothing about it.",
+    severity=Severity.WARNING,
+    profiles=PROBED,
+    needs=Needs.CONFIG,
+    required="health",
+    source=SPECIFICATIONS,
+    mend=f'Add "health": {{"check_method": "HTTP", "url": "{HEALTH_URL}"}} to config.json.',
+    example='obeys:  "health": {"check_method": "HTTP", "url": "/health"}\n'
+    "breaks: a config.json without health",
+)
+def declared(subject: Subject) -> Finding:
+    """Look for the member `health`."""
+    health = subject.config.health
+    if health is None:
+        return failed("no health")
+    shown = f"GET {health.url}" if health.check_method == HEALTH_METHODS[0] else health.command
+    return passed(str(shown))
+
+
+@rule(
+    id="health.answers",
+    title="The declared health check succeeds while the service works",
+    why="Otherwise the platform calls a working service faulty, and the deployment fails.",
+    severity=Severity.ERROR,
+    profiles=PROBED,
+    needs=Needs.SERVICE | Needs.CONFIG,
+    after=("health.ready",),
+    required="200 on the declared url",
+    source=SPECIFICATIONS,
+    mend="Serve the url that config.json declares, on the same port, or declare the one served.",
+    example='obeys:  GET /health: 200 {"health": "true"}\n'
+    "breaks: GET /health: 404, because the code serves /healthz",
+)
+def answers(subject: Subject) -> Finding:
+    """Ask once more, now that the service works."""
+    answer = _ask(subject)
+    if answer is None:
+        return not_checked("config.json declares no health check")
+    return (passed if answer.status == 200 else failed)(str(answer))
+
+
+@rule(
+    id="health.body",
+    title="The health check answers in JSON",
+    why='The page shows {"health": "true"}; monitors that read it expect that.',
+    severity=Severity.NOTE,
+    profiles=PROBED,
+    needs=Needs.SERVICE | Needs.CONFIG,
+    after=("health.answers",),
+    required='JSON such as {"health": "true"}',
+    source=SPECIFICATIONS,
+    mend='Answer {"health": "true"} as application/json.',
+    example='obeys:  {"health": "true"}\nbreaks: OK',
+)
+def body(subject: Subject) -> Finding:
+    """Parse the body."""
+    answer = _ask(subject)
+    if answer is None:
+        return not_checked("config.json declares no health check")
+    if subject.config.health and subject.config.health.check_method != HEALTH_METHODS[0]:
+        return not_checked("the health check is a command")
+    try:
+        json.loads(answer.body)
+    except ValueError:
+        return failed("no JSON", str(answer))
+    return passed(answer.body[:80].decode(errors="replace"), str(answer))
+
+
+@rule(
+    id="health.truth",
+    title="The health check succeeds only when a prediction would",
+    why="The platform routes requests to an instance as soon as it says that it is healthy.",
+    severity=Severity.ERROR,
+    profiles=PROBED,
+    needs=Needs.SERVICE | Needs.INSTANCE | Needs.CONFIG,
+    after=("health.ready",),
+    exclusive=True,
+    required="not 200 before the first good prediction",
+    source=SPECIFICATIONS,
+    mend="Answer 503 until the model has made a prediction, and again once it cannot.",
+    example="obeys:  503 until a warm-up prediction has succeeded\n"
+    "breaks: 200 as soon as the port is open, while the model still loads",
+)
+def truth(subject: Subject) -> Finding:
+    """Ask for a prediction right after each good health check while the service starts."""
+    start = subject.service.start
+    if subject.config.health is None:
+        return not_checked("config.json declares no health check")
+    if start.healthy_s is None:
+        return not_checked("the health check never succeeded: see health.answers")
+    if start.lies:
+        lie_s, answer = start.lies[0]
+        until = "never" if start.answered_s is None else f"{start.answered_s:.2f} s"
+        return failed(
+            f"healthy at {start.healthy_s:.2f} s, first good prediction: {until}",
+            f"at {lie_s:.2f} s, right after a good health check: {answer}\n"
+            f"{len(start.lies)} such answers in all",
+        )
+    return passed(
+        f"healthy at {start.healthy_s:.2f} s, and a request right after it answered",
+        f"{subject.service.request}: {start.last_answer}",
+    )
+
+
+@rule(
+    id="health.start-time",
+    title="The service is ready before the health check gives up",
+    why="The platform stops a service whose health check fails too often in a row at its start.",
+    severity=Severity.ERROR,
+    profiles=PROBED,
+    needs=Needs.SERVICE | Needs.INSTANCE | Needs.CONFIG,
+    after=("health.ready",),
+    exclusive=True,
+    required="initial delay + failures x period",
+    source=CONTAINER_IMAGE,
+    mend="Raise initial_delay_seconds or failure_threshold in config.json, or load faster.",
+    example="obeys:  a start of 20 s with the defaults, which grant 72 s\n"
+    "breaks: a start of 90 s with the defaults",
+)
+def start_time(subject: Subject) -> Finding:
+    """Compare the measured start with the time that the declared numbers give."""
+    health = subject.config.health
+    if health is None:
+        return not_checked("config.json declares no health check")
+    healthy_s = subject.service.start.healthy_s
+    if healthy_s is None:
+        return not_checked("the health check never succeeded: see health.answers")
+    budget_s = health_budget_s(health)
+    judge = passed if healthy_s <= budget_s else failed
+    return judge(f"{healthy_s:.1f} s of {budget_s} s")
+
+
+def _ask(subject: Subject) -> Answer | None:
+    health = subject.config.health
+    if health is None:
+        return None
+    service = subject.service
+    timeout_s = health.timeout_seconds or 10
+    return ask_health(service.url, service.instance, health, timeout_s)

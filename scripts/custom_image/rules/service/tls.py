@@ -1,0 +1,52 @@
+"""Whether the port speaks HTTP or HTTPS, and whether that is what config.json says."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from custom_image.probing.http import Request, ask
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.specification import SERVICE_UNREACHABLE
+
+PATIENCE_S: Final = 3.0
+
+
+@rule(
+    id="tls.protocol",
+    title="The port speaks the declared protocol",
+    why="The platform speaks that protocol to it, and answers ModelArts.4503 where it fails.",
+    severity=Severity.ERROR,
+    needs=Needs.SERVICE,
+    after=("network.port", "network.bind-address"),
+    exclusive=True,
+    required="HTTP, or HTTPS where apis[].protocol says so",
+    source=SERVICE_UNREACHABLE,
+    mend='Declare "protocol": "https" in apis[] where the server has a certificate, else "http".',
+    example='obeys:  "protocol": "https" and uvicorn --ssl-certfile\n'
+    'breaks: "protocol": "https" and a server without a certificate',
+)
+def protocol(subject: Subject) -> Finding:
+    """Look how the shared service was reached; where it was not, try the other protocol."""
+    service = subject.service
+    if not service.url:
+        return not_checked("the service never listened: see health.ready")
+    declared = urlsplit(service.url).scheme
+    if service.start.last_answer.status:
+        return passed(declared.upper(), f"{service.request}: {service.start.last_answer}")
+    other = {"http": "https", "https": "http"}[declared]
+    url = service.url.replace(declared, other, 1)
+    answer = ask(url, Request("GET", service.request.path), PATIENCE_S)
+    if answer.status:
+        seen = f"speaks {other.upper()}, declared is {declared.upper()}"
+        return failed(seen, f"GET {url}{service.request.path}: {answer}")
+    return not_checked("it answers neither HTTP nor HTTPS: see health.ready", str(answer))

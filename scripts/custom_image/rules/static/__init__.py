@@ -1,0 +1,1 @@
+"""Rules that need no running service: config.json, Dockerfile, metadata of the image."""

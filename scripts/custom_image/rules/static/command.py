@@ -1,0 +1,143 @@
+"""What the boot file does: servers, shells and tools that are known to behave badly.
+
+The boot file and the file that base images of the platform start are read as text, nothing more: a
+service that is started otherwise is judged by the drills alone.
+"""
+
+from __future__ import annotations
+
+import re
+
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.rules.static.boot import boot_path
+from custom_image.specification import BOOT_FILE, NO_SUDO, SPECIFICATIONS, USER_HOME, Source
+
+INFER_BOOT_FILE = f"{USER_HOME}/infer/run.sh"
+WORKERS_THAT_KEEP = ("gevent", "eventlet", "gthread", "tornado", "uvicorn")
+CONDA = Source(
+    "Using a conda environment in a custom image",
+    "https://support.huaweicloud.com/develop-modelarts/develop-modelarts-1416.html",
+)
+
+
+@rule(
+    id="command.gunicorn",
+    title="gunicorn is started with a keep-alive and with workers that heed it",
+    why="Its default is 2 s, and its sync workers close every connection after the answer.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    required="--keep-alive of at least the required seconds, -k gevent or the like",
+    source=SPECIFICATIONS,
+    mend="Write gunicorn --keep-alive 200 -k gevent, and install gevent.",
+    example="obeys:  exec gunicorn --keep-alive 200 -k gevent --bind 0.0.0.0:8080 app:app\n"
+    "breaks: exec gunicorn --bind 0.0.0.0:8080 app:app",
+)
+def gunicorn(subject: Subject) -> Finding:
+    """Read the options of each line that starts gunicorn; a file of settings is not followed."""
+    lines = [line for line in _lines(subject) if re.search(r"(^|[\s/;&])gunicorn\s", line)]
+    if not lines:
+        return passed("no gunicorn is started")
+    for line in lines:
+        if re.search(r"\s(-c|--config)[\s=]", line):
+            return not_checked("its settings are in a file", line)
+        keep_alive = re.search(r"--keep-alive[\s=]+(\d+)", line)
+        if not keep_alive or int(keep_alive[1]) < subject.edition.keep_alive.value:
+            return failed(
+                f"keep-alive is {keep_alive[1] if keep_alive else '2, the default'}", line
+            )
+        worker = re.search(r"(?:-k|--worker-class)[\s=]+(\S+)", line)
+        if not worker or not any(name in worker[1] for name in WORKERS_THAT_KEEP):
+            return failed(f"workers are {worker[1] if worker else 'sync, the default'}", line)
+    return passed(lines[0].strip())
+
+
+@rule(
+    id="command.sudo",
+    title="The boot file asks for no sudo",
+    why="Containers of the platform have none, or no right to it: the start ends there.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    required="no sudo",
+    source=NO_SUDO,
+    mend="Do in the Dockerfile, as root, what needs root.",
+    example="obeys:  RUN mkdir -p /data && chown 1000:100 /data\n"
+    "breaks: sudo mkdir -p /data, in run.sh",
+)
+def sudo(subject: Subject) -> Finding:
+    """Look for the word where a command stands."""
+    return _without(subject, r"(^|[;&|(]|\s)sudo\s", "no sudo")
+
+
+@rule(
+    id="command.conda",
+    title="The boot file calls the Python of an environment by its path",
+    why="`conda activate` needs a shell that conda has prepared, which a boot file has not.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    required="no conda activate",
+    source=CONDA,
+    mend="Put the environment first in PATH (ENV PATH=...), or call its python by its path.",
+    example="obeys:  exec /home/ma-user/anaconda3/envs/serve/bin/python serve.py\n"
+    "breaks: conda activate serve && python serve.py",
+)
+def conda(subject: Subject) -> Finding:
+    """Look for the two words."""
+    return _without(subject, r"\b(conda|source)\s+activate\b", "no conda activate")
+
+
+@rule(
+    id="command.unbuffered",
+    title="Python writes its output at once",
+    why="Buffered lines reach the platform's log late, and those before a crash never do.",
+    severity=Severity.NOTE,
+    profiles=frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.BATCH, Profile.INFERENCE_2_0}),
+    needs=Needs.IMAGE | Needs.FILES,
+    required="PYTHONUNBUFFERED=1 or python -u",
+    source=SPECIFICATIONS,
+    mend="Add ENV PYTHONUNBUFFERED=1 to the Dockerfile.",
+    example='obeys:  ENV PYTHONUNBUFFERED=1\nbreaks: CMD ["python3", "serve.py"] without it',
+)
+def unbuffered(subject: Subject) -> Finding:
+    """Look for the variable, and for a Python that it would matter to."""
+    if subject.image.environment.get("PYTHONUNBUFFERED"):
+        return passed("PYTHONUNBUFFERED is set")
+    text = "\n".join(_lines(subject))
+    if re.search(r"PYTHONUNBUFFERED=|\bpython[0-9.]*\s+(-\w+\s+)*-\w*u", text):
+        return passed("set by the boot file")
+    if not re.search(r"\b(python|gunicorn|uvicorn|flask)", text):
+        return not_checked("no Python is seen to be started")
+    return failed("not set")
+
+
+def _without(subject: Subject, pattern: str, required: str) -> Finding:
+    found = [line.strip() for line in _lines(subject) if re.search(pattern, line)]
+    return failed(found[0][:120], "\n".join(found[:5])) if found else passed(required)
+
+
+def _lines(subject: Subject) -> list[str]:
+    """Return the lines of the command and of the boot files, without comments."""
+    try:
+        image = subject.image
+    except LookupError:  # a folder: it has boot files, and no command
+        command, boot_file = "", ""
+    else:
+        command, boot_file = " ".join(image.command), boot_path(image)
+    paths = dict.fromkeys((boot_file, BOOT_FILE.value, INFER_BOOT_FILE))
+    texts = [subject.read_file(path) for path in paths if path]
+    text = "\n".join(text.decode(errors="replace") for text in texts if text)
+    lines = re.sub(r"\\\r?\n", " ", text).splitlines()
+    return [command, *(line for line in lines if not _is_comment(line))]
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith("#")

@@ -1,0 +1,149 @@
+"""The user that the platform may start the container as."""
+
+from __future__ import annotations
+
+from custom_image.engines import StartOptions
+from custom_image.errors import ServiceNotReady
+from custom_image.probing.http import ask
+from custom_image.rules import (
+    Finding,
+    Needs,
+    Profile,
+    Severity,
+    Subject,
+    failed,
+    not_checked,
+    passed,
+    rule,
+)
+from custom_image.rules.static.accounts import ROOT_ID, accounts, start_user
+from custom_image.specification import (
+    CUSTOM_ENGINE,
+    GROUP_ID,
+    INFERENCE_2_0_IMAGE,
+    USER_HOME,
+    USER_ID,
+    USER_NAME,
+)
+
+ENGINE_IS_STRICT = {Profile.ENGINE: Severity.ERROR}
+IDS = f"{USER_ID}:{GROUP_ID}"
+ROOT_IDS = f"{ROOT_ID}:{ROOT_ID}"
+
+
+@rule(
+    id="user.account",
+    title=f"The image has the account {USER_NAME}, with the ids that the platform uses",
+    why="Without an entry in /etc/passwd, code that asks for its name or home directory fails.",
+    severity=Severity.NOTE,
+    severities=ENGINE_IS_STRICT,
+    needs=Needs.IMAGE | Needs.FILES,
+    required=f"{USER_NAME}, uid {USER_ID}, gid {GROUP_ID}, home {USER_HOME}",
+    source=CUSTOM_ENGINE,
+    mend=f"RUN useradd -d {USER_HOME} -m -u {USER_ID} -g {GROUP_ID} {USER_NAME}",
+    example="obeys:  RUN useradd -d /home/ma-user -m -u 1000 -g 100 ma-user\n"
+    "breaks: FROM ubuntu:24.04 as it is: uid 1000 is called ubuntu",
+)
+def account(subject: Subject) -> Finding:
+    """Parse /etc/passwd; the name of the group is free, Debian calls gid 100 `users`."""
+    found = next((a for a in accounts(subject) if a.uid == USER_ID.value), None)
+    if found is None:
+        return failed(f"/etc/passwd has no uid {USER_ID}")
+    shown = f"{found.name}, uid {found.uid}, gid {found.gid}, home {found.home}"
+    expected = (USER_NAME.value, GROUP_ID.value, USER_HOME.value)
+    return (passed if (found.name, found.gid, found.home) == expected else failed)(shown)
+
+
+@rule(
+    id="user.platform-ids",
+    title=f"The service works as uid {USER_ID}, gid {GROUP_ID}",
+    why="The platform starts custom engines as this user; what only root may read or write fails.",
+    severity=Severity.WARNING,
+    severities=ENGINE_IS_STRICT,
+    needs=Needs.CONTAINER,
+    after=("health.ready", "api.answers"),
+    required=f"works as {IDS}",
+    source=CUSTOM_ENGINE,
+    mend=f"Give it its files with COPY --chown={IDS}, and write only below {USER_HOME} and /tmp.",
+    example="obeys:  COPY --chown=1000:100 app /app\nbreaks: RUN chmod 700 /app, owned by root",
+)
+def platform_ids(subject: Subject) -> Finding:
+    """Start an instance as that user and ask it."""
+    return _works_as(subject, IDS)
+
+
+@rule(
+    id="user.as-root",
+    title="The service works where it is started as root",
+    why="Inference 2.0 allows root, and who looks into a fault starts the image as root.",
+    severity=Severity.NOTE,
+    needs=Needs.CONTAINER,
+    after=("health.ready", "api.answers"),
+    required=f"works as {ROOT_IDS}",
+    source=INFERENCE_2_0_IMAGE,
+    mend="Name files by absolute paths, not by ~ or the account; let no program refuse root.",
+    example="obeys:  ENV HOME=/home/ma-user, so that ~ is the same for every user\n"
+    "breaks: weights below ~, which is /root as root",
+)
+def as_root(subject: Subject) -> Finding:
+    """Start an instance as root and ask it."""
+    return _works_as(subject, ROOT_IDS)
+
+
+@rule(
+    id="user.root",
+    title="The image does not start as root",
+    why="What root writes, uid 1000 cannot read back; and a hole in the service is root's.",
+    severity=Severity.WARNING,
+    severities={Profile.INFERENCE_2_0: Severity.NOTE},
+    needs=Needs.IMAGE | Needs.FILES,
+    required="a user other than root",
+    source=INFERENCE_2_0_IMAGE,
+    mend=f"End the Dockerfile with USER {IDS}.",
+    example=f"obeys:  USER {IDS}\nbreaks: no USER at all, or USER root",
+)
+def root(subject: Subject) -> Finding:
+    """Look at USER of the image's configuration; Inference 2.0 leaves the choice to the author."""
+    user = start_user(subject)
+    return (failed if user.uid == ROOT_ID else passed)(str(user))
+
+
+@rule(
+    id="user.home",
+    title=f"{USER_HOME} is there and belongs to the user that the platform starts",
+    why="Caches and settings are written there; where that fails, libraries fail at their import.",
+    severity=Severity.WARNING,
+    needs=Needs.SERVICE | Needs.CONTAINER,
+    after=("health.ready",),
+    required=f"owned by {IDS}",
+    source=CUSTOM_ENGINE,
+    mend=f"RUN mkdir -p {USER_HOME} && chown {IDS} {USER_HOME}",
+    example=f"obeys:  RUN chown {IDS} {USER_HOME}\nbreaks: a home that COPY made, as root",
+)
+def home(subject: Subject) -> Finding:
+    """Ask `stat` in the running container."""
+    instance = subject.service.instance
+    if instance is None:
+        return not_checked("nothing here can run a command inside the service")
+    code, output = instance.execute(["stat", "-c", "%u:%g", USER_HOME.value])
+    shown = (output.strip().splitlines() or ["no output"])[0]
+    if code and "No such file or directory" in shown:
+        return (
+            failed("not there", shown) if "stat:" in shown else not_checked("the image has no stat")
+        )
+    if code:
+        return not_checked("`stat` does not work in the image", shown)
+    return (passed if shown == IDS else failed)(f"owned by {shown}")
+
+
+def _works_as(subject: Subject, user: str) -> Finding:
+    expected = subject.service.start.last_answer.status
+    try:
+        with subject.start(StartOptions(user=user)) as service:
+            answer = ask(service.url, service.request)
+    except ServiceNotReady as error:
+        return failed(f"never ready as {user}", str(error))
+    shown = f"{service.request}: {answer}"
+    if answer.status != expected:
+        return failed(f"answers {answer.status} as {user}, {expected} as its own user", shown)
+    return passed(f"works as {user}", shown)

@@ -1,0 +1,1 @@
+"""Batch services: inputs, requests to instances, results and manifests."""

@@ -1,0 +1,1 @@
+"""The inference gateway: authentication, limits, routing, asynchronous tasks."""

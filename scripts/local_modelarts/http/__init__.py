@@ -1,0 +1,1 @@
+"""The API server: messages, AK/SK signatures and IAM tokens."""

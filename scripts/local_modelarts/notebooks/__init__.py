@@ -1,0 +1,1 @@
+"""Notebook instances: their containers, saving and building images, registered images."""

@@ -1,0 +1,1 @@
+"""The image registry behind SWR: its process, certificates, logins and client."""

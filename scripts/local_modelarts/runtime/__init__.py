@@ -1,0 +1,1 @@
+"""Running services: reconciler, instances, probes, rolling updates, routing."""

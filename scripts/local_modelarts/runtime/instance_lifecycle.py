@@ -1,0 +1,303 @@
+"""One instance of a service from its start to its end: created, probed, told to stop, gone.
+
+    CREATING → STARTING → READY ⇄ UNREADY          → TERMINATING → GONE
+        ↑__________________|  its container ended
+
+Every status is written before what it announces is done, and every step may be done twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+from custom_image.engines.serving_host import ServingState
+from custom_image.errors import CustomImageError, Unavailable
+from local_modelarts.notebooks.containers import now_ms
+from local_modelarts.platform import Platform
+from local_modelarts.runtime.instances import InstanceSpec, ServingInstances
+from local_modelarts.runtime.prober import Monitor
+from local_modelarts.runtime.probes import from_json
+from local_modelarts.services.backend import log_file
+from local_modelarts.storage import events
+from local_modelarts.storage.events import Events
+from local_modelarts.storage.store import INSTANCE, Row, WrongStatus
+
+INSTANCE_LABEL: Final = "custom-image.service-instance"
+LIVE: Final = ("CREATING", "STARTING", "READY", "UNREADY", "TERMINATING")
+_STAYING: Final = LIVE[:-1]
+_TRIES: Final = 3
+_LONGEST_BACKOFF_S: Final = 60
+_KEPT: Final = 50
+_log = logging.getLogger("local_modelarts")
+
+
+class InstanceCare:
+    """Looks after the instances of a platform's services."""
+
+    def __init__(self, platform: Platform, wake: Callable[[], None]) -> None:
+        self._platform = platform
+        self._state = platform.state
+        self._events = Events(platform.state)
+        self._instances = ServingInstances(platform)
+        self._monitors: dict[str, Monitor] = {}
+        self._wake = wake
+
+    def add(self, service: Row, entry: Mapping[str, Any]) -> None:
+        """Begin to start an instance of an entry of a service's config."""
+        with self._state.transaction():
+            instance_id = str(uuid.uuid4())
+            self._state.add(
+                INSTANCE,
+                instance_id,
+                "CREATING",
+                service_id=service["id"],
+                generation=service["generation"],
+                name=f"local-modelarts-service-{instance_id[:13]}",
+                group=entry["group"],
+                revision=entry["revision"],
+                title=entry["title"],
+                spec=entry["spec"],
+                address="",
+                tries=0,
+                not_before=0,
+                was_ready=False,
+                failed="",
+                timeline=[],
+            )
+            self._events.add(service["id"], f"[{entry['title']}] starting model")
+
+    def terminate(self, row: Row, lag_s: float) -> None:
+        """Tell an instance to stop; requests still reach it for ``lag_s``."""
+        with suppress(WrongStatus):
+            self._state.change(
+                INSTANCE,
+                row["id"],
+                _STAYING,
+                "TERMINATING",
+                terminating_at=now_ms(),
+                lag_s=lag_s,
+                is_signalled=False,
+                exited=False,
+                is_unrouted=False,
+            )
+
+    def is_alarming(self, row: Row) -> bool:
+        """Tell whether a probe of an instance fails."""
+        monitor = self._monitors.get(row["id"])
+        return bool(monitor and monitor.failed)
+
+    def look_after(self, row: Row, container: ServingState | None) -> None:
+        """Do what is to be done for an instance now."""
+        with suppress(WrongStatus):  # somebody was faster: the next look will tell
+            if row["status"] == "CREATING":
+                if now_ms() >= row["not_before"] and not row["failed"]:
+                    self._platform.jobs.submit(self._create, row["id"])
+            elif row["status"] == "TERMINATING":
+                self._end(row, container)
+            elif container is None or not container.is_running:
+                self._restart(row, f"exited with code {self._instances.exit_code(row['name'])}")
+            else:
+                self._watch(row, container)
+
+    def forget(self, row: Row) -> None:
+        """Ask an instance no more."""
+        if monitor := self._monitors.pop(row["id"], None):
+            monitor.stop()
+
+    def clean(self) -> None:
+        """Remove the containers of instances that are not known any more."""
+        known = {row["name"] for row in self._state.find(INSTANCE, LIVE)}
+        for name, container in self._instances.states().items():
+            if INSTANCE_LABEL in container.labels and name not in known:
+                self._instances.remove(name)
+
+    # --- start ------------------------------------------------------------------------------------
+
+    def _create(self, instance_id: str) -> None:
+        row = self._state.get(INSTANCE, instance_id)
+        if row is None or row["status"] != "CREATING":
+            return
+        try:
+            self._instances.start(row["name"], spec_of(row), {INSTANCE_LABEL: row["service_id"]})
+            state = self._platform.host.serving_state(row["name"])
+        except CustomImageError as error:
+            self._not_created(row, error)
+        else:
+            with suppress(WrongStatus):
+                self._change(
+                    row,
+                    "STARTING",
+                    "started",
+                    address=state.address if state else "",
+                    started_at=now_ms(),
+                )
+        self._wake()
+
+    def _not_created(self, row: Row, error: CustomImageError) -> None:
+        text = str(error).strip()
+        if isinstance(error, Unavailable):
+            text = f"{events.PULL_FAILED}: {text}"
+        tries = row["tries"] + 1
+        with self._state.transaction(), suppress(WrongStatus):
+            self._state.change(
+                INSTANCE,
+                row["id"],
+                ("CREATING",),
+                tries=tries,
+                not_before=self._after_backoff(tries),
+                failed=text if tries >= _TRIES else "",
+            )
+            self._events.add(row["service_id"], f"[{row['title']}] {text}", abnormal=True)
+
+    def _watch(self, row: Row, container: ServingState) -> None:
+        """Take in what the probes have found."""
+        monitor = self._monitors.get(row["id"])
+        if monitor is None or monitor.address != container.address:
+            self.forget(row)
+            monitor = self._monitors[row["id"]] = Monitor(
+                self._instances,
+                row["name"],
+                spec_of(row),
+                container.address,
+                speed=self._platform.settings.speed,
+                age_s=max(0.0, (now_ms() - row["started_at"]) / 1000),
+                has_started=row["status"] != "STARTING",
+                wake=self._wake,
+            )
+        status = "READY" if monitor.is_ready else "UNREADY" if monitor.has_started else "STARTING"
+        if monitor.failed and row["generation"] != 1:
+            self._events.add(row["service_id"], _probe_failed(row, monitor), abnormal=True)
+            self._restart(row, f"failed its {monitor.failed} probe")
+        elif monitor.failed == "startup" and not row["failed"]:
+            self._change(row, failed=_probe_failed(row, monitor))
+        elif status != row["status"]:
+            kind = "ready" if status == "READY" and not row["was_ready"] else ""
+            with self._state.transaction():
+                self._change(row, status, kind, was_ready=row["was_ready"] or status == "READY")
+                if kind:
+                    self._events.add(row["service_id"], f"[{row['title']}] model is running")
+        elif monitor.failed:  # classic, while it runs: an alarm
+            self._events.add(row["service_id"], _probe_failed(row, monitor), abnormal=True)
+
+    def _restart(self, row: Row, reason: str) -> None:
+        """Replace the container of an instance by a new one, as its node would."""
+        code = self._instances.exit_code(row["name"])
+        self._keep_log(row)
+        self._instances.remove(row["name"])
+        self.forget(row)
+        tries = row["tries"] + 1
+        overdue = now_ms() > row["create_at"] + 1000 * self._start_budget_s(row)
+        failed = f"{row['title']}: the container {reason}, again and again"
+        with self._state.transaction():
+            self._change(
+                row,
+                "CREATING",
+                "exited",
+                exit_code=code,
+                tries=tries,
+                not_before=self._after_backoff(tries),
+                failed=failed if overdue and not row["was_ready"] else "",
+            )
+            text = f"[{row['title']}] the container {reason}; it is restarted"
+            self._events.add(row["service_id"], text, abnormal=True)
+
+    def _start_budget_s(self, row: Row) -> float:
+        """Return for how long an instance may try to start."""
+        probe = from_json(row["spec"]["probes"].get("startup"))
+        if probe is None or row["generation"] != 1:
+            return float("inf")  # the deployment's time-out ends it
+        return (probe.delay_s + probe.failures * probe.period_s) / self._platform.settings.speed
+
+    def _after_backoff(self, tries: int) -> int:
+        pause_s = min(2**tries, _LONGEST_BACKOFF_S) / self._platform.settings.speed
+        return now_ms() + int(1000 * pause_s)
+
+    # --- end --------------------------------------------------------------------------------------
+
+    def _end(self, row: Row, container: ServingState | None) -> None:
+        self.forget(row)
+        elapsed_s = (now_ms() - row["terminating_at"]) / 1000
+        if container is not None and container.is_running:
+            grace_s = self._grace_s(row)
+            if not row["is_signalled"]:
+                self._platform.jobs.submit(self._signal, row["id"])
+            elif elapsed_s >= grace_s and not row.get("is_killed"):
+                self._platform.host.send_signal(row["name"], "SIGKILL")
+                text = f"[{row['title']}] did not end within {grace_s:g} s of SIGTERM: killed"
+                with self._state.transaction():
+                    row = self._change(row, "", "killed", is_killed=True)
+                    self._events.add(row["service_id"], text, abnormal=True)
+        elif not row["exited"]:
+            code = self._instances.exit_code(row["name"])
+            self._keep_log(row)
+            self._instances.remove(row["name"])
+            kind = "exited" if container is not None or row["address"] else ""
+            row = self._change(row, "", kind, exit_code=code, exited=True)
+        if elapsed_s >= row["lag_s"] and not row["is_unrouted"]:
+            row = self._change(row, "", "unrouted" if row["was_ready"] else "", is_unrouted=True)
+        if row["exited"] and row["is_unrouted"]:
+            self._change(row, "GONE")
+            self._forget_oldest(row["service_id"])
+
+    def _forget_oldest(self, service_id: str) -> None:
+        """Keep the timelines and logs of a service's last instances only."""
+        gone = [r for r in self._state.find(INSTANCE, ("GONE",)) if r["service_id"] == service_id]
+        for row in gone[_KEPT:]:
+            log_file(self._platform, row).unlink(missing_ok=True)
+            self._state.remove(INSTANCE, row["id"])
+
+    def _signal(self, instance_id: str) -> None:
+        row = self._state.get(INSTANCE, instance_id)
+        if row and row["status"] == "TERMINATING" and not row["is_signalled"]:
+            elapsed_s = (now_ms() - row["terminating_at"]) / 1000
+            self._instances.terminate(row["name"], spec_of(row), self._grace_s(row) - elapsed_s)
+            with suppress(WrongStatus):
+                self._change(row, "", "sigterm", is_signalled=True)
+
+    def _grace_s(self, row: Row) -> float:
+        settings = self._platform.settings
+        return float(row["spec"]["grace_s"] or settings.grace_s) / settings.speed
+
+    def _keep_log(self, row: Row) -> None:
+        """Write the log of a container that has ended to a file."""
+        file = log_file(self._platform, row)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("a") as log:
+                log.write(self._instances.logs(row["name"]))
+        except OSError as error:
+            _log.warning("the log of %s is lost: %s", row["name"], error)
+
+    def _change(
+        self,
+        row: Row,
+        status: str = "",
+        kind: str = "",
+        *,
+        exit_code: int | None = None,
+        **fields: Any,
+    ) -> Row:
+        """Change an instance, and note in its timeline when what happened."""
+        with self._state.transaction():
+            current = self._state.get(INSTANCE, row["id"]) or row
+            if kind:
+                entry: dict[str, Any] = {"at": now_ms() / 1000, "kind": kind}
+                if exit_code is not None:
+                    entry["exit_code"] = exit_code
+                fields["timeline"] = [*current["timeline"], entry]
+            return self._state.change(INSTANCE, row["id"], (row["status"],), status, **fields)
+
+
+def spec_of(row: Row) -> InstanceSpec:
+    """Return the spec of an instance."""
+    known = {field.name for field in dataclasses.fields(InstanceSpec)}
+    return InstanceSpec(**{name: value for name, value in row["spec"].items() if name in known})
+
+
+def _probe_failed(row: Row, monitor: Monitor) -> str:
+    return f"[{row['title']}] the {monitor.failed} health check failed: {monitor.fault}"

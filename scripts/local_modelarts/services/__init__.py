@@ -1,0 +1,1 @@
+"""Models and services of both generations of the API: requests, responses, routes."""

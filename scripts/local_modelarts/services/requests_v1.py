@@ -1,0 +1,268 @@
+"""From a classic request to deploy or update a service to what its instances are made of.
+
+Source: https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateService.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any, Final
+
+from custom_image.specification import (
+    DEPLOY_TIMEOUT,
+    DEPLOY_TIMEOUT_RANGE,
+    MAX_SURGE,
+    MAX_UNAVAILABLE,
+    MOUNT_COUNT,
+    MOUNT_FORBIDDEN,
+    MOUNT_PATH_LENGTH,
+    REMARK_LENGTH,
+    SERVICE_INSTANCES,
+    SERVICE_NAME_LENGTH,
+    SERVICE_REMARK_FORBIDDEN,
+    SERVICE_WEIGHTS,
+)
+from local_modelarts.errors import parameter, wrong_install_type
+from local_modelarts.platform import Platform
+from local_modelarts.runtime.instances import InstanceSpec, spec_of_model
+from local_modelarts.runtime.rolling_update import share
+from local_modelarts.services.models import find_published
+from local_modelarts.storage.obs import Obs
+from local_modelarts.storage.store import Row
+from local_modelarts.validation import Rule, check, whole
+
+SERVICE: Final = {
+    "service_name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH.value),
+    "description": Rule(
+        re.compile(f"[^{re.escape(SERVICE_REMARK_FORBIDDEN.value)}]*", re.DOTALL),
+        REMARK_LENGTH.value,
+        0,
+    ),
+}
+MOUNT_PATH: Final = Rule(re.compile(r"/[A-Za-z0-9/_.\\-]+"), MOUNT_PATH_LENGTH.value, 2)
+_LARGEST_ENVIRONMENT: Final = 100
+_FEWEST_CORES: Final = 0.01
+_MOST_CORES: Final = 1000
+_REAL_TIME: Final = "real-time"
+
+
+def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a real-time service, of a request to create it.
+
+    Raises:
+        ApiError: a field is missing or not allowed, or a model cannot be used.
+    """
+    check(body, SERVICE, required=("service_name",))
+    return {
+        "name": body["service_name"],
+        "generation": 1,
+        "infer_type": _REAL_TIME,
+        "description": body.get("description") or "",
+        "workspace_id": str(body.get("workspace_id") or "0"),
+        "given": {},
+        "version": "",
+        "versions": [],
+        "auth": "TOKEN",
+        "limit": {},
+        **read_config(platform, body.get("config")),
+    }
+
+
+def read_config(platform: Platform, config: object) -> dict[str, Any]:
+    """Return the fields that a ``config`` decides: in a request to create or to update.
+
+    Raises:
+        ApiError: a field is missing or not allowed, or a model cannot be used.
+    """
+    if not isinstance(config, list) or not config or not all(isinstance(e, dict) for e in config):
+        raise parameter("config must be a list of at least one object")
+    models = [find_published(platform, entry.get("model_id")) for entry in config]
+    for model in models:
+        if _REAL_TIME not in model["install_type"]:
+            raise wrong_install_type(model["name"])
+    modes = {model["request_mode"] for model in models}
+    if len(modes) > 1:
+        raise parameter("config mixes models for synchronous and for asynchronous requests")
+    entries = [_entry(platform, *pair) for pair in zip(config, models, strict=True)]
+    check_weights(entries)
+    return {
+        "config": entries,
+        "pool": str(config[0].get("pool_name") or config[0].get("cluster_id") or ""),
+        "asynchronous": modes == {"async"},
+        "apis": [api for model in models for api in model["apis"]],
+        "deploy_timeout_s": max(_deploy_timeout_s(entry) for entry in config),
+    }
+
+
+def _entry(platform: Platform, given: Mapping[str, Any], model: Row) -> dict[str, Any]:
+    more = given.get("additional_properties") or {}
+    custom = given.get("custom_spec") or {}
+    if not isinstance(more, dict) or not isinstance(custom, dict):
+        raise parameter("additional_properties and custom_spec must be objects")
+    count = number(given, "instance_count", 1, 1, SERVICE_INSTANCES.value)
+    is_dedicated = bool(given.get("pool_name") or given.get("cluster_id"))
+    volumes = more.get("persistent_volumes") or []
+    if volumes and not is_dedicated:
+        raise parameter("persistent_volumes can be used in a dedicated resource pool only")
+    spec = spec_of_model(
+        model,
+        environment=environment(given.get("envs")),
+        grace_s=number(more, "termination_grace_period_seconds", 0, 0, 86_400),
+        memory_mib=number(custom, "memory", 0, 0, 2**31),
+        cpus=cores(custom.get("cpu")),
+        mounts=mounts(
+            platform,
+            [
+                (volume.get("source_address"), volume.get("mount_path"), False)
+                for volume in volumes
+                if isinstance(volume, dict)
+            ],
+            MOUNT_PATH,
+        ),
+    )
+    return {
+        "model_id": model["id"],
+        "title": f"{model['name']} {model['version']}",
+        "weight": number(given, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
+        "count": count,
+        "recreate": not is_dedicated,
+        **surge_fields(
+            more.get("max_surge"),
+            more.get("max_unavailable"),
+            count,
+            (MAX_SURGE.value, MAX_UNAVAILABLE.value),
+        ),
+        **spec_fields(spec, model["id"]),
+        "given": dict(given),
+    }
+
+
+def surge_fields(
+    surge: object, unavailable: object, count: int, defaults: tuple[int, int]
+) -> dict[str, int]:
+    """Return ``surge`` and ``unavailable`` as numbers of instances; one of them is at least 1.
+
+    Raises:
+        ApiError: 400; they are no numbers.
+    """
+    try:
+        found = {
+            "surge": share(surge, count, defaults[0], up=True),
+            "unavailable": min(count, share(unavailable, count, defaults[1], up=False)),
+        }
+    except ValueError as error:
+        raise parameter(f"max_surge or max_unavailable is invalid: {error}") from error
+    return found if any(found.values()) else {**found, "surge": 1}
+
+
+def spec_fields(spec: InstanceSpec, origin: str) -> dict[str, Any]:
+    """Return a spec as JSON, with the revision that tells it from others."""
+    document = asdict(spec)
+    text = json.dumps([origin, document], sort_keys=True)
+    return {"spec": document, "revision": hashlib.sha256(text.encode()).hexdigest()[:10]}
+
+
+def check_weights(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse weights that are not the whole.
+
+    Raises:
+        ApiError: 400.
+    """
+    total = sum(entry["weight"] for entry in entries)
+    if total != SERVICE_WEIGHTS.value:
+        raise parameter(f"the sum of the weights is {total}, expected {SERVICE_WEIGHTS.value}")
+
+
+def environment(given: object) -> dict[str, str]:
+    """Return environment variables.
+
+    Raises:
+        ApiError: 400; they are no object of strings.
+    """
+    if given in (None, {}):
+        return {}
+    if not isinstance(given, dict) or len(given) > _LARGEST_ENVIRONMENT:
+        raise parameter(f"envs must be an object of at most {_LARGEST_ENVIRONMENT} strings")
+    for name, value in given.items():
+        if not re.fullmatch(r"[A-Za-z_.-][A-Za-z0-9_.-]{0,63}", name) or isinstance(
+            value, dict | list
+        ):
+            raise parameter(f"envs: {str(name)[:64]!r} is invalid")
+    return {name: "" if value is None else str(value) for name, value in given.items()}
+
+
+def mounts(
+    platform: Platform, given: Sequence[tuple[object, object, bool]], path_rule: Rule
+) -> tuple[dict[str, Any], ...]:
+    """Return the folders that stand in for OBS, each where it is to be mounted.
+
+    ``given``: the address, the path in the instance, and whether it may not be written.
+
+    Raises:
+        ApiError: an address leads nowhere; a path is not allowed or lies in another.
+    """
+    if len(given) > MOUNT_COUNT.value:
+        raise parameter(f"at most {MOUNT_COUNT} are allowed")
+    obs, found = Obs(platform.folder.obs), []
+    for address, path, is_read_only in given:
+        if not path_rule.allows(path) or str(path).rstrip("/") in {
+            forbidden.rstrip("/") for forbidden in MOUNT_FORBIDDEN
+        }:
+            raise parameter(f"mount_path is invalid: {str(path)[:80]!r}")
+        found.append(
+            {
+                "target": str(path).rstrip("/"),
+                "source": str(obs.folder(str(address))),
+                "read_only": is_read_only,
+            }
+        )
+    targets = sorted(f"{mount['target']}/" for mount in found)
+    for outer, inner in pairwise(targets):
+        if inner.startswith(outer):
+            raise parameter(f"mount_path {inner} lies in {outer}: paths must not nest")
+    return tuple(found)
+
+
+def number(given: Mapping[str, Any], name: str, default: int, smallest: int, largest: int) -> int:
+    """Return a whole number, which may be written as a string.
+
+    Raises:
+        ApiError: 400; it is none, or out of range.
+    """
+    value = given.get(name)
+    if value in (None, ""):
+        return default
+    found = whole(str(value))
+    if found is None or not smallest <= found <= largest:
+        raise parameter(f"{name} is {str(value)[:20]!r}, expected {smallest} to {largest}")
+    return found
+
+
+def cores(value: object) -> float:
+    """Return a number of CPUs, at least a hundredth of one; 0 where none is named.
+
+    Raises:
+        ApiError: 400; it is no such number.
+    """
+    if value in (None, "", 0):
+        return 0
+    try:
+        found = float(str(value))
+    except ValueError:
+        found = 0
+    if not _FEWEST_CORES <= found <= _MOST_CORES:
+        raise parameter(
+            f"custom_spec.cpu is {str(value)[:20]!r}, expected at least {_FEWEST_CORES}"
+        )
+    return found
+
+
+def _deploy_timeout_s(entry: Mapping[str, Any]) -> int:
+    shortest, longest = (60 * minutes for minutes in DEPLOY_TIMEOUT_RANGE)
+    default = 60 * DEPLOY_TIMEOUT.value
+    return number(entry, "deploy_timeout_in_seconds", default, shortest, longest)

@@ -1,0 +1,262 @@
+"""From a request of Inference 2.0 to what the instances of a service are made of.
+
+Source: ``ServiceCreateRequest`` and ``ServiceUpdateRequest`` of huaweicloudsdkmodelarts 3.1.219.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from custom_image.specification import (
+    DEPLOY_TIMEOUT,
+    DEPLOY_TIMEOUT_RANGE_2_0,
+    HEALTH_COMMAND_FORBIDDEN,
+    HEALTH_LARGEST,
+    HEALTH_METHODS,
+    HEALTH_TEXT_LENGTH,
+    MIB,
+    MOUNT_PATH_LENGTH_2_0,
+    PORT,
+    REMARK_LENGTH_2_0,
+    REQUEST_BODY_RANGE_2_0,
+    REQUEST_TIMEOUT_RANGE_2_0,
+    ROLLING_2_0,
+    SERVICE_INSTANCES,
+    SERVICE_NAME_LENGTH,
+    SERVICE_WEIGHTS,
+    VERSION_RANGE_2_0,
+)
+from local_modelarts.errors import ApiError, parameter
+from local_modelarts.platform import Platform
+from local_modelarts.runtime import probes
+from local_modelarts.runtime.instances import InstanceSpec
+from local_modelarts.services.requests_v1 import (
+    cores,
+    environment,
+    mounts,
+    number,
+    spec_fields,
+    surge_fields,
+)
+from local_modelarts.storage.store import IMAGE, Row
+from local_modelarts.validation import Rule, check, choice
+
+SERVICE: Final = {
+    "name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH.value),
+    "version": Rule(re.compile(r"[1-9]\d?(?:\.(?:0|[1-9]\d?)){2}"), 8),
+    "description": Rule(re.compile(r"[^<>]*", re.DOTALL), REMARK_LENGTH_2_0.value, 0),
+}
+MOUNT_PATH: Final = Rule(re.compile(r"/[A-Za-z0-9/_.-]+/"), MOUNT_PATH_LENGTH_2_0.value, 3)
+_PROBE_URL: Final = Rule(re.compile(r"/[A-Za-z0-9\-_/:]*"), HEALTH_TEXT_LENGTH.value)
+_PROBE_COMMAND: Final = Rule(
+    re.compile(f"[^{re.escape(HEALTH_COMMAND_FORBIDDEN.value)}]+"), HEALTH_TEXT_LENGTH.value
+)
+_PROBE_NUMBERS: Final = (
+    "initial_delay_seconds",
+    "timeout_seconds",
+    "period_seconds",
+    "failure_threshold",
+)
+_SHARE: Final = f"{ROLLING_2_0.value}%"
+_PERCENT: Final = re.compile(r"(?:[1-9]\d?|100)%")
+_USER_IDS: Final = (1, 60_000)
+_GRACE_S: Final = (1, 86_400)
+_RATE: Final = (1, 10_000)
+_PER_S: Final = {"SECONDS": 1, "MINUTES": 60}
+_PROBES: Final = {
+    "startup": "startup_health",
+    "readiness": "readiness_health",
+    "liveness": "liveness_health",
+}
+
+
+def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a service, of a request to create it.
+
+    Raises:
+        ApiError: a field is missing, not allowed, or not rehearsed here.
+    """
+    check(body, SERVICE, required=("name",))
+    kind = choice(body, "type", ("REAL_TIME", "ASYNC_REAL_TIME"), "REAL_TIME")
+    if choice(body, "deploy_type", ("SINGLE", "MULTI"), "SINGLE") != "SINGLE":
+        raise parameter("deploy_type MULTI is not rehearsed here")
+    version = body.get("version") or VERSION_RANGE_2_0[0]
+    return {
+        "name": body["name"],
+        "generation": 2,
+        "infer_type": "real-time",
+        "description": body.get("description") or "",
+        "workspace_id": str(body.get("workspace_id") or "0"),
+        "asynchronous": kind == "ASYNC_REAL_TIME",
+        "versions": [version],
+        **read_version(platform, body, version, dict(body)),
+    }
+
+
+def read_update(platform: Platform, row: Row, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a request to update changes; what it leaves out stays.
+
+    Raises:
+        ApiError: a field is not allowed, or there was this version.
+    """
+    check(body, SERVICE, required=())
+    given = {name: value for name, value in body.items() if value is not None}
+    fields: dict[str, Any] = {n: given[n] for n in ("name", "description") if n in given}
+    parts = ("group_configs", "runtime_config", "upgrade_config", "deploy_timeout_minutes")
+    if not any(name in given for name in parts):
+        return fields
+    version = given.get("version") or _next(row["version"])
+    if version in row["versions"]:
+        raise parameter(f"version {version} exists already")
+    whole = {**row["given"], **given, "version": version}
+    fields["versions"] = [*row["versions"], version]
+    return fields | read_version(platform, whole, version, whole)
+
+
+def read_version(
+    platform: Platform, body: Mapping[str, Any], version: str, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the fields that a version of a service decides.
+
+    Raises:
+        ApiError: a field is missing, not allowed, or not rehearsed here.
+    """
+    groups = body.get("group_configs")
+    if not isinstance(groups, list) or len(groups) != 1 or not isinstance(groups[0], dict):
+        raise parameter("group_configs must be a list of one object")
+    runtime = _object(body, "runtime_config")
+    invoke = _object(runtime, "service_invoke")
+    shortest, longest = DEPLOY_TIMEOUT_RANGE_2_0
+    minutes = number(body, "deploy_timeout_minutes", DEPLOY_TIMEOUT.value, shortest, longest)
+    rolling = _object(_object(body, "upgrade_config"), "rolling_update")
+    return {
+        "config": [_group(platform, groups[0], invoke, rolling, version)],
+        "pool": str(groups[0].get("pool_id") or ""),
+        "apis": [],
+        "auth": choice(invoke, "auth_type", ("TOKEN", "NONE"), "TOKEN"),
+        "limit": _limit(_object(runtime, "service_limit")),
+        "deploy_timeout_s": 60 * minutes,
+        "version": version,
+        "given": given,
+    }
+
+
+def _group(
+    platform: Platform,
+    group: Mapping[str, Any],
+    invoke: Mapping[str, Any],
+    rolling: Mapping[str, Any],
+    version: str,
+) -> dict[str, Any]:
+    units = group.get("unit_configs")
+    if not isinstance(units, list) or len(units) != 1 or not isinstance(units[0], dict):
+        raise parameter("unit_configs must be a list of one object, as deploy_type is SINGLE")
+    for name in ("max_surge", "max_unavailable"):
+        if not _PERCENT.fullmatch(str(rolling.get(name) or _SHARE)):
+            raise parameter(f"rolling_update.{name} is invalid, expected 1% to 100%")
+    count = number(group, "count", 1, 1, SERVICE_INSTANCES.value)
+    spec = _unit(platform, units[0], invoke)
+    return {
+        "model_id": "",
+        "title": f"{spec.image.rpartition('/')[2].partition(':')[0]} {version}",
+        "weight": number(group, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
+        "count": count,
+        "recreate": False,
+        **surge_fields(
+            rolling.get("max_surge") or _SHARE,
+            rolling.get("max_unavailable") or _SHARE,
+            count,
+            (1, 0),
+        ),
+        **spec_fields(spec, version),
+        "given": dict(group),
+    }
+
+
+def _unit(platform: Platform, unit: Mapping[str, Any], invoke: Mapping[str, Any]) -> InstanceSpec:
+    grace, user = _object(unit, "termination_grace"), _object(unit, "security_config")
+    custom = _object(unit, "custom_spec")
+    protocol = choice(invoke, "protocol", ("HTTP", "HTTPS"), "HTTP").lower()
+    port = number(unit, "port", number(invoke, "port", PORT.value, 1, 65_535), 1, 65_535)
+    user_id = number(user, "user_id", 0, *_USER_IDS)
+    group_id = number(user, "group_id", 0, *_USER_IDS)
+    found = {role: _probe(unit, name) for role, name in _PROBES.items()}
+    files = unit.get("files") or []
+    return InstanceSpec(
+        image=_image(platform, _object(unit, "image")),
+        is_remote=True,
+        port=port,
+        protocol=protocol,
+        command=str(unit.get("cmd") or ""),
+        environment=environment(unit.get("envs")),
+        user=f"{user_id}:{group_id}".removesuffix(":0") if user_id else "",
+        mounts=mounts(
+            platform,
+            [
+                (file.get("address"), file.get("mount_path"), bool(file.get("read_only")))
+                for file in files
+                if isinstance(file, dict)
+            ],
+            MOUNT_PATH,
+        ),
+        memory_mib=number(custom, "memory", 0, 0, 2**31),
+        cpus=cores(custom.get("cpu")),
+        probes={role: probe.to_json() for role, probe in found.items() if probe},
+        pre_stop=str(grace.get("pre_stop_cmd") or ""),
+        grace_s=number(grace, "termination_grace_period_seconds", 0, *_GRACE_S),
+    )
+
+
+def _probe(unit: Mapping[str, Any], name: str) -> probes.Probe | None:
+    health = _object(unit, name)
+    if not health:
+        return None
+    method = choice(health, "check_method", HEALTH_METHODS, probes.HTTP)
+    field, rule = ("url", _PROBE_URL) if method == probes.HTTP else ("cmd", _PROBE_COMMAND)
+    if not rule.allows(health.get(field)):
+        raise parameter(f"{name}.{field} is invalid: {str(health.get(field))[:80]!r}")
+    choice(health, "protocol", ("HTTP", "HTTPS"), "HTTP")
+    for number_name in _PROBE_NUMBERS:
+        try:
+            number(health, number_name, 1, 1, HEALTH_LARGEST.value)
+        except ApiError as error:
+            raise parameter(f"{name}.{error.message.partition('. ')[2]}") from error
+    return probes.inference_2_0(health)
+
+
+def _image(platform: Platform, image: Mapping[str, Any]) -> str:
+    known = platform.state.get(IMAGE, str(image.get("id") or "")) or {}
+    path = str(image.get("swr_path") or known.get("swr_path") or "")
+    host, _, rest = path.partition("/")
+    if host != platform.registry.host or "/" not in rest or ":" not in rest:
+        expected = f"{platform.registry.host}/organization/image:tag"
+        raise parameter(f"image.swr_path is {path[:80]!r}, expected {expected}")
+    return path
+
+
+def _limit(limit: Mapping[str, Any]) -> dict[str, float]:
+    """Return what replaces the gateway's own limits."""
+    found: dict[str, float] = {}
+    if size := number(limit, "request_size_limit", 0, *REQUEST_BODY_RANGE_2_0):
+        found["body_bytes"] = size * MIB
+    if timeout_s := number(limit, "request_timeout", 0, *REQUEST_TIMEOUT_RANGE_2_0):
+        found["timeout_s"] = timeout_s
+    rate = _object(limit, "rate_limit")
+    if many := number(rate, "num", 0, *_RATE):
+        found["requests_per_s"] = many / _PER_S[choice(rate, "unit", tuple(_PER_S), "SECONDS")]
+    return found
+
+
+def _object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = given.get(name) or {}
+    if not isinstance(value, dict):
+        raise parameter(f"{name} must be an object")
+    return value
+
+
+def _next(version: str) -> str:
+    """Return a version that follows another where a request names none (inferred)."""
+    first, second, third = (int(part) for part in version.split("."))
+    return f"{first}.{second}.{third + 1}" if third < 99 else f"{first}.{second + 1}.0"
