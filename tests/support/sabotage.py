@@ -33,7 +33,7 @@ OWN_INSTANCE = (
 ONE_DRILL = ("sigterm.",)
 SAMPLES = Path(__file__).parent / "samples"
 # What no Dockerfile can do: an image for another machine, a layer with names that lead out of it;
-# and what only a build context has: they are broken in unit/test_sabotaged_files.py.
+# and what only a build context has: they are broken in unit/rules/test_sabotaged_files.py.
 WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint"}
 
 

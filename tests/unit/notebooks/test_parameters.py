@@ -15,7 +15,7 @@ from custom_image.notebooks.parameters import (
     read_values,
 )
 
-FIXTURES = Path(__file__).parents[1] / "notebooks/fixtures"
+FIXTURES = Path(__file__).parents[2] / "notebooks/fixtures"
 WELL_BEHAVED = FIXTURES / "well_behaved.ipynb"
 
 

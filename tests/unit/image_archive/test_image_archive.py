@@ -22,7 +22,7 @@ from custom_image.errors import ArchiveError, UsageError
 from custom_image.image_archive import Archive, read_saved
 from custom_image.verification import verify
 
-SKOPEO_LAYOUT = Path(__file__).parents[1] / "support" / "skopeo_layout"
+SKOPEO_LAYOUT = Path(__file__).parents[2] / "support" / "skopeo_layout"
 BASE = layer_of(
     {
         "etc/passwd": b"root:x:0:0::/root:/bin/sh\n",

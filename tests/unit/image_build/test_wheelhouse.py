@@ -196,7 +196,7 @@ def test_requirements_that_cannot_be_read_are_named(
 
 
 def test_torch_is_the_cpu_build_of_the_pinned_version() -> None:
-    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
 
     assert torch_pin().removesuffix("+cpu") in pyproject["project"]["dependencies"]
     assert torch_pin().startswith("torch==")

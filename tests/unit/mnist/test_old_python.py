@@ -21,7 +21,7 @@ from custom_image.mnist.digits import Pixels
 from custom_image.training import train_or_load
 from custom_image.training.export import export_onnx
 
-MODEL = Path(__file__).parents[2] / "model_package" / "model"
+MODEL = Path(__file__).parents[3] / "model_package" / "model"
 FILES = sorted(MODEL.glob("*.py"))
 OLDEST = (3, 7)
 

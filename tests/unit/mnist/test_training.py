@@ -333,7 +333,7 @@ def test_the_onnx_model_is_one_file_that_names_nothing_of_this_machine(exported:
 
     assert [path.name for path in exported.path.parent.iterdir()] == ["mnist.onnx"]
     assert b"site-packages" not in content
-    assert os.fspath(Path(__file__).parents[2]).encode() not in content
+    assert os.fspath(Path(__file__).parents[3]).encode() not in content
     properties = {entry.key for entry in onnx.load(exported.path).metadata_props}
     assert properties == {"accuracy", "weights_sha256"}
 
@@ -358,7 +358,7 @@ def test_another_process_exports_the_same_bytes(
 
     run = subprocess.run(
         [sys.executable, "-c", code, trained.weights_path.parent, path],
-        env={**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[1] / "support")},
+        env={**os.environ, "PYTHONPATH": os.fspath(Path(__file__).parents[2] / "support")},
         capture_output=True,
         text=True,
         check=False,

@@ -13,9 +13,9 @@ from custom_image.model_config import parse_model_config
 from custom_image.probing.expected_answers import difference, read_samples
 from custom_image.probing.http import Answer
 
-SAMPLES = Path(__file__).parents[1] / "support" / "samples"
+SAMPLES = Path(__file__).parents[2] / "support" / "samples"
 CONFIG = parse_model_config(
-    (Path(__file__).parents[1] / "support/good_service/config.json").read_text(), "config.json"
+    (Path(__file__).parents[2] / "support/good_service/config.json").read_text(), "config.json"
 )
 
 

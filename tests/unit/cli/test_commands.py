@@ -16,7 +16,7 @@ from judging import GOOD_SERVICE
 from custom_image import cli
 from custom_image.errors import BuildFailed, Unavailable, UsageError
 
-FIXTURES = Path(__file__).parents[1] / "notebooks/fixtures"
+FIXTURES = Path(__file__).parents[2] / "notebooks/fixtures"
 COMMANDS = [
     *(["doctor"], ["demo"], ["train"], ["package"], ["build"], ["predict"], ["verify"], ["rules"]),
     *(["notebooks", "run"], ["notebooks", "refresh"], ["clean"]),

@@ -23,7 +23,7 @@ from custom_image.specification import (
     USER_NAME,
 )
 
-DOCKER = Path(__file__).parents[2] / "docker"
+DOCKER = Path(__file__).parents[3] / "docker"
 BIN = Path(sys.executable).parent
 DOCKERFILES = sorted(DOCKER.glob("*/Dockerfile"))
 LOCKS = sorted((DOCKER / "requirements").glob("*.txt"))

@@ -15,7 +15,7 @@ from custom_image.mnist.loading import SAMPLE_FOLDER
 from custom_image.mnist.make_sample import write_sample
 from custom_image.training import export_onnx, train_or_load
 
-CACHE = Path(__file__).parents[2] / "build" / "mnist"
+CACHE = Path(__file__).parents[3] / "build" / "mnist"
 
 
 @pytest.fixture(scope="module")
