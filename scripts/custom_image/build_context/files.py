@@ -10,7 +10,12 @@ from typing import Final
 from custom_image.errors import PackageError
 
 # Made by editors, notebooks, desktops and Python itself; never part of a package.
-SKIPPED: Final = {"__pycache__", ".ipynb_checkpoints", ".DS_Store", ".git", ".mypy_cache"}
+SKIPPED: Final = {
+    *("__pycache__", ".ipynb_checkpoints", ".DS_Store", ".git", ".svn", ".mypy_cache"),
+    *(".idea", ".vscode", "__MACOSX", "Thumbs.db", "desktop.ini"),
+}
+# AppleDouble: what macOS puts beside each file on a foreign file system.
+_SKIPPED_START: Final = "._"
 # What people edit. Everything else of a package is its weights, which get a layer of their own.
 CODE_SUFFIXES: Final = {".py", ".json", ".txt", ".yaml", ".yml", ".toml", ".md"}
 # Weights of PyTorch, as docker/requirements/torch.in serves them.
@@ -44,7 +49,7 @@ def list_files(folder: Path) -> list[str]:
 
 def _walk(folder: Path, root: Path) -> Iterator[str]:
     for path in sorted(folder.iterdir()):
-        if path.name in SKIPPED or path.suffix == ".pyc":
+        if path.name in SKIPPED or path.name.startswith(_SKIPPED_START) or path.suffix == ".pyc":
             continue
         _check_name(path)
         mode = path.lstat().st_mode

@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from custom_image.cli import ecs
-from custom_image.cli.options import BaseImage, Epochs, Mnist, Sample, Seed, keep_last, show
+from custom_image.cli.options import (
+    BaseImage,
+    Epochs,
+    Format,
+    FormatOption,
+    Mnist,
+    Sample,
+    Seed,
+    keep_last,
+    render,
+    show,
+)
 from custom_image.errors import UsageError
 from custom_image.progress import say
 from custom_image.settings import enter_project
 
 if TYPE_CHECKING:
     from custom_image.mnist import Digits
+    from custom_image.adoption import AdoptedPackage
     from custom_image.packaging import ModelPackage
 
 
@@ -67,25 +79,62 @@ def train(
     show(train_or_load(digits, epochs=epochs, seed=seed, retrain=retrain, device=device))
 
 
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Take nothing but a valid config.json, and guess no requirement."
+    ),
+]
+
+
 def package(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="A package of your own: customize_service.py, as it ran on a preset engine, and "
+            "what it needs. It is read, never run, and stays as it is.",
+        ),
+    ] = None,
+    strict: Strict = False,
+    form: FormOption = Format.TABLE,
     mnist: Mnist = "",
     sample: Sample = False,
     epochs: Epochs = 0,
     seed: Seed = 7,
     runtime: Runtime = Engine.ONNX,
 ) -> None:
-    """Write the model package below build/.
+    """Make a model package for a custom image below build/.
 
-    It holds the model, its inference code and config.json. The model is exported to ONNX and
-    compared with the trained one over the whole test set. Trains first where build/model holds no
-    model of this data, number of epochs and seed.
+    Of FOLDER, which ran on a preset engine: config.json is read in whatever state it is, its
+    dependencies become requirements, and a table says what was changed, guessed or left out, and
+    why. What cannot be served is refused, with file, line and what to do.
+
+    Without FOLDER, of the example: its model is exported to ONNX and compared with the trained one
+    over the whole test set. Trains first where build/model holds no model of this data, number of
+    epochs and seed.
 
     \b
     Examples:
+      custom-image package my/model
+      custom-image package my/model --format json
+      custom-image package my/model --strict
       custom-image package
       custom-image package --epochs 3
       custom-image package --runtime torch
     """
+    if folder is not None:
+        _refuse_both(mnist, sample, epochs, runtime)
+        folder = folder.resolve()
+        enter_project()
+        from custom_image.adoption import package_folder
+
+        adopted = package_folder(folder, strict=strict)
+        if form is Format.JSON:
+            typer.echo(render(adopted, form), nl=False)
+        else:
+            show(adopted)
+        return
     mnist = _absolute(mnist)
     enter_project()
     _, package = _package(mnist, sample, epochs, seed, runtime)
@@ -108,9 +157,11 @@ def build(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="A model package of your own. Without it the example is trained and packaged.",
+            help="A package of your own, as `custom-image package` takes it. Without it the example "
+            "is trained and packaged.",
         ),
     ] = None,
+    strict: Strict = False,
     requirements: Annotated[
         Path | None,
         typer.Option(
@@ -146,22 +197,19 @@ def build(
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
     from custom_image.engines import open_engine
-    from custom_image.packaging import read_package
     from custom_image.scenarios import find_scenario
 
     find_scenario(scenario)
-    if package and (mnist or sample or epochs or runtime is not Engine.ONNX):
-        raise UsageError(
-            "--package names a model that is there; --mnist, --sample, --epochs and --runtime are "
-            "of the example.\nLeave one or the other out. The engine follows from the weights."
-        )
+    if package:
+        _refuse_both(mnist, sample, epochs, runtime)
     mnist, ssh_config = _absolute(mnist), _absolute(ssh_config)
     more = requirements.resolve() if requirements else None
-    given = read_package(package.resolve()) if package else None
+    package = package.resolve() if package else None
     enter_project()
     if attach or cancel:
         ecs.attach_or_cancel(server, ssh_config, attach, cancel)
         return
+    given = _adopt(package, strict) if package else None
     engine = None if server else open_engine("docker")
     context = write_build_context(
         given or _package(mnist, sample, epochs, seed, runtime)[1],
@@ -241,9 +289,25 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
         typer.echo(f"{step:<11} {str(became).splitlines()[0]}")
 
 
+def _refuse_both(mnist: str, sample: bool, epochs: int, runtime: Engine) -> None:
+    if mnist or sample or epochs or runtime is not Engine.ONNX:
+        raise UsageError(
+            "the package is one that is there; --mnist, --sample, --epochs and --runtime are of "
+            "the example.\nLeave one or the other out. The engine follows from the package."
+        )
+
+
 def _absolute(folder: str) -> str:
     """Return a path the user typed as it was meant, before the project is entered."""
     return str(Path(folder).resolve()) if folder else ""
+
+
+def _adopt(folder: Path, strict: bool) -> AdoptedPackage:
+    from custom_image.adoption import package_folder
+
+    adopted = package_folder(folder, strict=strict)
+    say(str(adopted))
+    return adopted
 
 
 def _context_folder(scenario: str) -> Path:

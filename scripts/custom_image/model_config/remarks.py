@@ -31,42 +31,42 @@ class Remark:
         return f"{self.where}: {self.message}"
 
 
-_TOP: Final = (
+TOP_KEYS: Final = (
     *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
     *("dependencies", "health", "readiness_health", "startup_health"),
 )
 # Not in the table of the page, but in what the platform itself returns (ShowModel).
 _RETURNED: Final = ("model_source", "tunable", "downloadable_flag", "algorithm")
-_METRICS: Final = ("accuracy", "precision", "recall", "f1")
-_API: Final = ("url", "method", "protocol", "request", "response")
-_BODY: Final = ("Content-type", "data")
-_HEALTH: Final = (
+METRICS: Final = ("accuracy", "precision", "recall", "f1")
+API_KEYS: Final = ("url", "method", "protocol", "request", "response")
+BODY_KEYS: Final = ("Content-type", "data")
+HEALTH_KEYS: Final = (
     *("check_method", "protocol", "url", "command", "initial_delay_seconds", "period_seconds"),
     *("timeout_seconds", "failure_threshold"),
 )
 # Keywords of a JSON schema that hold further schemas, and the others that are often used.
-_SCHEMAS_BY_NAME: Final = ("properties", "patternProperties", "definitions", "$defs")
-_SCHEMAS: Final = ("items", "additionalProperties", "allOf", "anyOf", "oneOf", "not")
-_KEYWORDS: Final = (
-    *_SCHEMAS_BY_NAME,
-    *_SCHEMAS,
+SCHEMAS_BY_NAME: Final = ("properties", "patternProperties", "definitions", "$defs")
+SCHEMAS: Final = ("items", "additionalProperties", "allOf", "anyOf", "oneOf", "not")
+KEYWORDS: Final = (
+    *SCHEMAS_BY_NAME,
+    *SCHEMAS,
     *("type", "required", "enum", "const", "format", "pattern", "title", "description"),
     *("default", "examples", "minItems", "maxItems", "uniqueItems", "minLength", "maxLength"),
     *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "index"),
 )
-_TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null", "file")
+TYPES: Final = ("object", "array", "string", "number", "integer", "boolean", "null", "file")
 
 
 def find_remarks(document: dict[str, Any]) -> Iterator[Remark]:
     """Yield the remarks on a document that the models accept."""
-    yield from _keys(document, (*_TOP, *_RETURNED), "")
+    yield from _keys(document, (*TOP_KEYS, *_RETURNED), "")
     yield from _sections(document)
     yield from _metrics(document.get("metrics") or {})
     for index, api in enumerate(document.get("apis") or []):
         yield from _api(api, f"apis[{index}]")
     for name in ("health", "readiness_health", "startup_health"):
         if document.get(name):
-            yield from _keys(document[name], _HEALTH, name)
+            yield from _keys(document[name], HEALTH_KEYS, name)
 
 
 def _keys(member: dict[str, Any], known: tuple[str, ...], where: str) -> Iterator[Remark]:
@@ -91,10 +91,10 @@ def _sections(document: dict[str, Any]) -> Iterator[Remark]:
 
 
 def _metrics(metrics: dict[str, Any]) -> Iterator[Remark]:
-    yield from _keys(metrics, _METRICS, "metrics")
+    yield from _keys(metrics, METRICS, "metrics")
     decimals = specification.METRIC_DECIMALS
     for name, value in metrics.items():
-        if name not in _METRICS or value is None:
+        if name not in METRICS or value is None:
             continue
         where = f"metrics.{name}"
         if not 0 <= value <= 1:
@@ -106,13 +106,13 @@ def _metrics(metrics: dict[str, Any]) -> Iterator[Remark]:
 
 
 def _api(api: dict[str, Any], where: str) -> Iterator[Remark]:
-    yield from _keys(api, _API, where)
+    yield from _keys(api, API_KEYS, where)
     for side in ("request", "response"):
         body = api.get(side)
         if not body:
             continue
         path = f"{where}.{side}"
-        yield from _keys(body, _BODY, path)
+        yield from _keys(body, BODY_KEYS, path)
         content_type = body.get("Content-type", specification.CONTENT_TYPES[0])
         if content_type not in specification.CONTENT_TYPES:
             listed = " and ".join(specification.CONTENT_TYPES)
@@ -136,18 +136,18 @@ def _schema(schema: Any, where: str, *, uploads: bool) -> Iterator[Remark]:
         path = f"{where}.{key}"
         if key == "type":
             yield from _type(value, path, uploads=uploads)
-        elif key in _SCHEMAS_BY_NAME:
+        elif key in SCHEMAS_BY_NAME:
             if isinstance(value, dict):
                 for name, inner in value.items():
                     yield from _schema(inner, f"{path}.{name}", uploads=uploads)
             else:
                 yield Remark("schema", path, "must be an object that maps names to schemas.")
-        elif key in _SCHEMAS:
+        elif key in SCHEMAS:
             # A list under "items" is the tuple form of older drafts, which the platform uses.
             inner_schemas = value if isinstance(value, list) else [value]
             for inner in inner_schemas:
                 yield from _schema(inner, path, uploads=uploads)
-        elif key not in _KEYWORDS and (meant := did_you_mean(key, _KEYWORDS)):
+        elif key not in KEYWORDS and (meant := did_you_mean(key, KEYWORDS)):
             message = f'is no keyword of JSON Schema. Did you mean "{meant}"?'
             yield Remark("schema", path, message)
 
@@ -157,7 +157,7 @@ def _type(value: Any, where: str, *, uploads: bool) -> Iterator[Remark]:
         if name == "file" and not uploads:
             message = f'is "file", which only a {specification.CONTENT_TYPES[1]} request can carry.'
             yield Remark("schema", where, message)
-        elif name not in _TYPES:
-            meant = did_you_mean(str(name), _TYPES)
-            hint = f' Did you mean "{meant}"?' if meant else f" Use one of {', '.join(_TYPES)}."
+        elif name not in TYPES:
+            meant = did_you_mean(str(name), TYPES)
+            hint = f' Did you mean "{meant}"?' if meant else f" Use one of {', '.join(TYPES)}."
             yield Remark("schema", where, f"is {str(name)[:60]!r}, which is no type.{hint}")

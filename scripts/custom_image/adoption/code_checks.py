@@ -1,0 +1,293 @@
+"""What can be told of a service by reading its code: what it cannot be served with, and hints."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from custom_image.adoption.changes import ChangeLog, Kind
+from custom_image.adoption.code import Code, Module
+from custom_image.adoption.config import Inputs
+from custom_image.adoption.known_packages import REMOVED_FROM_PYTHON, REMOVED_NAMES
+from custom_image.errors import PackageError
+
+SERVED_BASES: Final = (
+    "OnnxServingBaseService",
+    "PTServingBaseService",
+    "TfServingBaseService",
+    "XgSklServingBaseService",
+    "SingleNodeService",
+)
+# Of the platform's table; no image that is made here has the engine.
+ABSENT_BASES: Final = {
+    "SparkServingBaseService": "Spark",
+    "CaffeBaseService": "Caffe",
+    "MXNetBaseService": "MXNet",
+    "HiaiBaseService": "HiAI",
+}
+# Their constructor gets the path alone.
+_ONE_ARGUMENT_BASES: Final = ("XgSklServingBaseService", "SparkServingBaseService")
+_PICKLE_LOADERS: Final = ("pickle.load", "pickle.loads", "cPickle.load", "dill.load", "dill.loads")
+_FETCHERS: Final = ("urllib", "urllib2", "requests", "httpx", "aiohttp", "wget", "gdown")
+_HUB_CALLS: Final = ("hub.load", "load_state_dict_from_url", "snapshot_download", "hf_hub_download")
+_WINDOWS: Final = ("imshow", "waitKey", "namedWindow", "destroyAllWindows")
+
+
+def check_service(code: Code, where: str) -> None:
+    """Refuse a service that no base class of the runtime serves.
+
+    Raises:
+        PackageError: its engine is in no image, or there is no service class; with what to do.
+    """
+    module = code.service
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom):
+            for name in (alias.name for alias in node.names if alias.name in ABSENT_BASES):
+                engine = ABSENT_BASES[name]
+                raise PackageError(
+                    f"{module.place(node)}: derives from {name}, and no image has {engine}.\n"
+                    "Export the model to ONNX and derive from OnnxServingBaseService, or build "
+                    f"from a Dockerfile of your own that has {engine} (--context)."
+                )
+    classes = [
+        node for m in code.modules for node in ast.walk(m.tree) if isinstance(node, ast.ClassDef)
+    ]
+    if not any(_bases(c) & {*SERVED_BASES} for c in classes) and not _takes_all(module):
+        raise PackageError(
+            f"{where}: has no class on a base class of model_service.\n"
+            f"Derive the service from one of {', '.join(SERVED_BASES)}."
+        )
+
+
+def _takes_all(module: Module) -> bool:
+    """Tell whether a base may hide: behind a star, or another name."""
+    names = {*SERVED_BASES}
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if alias.name == "*" or (alias.name in names and alias.asname):
+                    return True
+    return False
+
+
+def _bases(node: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+
+
+def note_constructor(code: Code, log: ChangeLog) -> None:
+    """Note a constructor that takes less than the platform hands over."""
+    for node in ast.walk(code.service.tree):
+        if not isinstance(node, ast.ClassDef) or not _bases(node) & {*SERVED_BASES}:
+            continue
+        if _bases(node) & {*_ONE_ARGUMENT_BASES}:
+            continue
+        for method in node.body:
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                arguments = method.args
+                names = [a.arg for a in [*arguments.posonlyargs, *arguments.args]][1:]
+                if len(names) == 1 and not arguments.vararg:
+                    why = (
+                        "the platform hands over model_name and model_path; the runtime in the "
+                        "image hands over by name what is asked for"
+                    )
+                    found = f"__init__(self, {names[0]})"
+                    log.add(Kind.WARNING, code.service.place(method), why, found)
+
+
+def note_dangers(code: Code, log: ChangeLog) -> None:
+    """Note uploads that are unpickled, and what is fetched when the model is loaded."""
+    for module in code.modules:
+        uploads = _upload_functions(module)
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called in _PICKLE_LOADERS and any(_within(node, f) for f in uploads):
+                why = "a pickle runs what it says: whoever may call the service may run code in it"
+                log.add(Kind.WARNING, module.place(node), why, ast.unparse(node))
+            elif called in (
+                "os.system",
+                "subprocess.run",
+                "subprocess.call",
+                "subprocess.check_call",
+            ):
+                if "pip" in ast.unparse(node) and "install" in ast.unparse(node):
+                    why = "no index is reached from the platform; name the package in the requirements"
+                    log.add(Kind.WARNING, module.place(node), why, ast.unparse(node))
+            elif called.endswith(_HUB_CALLS) or _is_pretrained(node, called):
+                why = "is fetched when the model is loaded; put the file into the package"
+                log.add(Kind.WARNING, module.place(node), why, ast.unparse(node)[:80])
+        if _imports_any(module, _FETCHERS):
+            for node, url in _urls(module.tree):
+                host = urlsplit(url).hostname
+                why = f"{host} may not be reached from the platform; put what it gives into the package"
+                log.add(Kind.WARNING, module.place(node), why, url)
+
+
+def _upload_functions(module: Module) -> list[ast.AST]:
+    names = ("_preprocess", "preprocess", "inference", "_inference", "_data")
+    return [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef) and n.name in names]
+
+
+def _within(node: ast.AST, outer: ast.AST) -> bool:
+    return any(inner is node for inner in ast.walk(outer))
+
+
+def _is_pretrained(node: ast.Call, called: str) -> bool:
+    if called.endswith(".from_pretrained") and node.args:
+        first = node.args[0]
+        return (
+            isinstance(first, ast.Constant)
+            and isinstance(first.value, str)
+            and not first.value.startswith((".", "/"))
+        )
+    return any(
+        k.arg == "pretrained" and isinstance(k.value, ast.Constant) and k.value.value is True
+        for k in node.keywords
+    )
+
+
+def _imports_any(module: Module, names: tuple[str, ...]) -> bool:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found = [node.module or ""]
+        else:
+            continue
+        if any(name.partition(".")[0] in names for name in found):
+            return True
+    return False
+
+
+def _urls(tree: ast.Module) -> Iterator[tuple[ast.Constant, str]]:
+    texts = {id(s.value) for s in ast.walk(tree) if isinstance(s, ast.Expr)}  # docstrings
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
+            if re.match(r"https?://[\w.-]+", node.value):
+                yield node, node.value
+
+
+def shows_a_window(code: Code) -> bool:
+    """Tell whether the code opens windows with OpenCV."""
+    return any(
+        isinstance(node, ast.Attribute)
+        and node.attr in _WINDOWS
+        and ast.unparse(node.value) == "cv2"
+        for module in code.modules
+        for node in ast.walk(module.tree)
+    )
+
+
+def removed_names(code: Code) -> Iterator[tuple[str, str, str]]:
+    """Yield the top-level module, what still has it, and where, of names that are gone by now."""
+    for module in code.modules:
+        for name, node in _used_names(module.tree):
+            for (owner, attribute), bound in REMOVED_NAMES.items():
+                whole = f"{owner}.{attribute}" if attribute else owner
+                if name == whole or (not attribute and name.startswith(f"{owner}.")):
+                    yield owner.partition(".")[0], bound, f"{module.place(node)}: {whole}"
+
+
+def removed_from_python(
+    code: Code, python: tuple[int, int]
+) -> Iterator[tuple[str, str, tuple[int, int]]]:
+    """Yield where, which name of the standard library, and since when it is gone."""
+    for module in code.modules:
+        guarded = {
+            id(n) for t in ast.walk(module.tree) if isinstance(t, ast.Try) for n in ast.walk(t)
+        }
+        for name, node in _used_names(module.tree):
+            if id(node) in guarded:
+                continue
+            for (owner, attribute), since in REMOVED_FROM_PYTHON.items():
+                whole = f"{owner}.{attribute}" if attribute else owner
+                if python >= since and (
+                    name == whole or (not attribute and name.startswith(f"{owner}."))
+                ):
+                    yield module.place(node), whole, since
+
+
+def _used_names(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
+    """Yield dotted names that the code uses, in the words of their own modules."""
+    known: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                known[alias.asname or alias.name.partition(".")[0]] = (
+                    alias.name if alias.asname else alias.name.partition(".")[0]
+                )
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            for alias in node.names:
+                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                yield f"{node.module}.{alias.name}", node
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node)
+            first, _, rest = dotted.partition(".")
+            if first in known and re.fullmatch(r"[\w.]+", dotted):
+                yield f"{known[first]}.{rest}", node
+
+
+def find_inputs(code: Code) -> Inputs:
+    """Return what `_preprocess` reads of a request, as far as its text shows it."""
+    for function in _upload_functions(code.service):
+        assert isinstance(function, ast.FunctionDef)
+        names = [a.arg for a in function.args.args]
+        if function.name not in ("_preprocess", "preprocess") or len(names) < 2:
+            continue
+        data = names[1]
+        parts = [
+            node.slice.value
+            for node in ast.walk(function)
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == data
+            and isinstance(node.slice, ast.Constant)
+            and isinstance(node.slice.value, str)
+        ]
+        text = ast.unparse(function)
+        uploads = bool(re.search(r"\.(items|values)\(\)", text)) and bool(
+            re.search(r"Image\.open|imdecode|\.read\(|getvalue\(|frombuffer|read_csv", text)
+        )
+        return Inputs(tuple(dict.fromkeys(parts)), uploads)
+    return Inputs()
+
+
+def note_weights(folder: Path, files: list[str], log: ChangeLog) -> None:
+    """Note weights that are pickles: loading one runs what it says."""
+    for name in files:
+        if Path(name).suffix.lower() in (
+            ".pth",
+            ".pt",
+            ".pkl",
+            ".pickle",
+            ".joblib",
+            ".m",
+            ".model",
+            ".bin",
+        ):
+            with (folder / name).open("rb") as file:
+                head = file.read(4096)
+            if re.match(rb"\x80[\x02-\x05]", head) or (head[:2] == b"PK" and b"data.pkl" in head):
+                why = "is a pickle, which runs what it says when it is loaded; safetensors and ONNX do not"
+                log.add(Kind.WARNING, name, why)
+
+
+def loads_any_pickle(module: Module) -> ast.AST | None:
+    """Return the call of torch.load that takes any pickle, as it did before torch 2.6."""
+    for name, node in _used_calls(module.tree):
+        if name == "torch.load" and not any(k.arg == "weights_only" for k in node.keywords):
+            return node
+    return None
+
+
+def _used_calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node

@@ -1,0 +1,303 @@
+"""A foreign model package to one for a custom image: read, never run, and never changed itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from packaging.utils import canonicalize_name
+
+from custom_image.adoption import code_checks
+from custom_image.adoption.changes import (
+    Change,
+    ChangeLog,
+    Kind,
+    as_documents,
+    as_html,
+    as_text,
+)
+from custom_image.adoption.code import SERVICE_NAME, Code, Import, read_code
+from custom_image.adoption.config import CONFIG_NAME, correct_config
+from custom_image.adoption.dependencies import REQUIREMENTS_NAME, Dependencies, Dependency
+from custom_image.adoption.known_packages import DISTRIBUTIONS, TORCH_LOADS_PICKLES, brings
+from custom_image.build_context.files import list_files
+from custom_image.errors import PackageError
+from custom_image.model_config import read_model_config
+from custom_image.packaging import ModelPackage
+
+LARGE_BYTES: Final = 100 * 10**6
+PACKAGES_FOLDER: Final = Path("build/packages")
+# A folder of one of these names says nothing of what is in it.
+_GENERIC_NAMES: Final = ("model", "package", "1", "src")
+_INNER_FOLDERS: Final = ("model", "model/1", "1")
+
+
+@dataclass(frozen=True, repr=False)
+class AdoptedPackage(ModelPackage):
+    """A foreign package, made into one for a custom image.
+
+    Attributes:
+        source: the folder that somebody brought; it stays as it is.
+        requirements: what its author says that it needs, each once, before anything is resolved.
+        imports: what its code imports besides, and nothing declares: added from a kept table.
+        bounds: versions that still have the names which the code uses, such as ``numpy<1.24``.
+        unknown: imports that nothing declares and no table knows; they are never fetched.
+        changes: what was changed, guessed or left out, each with its reason.
+    """
+
+    source: Path = Path()
+    requirements: tuple[Dependency, ...] = ()
+    imports: tuple[Dependency, ...] = ()
+    bounds: tuple[Dependency, ...] = ()
+    unknown: tuple[Import, ...] = ()
+    code: Code | None = field(default=None, compare=False)
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """Each change as one sentence."""
+        return tuple(str(change) for change in self.changes)
+
+    @property
+    def warnings(self) -> tuple[Change, ...]:
+        """Those of the changes that want somebody's eye."""
+        return tuple(change for change in self.changes if change.kind is Kind.WARNING)
+
+    def __str__(self) -> str:
+        return "\n".join(part for part in (self._title(), as_text(self.changes)) if part)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self._title())}</p>{as_html(self.changes)}"
+
+    def _title(self) -> str:
+        if not self.changes:
+            return f"{self.folder}: as {self.source}; nothing had to be changed"
+        return f"{self.folder}: {self.source} for a custom image; {len(self.changes)} notes"
+
+    def to_json(self) -> str:
+        """Return it for other programs."""
+        document: dict[str, Any] = {
+            "source": str(self.source),
+            "folder": str(self.folder),
+            "requirements": [line.text for line in self.requirements],
+            "imports": [line.text for line in self.imports],
+            "bounds": [line.text for line in self.bounds],
+            "unknown_imports": sorted({found.module for found in self.unknown}),
+            "changes": as_documents(self.changes),
+            "config": json.loads(self.config.to_json()),
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def package_folder(
+    source: str | Path, *, strict: bool = False, folder: str | Path | None = None
+) -> AdoptedPackage:
+    """Make of a foreign package one for a custom image; the source is read, and stays as it is.
+
+    Args:
+        source: holds ``customize_service.py``, as it ran on a preset engine.
+        strict: take nothing but a config.json that is valid, and guess no requirement.
+        folder: gets the package as its folder ``model``; below ``build/packages`` where not told.
+
+    Raises:
+        PackageError: it cannot be served, or read; with file, line and what to do.
+    """
+    source, log = _find_source(Path(source)), ChangeLog()
+    name = source.name if source.name not in _GENERIC_NAMES else source.absolute().parent.name
+    target = (Path(folder) if folder else PACKAGES_FOLDER / (name or "package")) / "model"
+    files = list_files(source)
+    if SERVICE_NAME not in files:
+        raise PackageError(_no_service(source, files))
+    code = read_code(source, files)
+    code_checks.check_service(code, str(source / SERVICE_NAME))
+
+    content = (source / CONFIG_NAME).read_bytes() if CONFIG_NAME in files else None
+    if strict:
+        config = read_model_config(source / CONFIG_NAME)
+        corrected_changes: tuple[Change, ...] = ()
+        blocks = None
+    else:
+        corrected = correct_config(
+            content, str(source / CONFIG_NAME), code_checks.find_inputs(code)
+        )
+        config, blocks, corrected_changes = (
+            corrected.config,
+            corrected.dependencies,
+            corrected.changes,
+        )
+    declared = _declared(source, files, blocks, log)
+    added, unknown = _undeclared(code, declared, log)
+    if strict and (added or unknown):
+        places = ", ".join(f"{line.text} ({line.origin})" for line in added) or unknown[0].place
+        raise PackageError(
+            f"{source}: imports what nothing declares: {places}.\n"
+            f"Name it in {REQUIREMENTS_NAME} beside {CONFIG_NAME}, or leave out --strict."
+        )
+    bounds = _bounds(code, log)
+    code_checks.note_constructor(code, log)
+    code_checks.note_dangers(code, log)
+    code_checks.note_weights(source, files, log)
+    text = None if strict else config.to_json()
+    _write(source, files, target, text, (*declared, *added))
+    return AdoptedPackage(
+        folder=target,
+        config=read_model_config(target / CONFIG_NAME),
+        export=None,
+        source=source,
+        requirements=declared,
+        imports=added,
+        bounds=bounds,
+        unknown=unknown,
+        code=code,
+        changes=(*corrected_changes, *log.changes),
+    )
+
+
+def _find_source(folder: Path) -> Path:
+    """Return the folder that holds the service: the one that was named, or one below it."""
+    if not folder.is_dir():
+        raise PackageError(
+            f"{folder}: expected the folder of a model package, found none.\n"
+            f"It holds {SERVICE_NAME}, {CONFIG_NAME} and the weights."
+        )
+    if not (folder / SERVICE_NAME).is_file():
+        for inner in _INNER_FOLDERS:
+            if (folder / inner / SERVICE_NAME).is_file():
+                return folder / inner
+    return folder
+
+
+def _no_service(source: Path, files: list[str]) -> str:
+    near = [n for n in files if re.search(r"(customi[sz]e|service|infer)\w*\.py$", n.lower())]
+    hint = (
+        f"{near[0]} may be it: give it that name, beside {CONFIG_NAME}."
+        if near
+        else "Derive a class from SingleNodeService there; model_package/README.md tells how."
+    )
+    return f"{source}: expected {SERVICE_NAME}, found none.\n{hint}"
+
+
+def _declared(
+    source: Path, files: list[str], blocks: Any, log: ChangeLog
+) -> tuple[Dependency, ...]:
+    dependencies = Dependencies(files, log)
+    if blocks:
+        dependencies.add_blocks(blocks)
+        if REQUIREMENTS_NAME in files:
+            why = f"the dependencies of {CONFIG_NAME} count; the file where there are none"
+            log.add(Kind.DROPPED, REQUIREMENTS_NAME, why)
+    elif REQUIREMENTS_NAME in files:
+        dependencies.add_file(source)
+        if dependencies.lines:
+            why = f"no dependencies are declared in {CONFIG_NAME}, so that this file counts"
+            log.add(
+                Kind.READ, REQUIREMENTS_NAME, why, ", ".join(d.text for d in dependencies.lines)
+            )
+    for line in dependencies.lines:
+        if line.origin.startswith(CONFIG_NAME):
+            log.add(
+                Kind.MOVED,
+                line.origin,
+                "is installed when the image is built",
+                line.text,
+                REQUIREMENTS_NAME,
+            )
+    lines = list(dependencies.lines)
+    return tuple(lines)
+
+
+def _undeclared(
+    code: Code, declared: tuple[Dependency, ...], log: ChangeLog
+) -> tuple[tuple[Dependency, ...], tuple[Import, ...]]:
+    """Return the requirements that imports ask for, and the imports that nobody knows."""
+    added: dict[str, Dependency] = {}
+    unknown = []
+    for found in code.imports:
+        if any(brings(found.module, line.name) for line in declared):
+            continue
+        if found.module not in DISTRIBUTIONS:
+            unknown.append(found)
+            continue
+        if found.optional:
+            continue
+        name = DISTRIBUTIONS[found.module][0]
+        if name.startswith("opencv") and code_checks.shows_a_window(code):
+            name = "opencv-python"
+        if name not in added:
+            added[name] = Dependency(name, found.place, str(canonicalize_name(name)))
+            why = f"is imported, and nothing declares it: {found.module}"
+            log.add(Kind.ADDED, found.place, why, "", name)
+    return tuple(added.values()), tuple(unknown)
+
+
+def _bounds(code: Code, log: ChangeLog) -> tuple[Dependency, ...]:
+    """Return the versions that still have the names which the code uses."""
+    bounds: dict[tuple[str, str], Dependency] = {}
+    for module, bound, place in code_checks.removed_names(code):
+        name = DISTRIBUTIONS[module][0]
+        key = (name, bound)
+        bounds.setdefault(key, Dependency(f"{name}{bound}", place, str(canonicalize_name(name))))
+    for module in code.modules:
+        if node := code_checks.loads_any_pickle(module):
+            text = f"torch{TORCH_LOADS_PICKLES}"
+            bounds.setdefault(("torch", ""), Dependency(text, module.place(node), "torch"))
+    return tuple(bounds.values())
+
+
+def _write(
+    source: Path, files: list[str], target: Path, config: str | None, lines: tuple[Dependency, ...]
+) -> None:
+    """Write the package, whole or not at all; equal inputs give equal bytes."""
+    if target.exists() and not (target.parent / ".adopted").is_file():
+        raise PackageError(
+            f"{target} is there, and no adopted package; it would be replaced.\n"
+            "Name another folder, or remove it yourself."
+        )
+    if target.resolve().is_relative_to(source.resolve()) or source.resolve().is_relative_to(
+        target.resolve()
+    ):
+        raise PackageError(
+            f"{target} would lie within {source}, which stays as it is.\n"
+            "Name the folder that somebody brought, not the one that was made of it."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".model-", dir=target.parent))
+    try:
+        for name in files:
+            _copy(source / name, scratch / name)
+        if config is not None:
+            (scratch / CONFIG_NAME).write_text(config, encoding="utf-8", newline="\n")
+        if lines:
+            text = "".join(f"{line.text}  # {line.origin}\n" for line in lines)
+            (scratch / REQUIREMENTS_NAME).write_text(text, encoding="utf-8", newline="\n")
+        elif REQUIREMENTS_NAME in files:
+            (scratch / REQUIREMENTS_NAME).unlink()
+        for path in (scratch, *scratch.rglob("*")):
+            path.chmod(
+                0o755 if path.is_dir() else 0o644
+            ) if path.stat().st_nlink < 2 or path.is_dir() else None
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
+        (target.parent / ".adopted").write_text(f"{source.resolve()}\n", encoding="utf-8")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.stat().st_size >= LARGE_BYTES:
+        try:
+            os.link(source, target)  # gigabytes of weights would be on this disk twice
+            return
+        except OSError:
+            pass
+    shutil.copyfile(source, target)
