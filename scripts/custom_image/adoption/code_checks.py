@@ -116,7 +116,7 @@ def note_dangers(code: Code, log: ChangeLog) -> None:
                 "subprocess.check_call",
             ):
                 if "pip" in ast.unparse(node) and "install" in ast.unparse(node):
-                    why = "no index is reached from the platform; name the package in the requirements"
+                    why = "no index is reached from the platform; name it in the requirements"
                     log.add(Kind.WARNING, module.place(node), why, ast.unparse(node))
             elif called.endswith(_HUB_CALLS) or _is_pretrained(node, called):
                 why = "is fetched when the model is loaded; put the file into the package"
@@ -124,7 +124,7 @@ def note_dangers(code: Code, log: ChangeLog) -> None:
         if _imports_any(module, _FETCHERS):
             for node, url in _urls(module.tree):
                 host = urlsplit(url).hostname
-                why = f"{host} may not be reached from the platform; put what it gives into the package"
+                why = f"{host} may be out of reach there; put what it gives into the package"
                 log.add(Kind.WARNING, module.place(node), why, url)
 
 
@@ -164,12 +164,12 @@ def _imports_any(module: Module, names: tuple[str, ...]) -> bool:
     return False
 
 
-def _urls(tree: ast.Module) -> Iterator[tuple[ast.Constant, str]]:
+def _urls(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     texts = {id(s.value) for s in ast.walk(tree) if isinstance(s, ast.Expr)}  # docstrings
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts:
-            if re.match(r"https?://[\w.-]+", node.value):
-                yield node, node.value
+        text = node.value if isinstance(node, ast.Constant) and id(node) not in texts else None
+        if isinstance(text, str) and re.match(r"https?://[\w.-]+", text):
+            yield node, text
 
 
 def shows_a_window(code: Code) -> bool:
@@ -275,7 +275,7 @@ def note_weights(folder: Path, files: list[str], log: ChangeLog) -> None:
             with (folder / name).open("rb") as file:
                 head = file.read(4096)
             if re.match(rb"\x80[\x02-\x05]", head) or (head[:2] == b"PK" and b"data.pkl" in head):
-                why = "is a pickle, which runs what it says when it is loaded; safetensors and ONNX do not"
+                why = "is a pickle, which runs what it says when it is loaded; safetensors is none"
                 log.add(Kind.WARNING, name, why)
 
 

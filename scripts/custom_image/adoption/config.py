@@ -12,8 +12,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from custom_image import specification
-from custom_image.adoption.apis import FORM_TYPE, HTTP_CHECK, JSON_TYPE, correct_apis
-from custom_image.adoption.apis import correct_health, rename_keys
+from custom_image.adoption.apis import (
+    FORM_TYPE,
+    HTTP_CHECK,
+    JSON_TYPE,
+    correct_apis,
+    correct_health,
+    rename_keys,
+)
 from custom_image.adoption.changes import Change, ChangeLog, Kind
 from custom_image.adoption.encoding import decode_text
 from custom_image.adoption.lenient_json import read_lenient

@@ -16,7 +16,7 @@ _MARKS: Final = (
 
 
 def decode_text(content: bytes, where: str) -> tuple[str, str]:
-    """Return the text, and the name of its encoding; an empty name for plain UTF-8.
+    r"""Return the text, and the name of its encoding; an empty name for plain UTF-8.
 
     Line ends become ``\\n``.
 

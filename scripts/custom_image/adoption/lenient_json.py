@@ -18,6 +18,8 @@ _COMMENT: Final = re.compile(r"//[^\n]*|#[^\n]*|/\*.*?\*/", re.DOTALL)
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 _WORD: Final = re.compile(r"[^\W\d][\w$-]*")
 _CONFLICT: Final = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+# What Chinese input methods and word processors write in place of JSON's own marks.
+# ruff: noqa: RUF001
 _QUOTES: Final = {'"': '"', "'": "'", "“": "”", "”": "”", "‘": "’", "＂": "＂"}
 _COLONS: Final = ":：="
 _COMMAS: Final = ",，;；"
@@ -145,7 +147,7 @@ class _Reader:
             return False
         if not self._peek():
             self._refuse(f'"{end}"')
-        if before[-1:] in "{[" and commas or commas > 1:
+        if (before[-1:] in "{[" and commas) or commas > 1:
             self._note(",", "a comma too many was left out")
         if not commas and not is_first and not self._was_opened(before):
             self._note(self._peek(), "a comma is missing before it, and was read")
@@ -184,7 +186,7 @@ class _Reader:
             assert pair is not None
             for text in (pair[0], pair[0][:6]):
                 decoded = str(json.loads(f'"{text}"'))
-                if len(decoded) == 1 and decoded.isprintable() or len(text) == 6:
+                if (len(decoded) == 1 and decoded.isprintable()) or len(text) == 6:
                     self._at += len(text)
                     return decoded
         if char and char in '"\\/':

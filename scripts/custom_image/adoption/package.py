@@ -211,8 +211,7 @@ def _declared(
                 line.text,
                 REQUIREMENTS_NAME,
             )
-    lines = list(dependencies.lines)
-    return tuple(lines)
+    return dependencies.lines
 
 
 def _undeclared(
@@ -226,6 +225,9 @@ def _undeclared(
             continue
         if found.module not in DISTRIBUTIONS:
             unknown.append(found)
+            if not declared and not found.optional:
+                why = "nothing declares what brings it, and an unknown name is never fetched"
+                log.add(Kind.WARNING, found.place, why, f"import {found.module}")
             continue
         if found.optional:
             continue
@@ -246,10 +248,10 @@ def _bounds(code: Code, log: ChangeLog) -> tuple[Dependency, ...]:
         name = DISTRIBUTIONS[module][0]
         key = (name, bound)
         bounds.setdefault(key, Dependency(f"{name}{bound}", place, str(canonicalize_name(name))))
-    for module in code.modules:
-        if node := code_checks.loads_any_pickle(module):
+    for file in code.modules:
+        if node := code_checks.loads_any_pickle(file):
             text = f"torch{TORCH_LOADS_PICKLES}"
-            bounds.setdefault(("torch", ""), Dependency(text, module.place(node), "torch"))
+            bounds.setdefault(("torch", text), Dependency(text, file.place(node), "torch"))
     return tuple(bounds.values())
 
 
@@ -257,6 +259,8 @@ def _write(
     source: Path, files: list[str], target: Path, config: str | None, lines: tuple[Dependency, ...]
 ) -> None:
     """Write the package, whole or not at all; equal inputs give equal bytes."""
+    if target.resolve() == source.resolve() and (target.parent / ".adopted").is_file():
+        return  # adopted before: adopting once more changes nothing
     if target.exists() and not (target.parent / ".adopted").is_file():
         raise PackageError(
             f"{target} is there, and no adopted package; it would be replaced.\n"
@@ -277,14 +281,15 @@ def _write(
         if config is not None:
             (scratch / CONFIG_NAME).write_text(config, encoding="utf-8", newline="\n")
         if lines:
-            text = "".join(f"{line.text}  # {line.origin}\n" for line in lines)
+            text = "".join(f"{line.text}\n" for line in lines)
             (scratch / REQUIREMENTS_NAME).write_text(text, encoding="utf-8", newline="\n")
         elif REQUIREMENTS_NAME in files:
             (scratch / REQUIREMENTS_NAME).unlink()
         for path in (scratch, *scratch.rglob("*")):
-            path.chmod(
-                0o755 if path.is_dir() else 0o644
-            ) if path.stat().st_nlink < 2 or path.is_dir() else None
+            if path.is_dir():
+                path.chmod(0o755)
+            elif path.stat().st_nlink == 1:  # else it is the source's own
+                path.chmod(0o644)
         shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)
         (target.parent / ".adopted").write_text(f"{source.resolve()}\n", encoding="utf-8")

@@ -26,8 +26,8 @@ from custom_image.progress import say
 from custom_image.settings import enter_project
 
 if TYPE_CHECKING:
-    from custom_image.mnist import Digits
     from custom_image.adoption import AdoptedPackage
+    from custom_image.mnist import Digits
     from custom_image.packaging import ModelPackage
 
 
@@ -97,7 +97,7 @@ def package(
         ),
     ] = None,
     strict: Strict = False,
-    form: FormOption = Format.TABLE,
+    form: FormatOption = Format.TABLE,
     mnist: Mnist = "",
     sample: Sample = False,
     epochs: Epochs = 0,
@@ -157,8 +157,8 @@ def build(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="A package of your own, as `custom-image package` takes it. Without it the example "
-            "is trained and packaged.",
+            help="A package of your own, as `custom-image package` takes it. Without it the "
+            "example is trained and packaged.",
         ),
     ] = None,
     strict: Strict = False,

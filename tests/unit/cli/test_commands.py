@@ -17,6 +17,7 @@ from custom_image import cli
 from custom_image.errors import BuildFailed, Unavailable, UsageError
 
 FIXTURES = Path(__file__).parents[2] / "notebooks/fixtures"
+CORPUS = Path(__file__).parents[2] / "corpus"
 COMMANDS = [
     *(["doctor"], ["demo"], ["train"], ["package"], ["build"], ["predict"], ["verify"], ["rules"]),
     *(["notebooks", "run"], ["notebooks", "refresh"], ["clean"]),
@@ -108,10 +109,32 @@ def test_an_error_is_one_message_and_its_own_exit_code(error, code, monkeypatch,
     "options", [["--sample"], ["--epochs", "3"], ["--runtime", "torch"], ["--mnist", "digits"]]
 )
 def test_a_package_of_ones_own_is_not_trained(options, custom_image, tmp_path):
-    outcome = custom_image("build", "dockerfile_build", "--package", str(tmp_path), *options)
+    for command in (["build", "dockerfile_build", "--package"], ["package"]):
+        outcome = custom_image(*command, str(tmp_path), *options)
 
-    assert outcome.returncode == 2
-    assert "--package names a model that is there" in outcome.stderr
+        assert outcome.returncode == 2
+        assert "the package is one that is there" in outcome.stderr
+
+
+def test_a_foreign_package_is_adopted(custom_image):
+    brought = str(CORPUS / "gbk-csv/package")
+
+    table = custom_image("package", brought)
+    document = json.loads(custom_image("package", brought, "--format", "json").stdout)
+
+    assert table.returncode == 0
+    assert "apis[0].procotol: procotol → protocol" in table.stdout
+    assert document["requirements"] == ["tabulate", "toolz>=0.11.0"]
+    assert {"kind": "changed", "where": "config.json: model_type"}.items() <= document["changes"][
+        2
+    ].items()
+
+
+def test_strict_takes_nothing_but_a_valid_package(custom_image):
+    refused = custom_image("package", str(CORPUS / "bom-and-argv/package"), "--strict")
+
+    assert refused.returncode == 1
+    assert "starts with a byte order mark" in refused.stderr
 
 
 def test_an_unexpected_exception_is_called_a_bug_and_says_how_to_see_more(monkeypatch, capsys):
