@@ -8,6 +8,7 @@ and serves them. The path of a request, top to bottom::
         ├── uvicorn_server | gunicorn_server     bytes on a socket; threads, time-outs, closing
         └── application   a request in, a response out; no input or output of its own
             ├── bodies    bytes to what ``_preprocess`` gets
+            ├── streams   answers that are made in parts
             └── model     the user's service, and whether it can answer
 
 The base classes of inference code keep the import names of the platform:

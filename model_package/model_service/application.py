@@ -11,6 +11,8 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from model_service.board import Board, State
 from model_service.bodies import decode_body
@@ -28,6 +30,8 @@ from model_service.messages import (
 from model_service.metrics import Metrics, count_cells
 from model_service.model import Model
 from model_service.settings import Settings
+from model_service.streams import EVENT_STREAM, Stream
+from model_service.streams import HEADERS as STREAM_HEADERS
 from model_service.surface import Api, Surface
 
 log = logging.getLogger("model_service")
@@ -102,36 +106,67 @@ class Application:
             if not isinstance(target, Api):
                 self.model.check()
                 return self._report_health()
-            return Response(200, self.model.predict(decode_body(target, request)))
+            answer = self.model.predict(decode_body(target, request))
+            if isinstance(answer, bytes):
+                return Response(200, answer)
+            return self._open_stream(request, answer)
         except Refused as refused:
             return refused.response()
         except Exception:
             log.exception("the runtime failed")
             return Refused(500, "the service failed; its log says why").response()
 
+    def _open_stream(self, request: Request, iterator: Any) -> Response:
+        stream = Stream(
+            iterator,
+            self.lane,
+            self.model.coroutines,
+            patience_s=self.settings.predict_timeout_seconds,
+            stopped=self.board.streams_over,
+            failed=self.model.failed,
+            made=partial(self._count_part, request.path),
+        )
+        return Response(200, content_type=EVENT_STREAM, headers=STREAM_HEADERS, stream=stream)
+
+    def _count_part(self, path: str, seconds: float, first: bool) -> None:
+        self.metrics.count_part(path, seconds, first=first)
+        self.model.has_answered()
+
     def dispatch(self, request: Request) -> Response:
         """Answer a whole request."""
         return self.admit(request) or self.answer(request)
 
     def finish(self, request: Request, response: Response, seconds: float) -> tuple[Headers, bool]:
-        """Log and count an answered request; return its headers, and whether to close."""
-        request_id = request.request_id or next(self._ids)
+        """Log and count an answered request; return its headers, and whether to close.
+
+        A stream is logged and counted by :meth:`finish_stream`.
+        """
+        request.request_id = request.request_id or next(self._ids)
+        headers = ((b"x-request-id", request.request_id), *response.headers)
+        if response.stream is not None:
+            self.board.count_streams(self.slot, 1)
+            return ((b"content-type", response.content_type), *headers), self.board.farewell()
         size_bytes = len(response.body)
-        self.metrics.count(request.path, response.status, seconds)
-        self._access_log.write(
-            request.method,
-            request.target,
-            response.status,
-            seconds,
-            size_bytes,
-            request_id,
-            response.note,
-        )
-        headers = ((b"x-request-id", request_id), *response.headers)
+        self._record(request, response.status, seconds, size_bytes, response.note)
         if response.status != 204:  # RFC 9110, 8.6: no Content-Length there
             kind = (b"content-type", response.content_type)
             headers = (kind, (b"content-length", b"%d" % size_bytes), *headers)
         return headers, self.board.farewell()
+
+    def finish_stream(self, request: Request, stream: Stream, seconds: float) -> None:
+        """Log and count a stream whose last part was sent, or whose client left."""
+        self.board.count_streams(self.slot, -1)
+        self.metrics.count_stream(request.path, stream.end)
+        note = stream.note or f"a stream of {stream.parts} parts"
+        self._record(request, 200, seconds, stream.size_bytes, note)
+
+    def _record(
+        self, request: Request, status: int, seconds: float, size_bytes: int, note: str
+    ) -> None:
+        self.metrics.count(request.path, status, seconds)
+        self._access_log.write(
+            request.method, request.target, status, seconds, size_bytes, request.request_id, note
+        )
 
     def refuse_head(self, status: int, sentence: str) -> bytes:
         """Return all the bytes that answer what is no request; logged and counted like one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,12 @@ from model_service.messages import (
     overloaded,
     too_large,
 )
+from model_service.streams import TICK_SECONDS
+
+CYCLE = "model_service.cycle"
+"""Where the server leaves its half of an exchange, for what ASGI has no word for."""
+OPEN_END = "model_service.stream"
+"""Set while a stream is sent."""
 
 
 class AsgiAdapter:
@@ -39,6 +45,7 @@ class AsgiAdapter:
         started = time.perf_counter()
         request = _read_head(scope)
         body_read = False
+        stream: _Stream | None = None
         try:
             if len(self.connections) > self._settings.max_connections:
                 raise overloaded("too many connections are open; come back later")
@@ -47,8 +54,14 @@ class AsgiAdapter:
                 request.body = await self._read_body(receive)
                 body_read = True
                 response = await self._answer(request)
+                if response.stream is not None:
+                    stream = _Stream(self.application, request, response, scope, receive)
+                    await stream.begin()
         except Refused as refused:
-            response = refused.response()
+            response, stream = refused.response(), None
+        if stream is not None:
+            await stream.send(send, time.perf_counter() - started)
+            return
         unread = not body_read and _has_body(scope["headers"])
         seconds = time.perf_counter() - started
         headers, close = self.application.finish(request, response, seconds)
@@ -94,28 +107,139 @@ class AsgiAdapter:
                         return
                     left_bytes -= len(message["body"])
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Any:
         application, lane = self.application, self.application.lane
         call = partial(application.answer, request)
         if lane.inline(len(request.body)) and (response := lane.run(call)):
             return response
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Response] = loop.create_future()
-
-        def arrive(response: Response) -> None:
-            if not answered.done():
-                answered.set_result(response)
-
-        def deliver(response: Response) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
-                loop.call_soon_threadsafe(arrive, response)
-
+        answered, deliver = _promise()
         job = lane.submit(call, deliver)
         try:
             async with asyncio.timeout(self._predict_seconds):
                 return await answered
         except TimeoutError:
             raise lane.give_up(job) from None
+
+
+class _Stream:
+    """Sends one stream, a part when the client has taken the one before."""
+
+    def __init__(
+        self,
+        application: Application,
+        request: Request,
+        response: Response,
+        scope: Any,
+        receive: Any,
+    ) -> None:
+        assert response.stream is not None
+        self._application = application
+        self._request = request
+        self._response = response
+        self._stream = response.stream
+        self._cycle = scope[CYCLE]
+        self._has_chunks = scope["http_version"] != "1.0"
+        self._begun = time.perf_counter()
+        self._part: bytes | None = None
+        scope[OPEN_END] = True
+        self._left = asyncio.ensure_future(_until_disconnected(receive))
+
+    async def begin(self) -> None:
+        """Make the first part, before which nothing is sent.
+
+        Raises:
+            Refused: there is none to be had, or the client left.
+        """
+        try:
+            self._part = await self._next_part()
+            if self._left.done():
+                raise Refused(499, "the client left before the first part")
+        except BaseException:
+            self._end()
+            raise
+
+    async def send(self, send: Any, seconds: float) -> None:
+        """Send head and parts, until the last or until the client leaves."""
+        headers, close = self._application.finish(self._request, self._response, seconds)
+        if close:
+            headers = (*headers, (b"connection", b"close"))
+        if self._request.method == "HEAD":
+            self._part = None
+        try:
+            if not self._has_chunks:  # what ends the answer is the end of the connection
+                self._cycle.chunked_encoding = False
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while self._part is not None:
+                if not self._has_chunks:
+                    self._cycle.expected_content_length = len(self._part)
+                await send({"type": "http.response.body", "body": self._part, "more_body": True})
+                self._part = None
+                await self._until_read()
+                self._part = await self._next_part()
+            await send({"type": "http.response.body"})
+        finally:
+            self._end()
+            seconds += time.perf_counter() - self._begun
+            self._application.finish_stream(self._request, self._stream, seconds)
+
+    async def _next_part(self) -> bytes | None:
+        stream = self._stream
+        if stream.end != "complete":
+            return None
+        if stream.is_stopped():
+            return stream.overdue()
+        made, deliver = _promise()
+        stream.ask(deliver)
+        while not made.done():
+            await asyncio.wait(
+                {made, self._left}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._left.done():
+                break
+            if not made.done() and (last := stream.overdue()):
+                return last
+        if self._left.done():
+            stream.leave()
+            return None
+        return stream.take(made.result())
+
+    async def _until_read(self) -> None:
+        """Wait for a client that reads more slowly than parts are made."""
+        flow, began = self._cycle.flow, time.monotonic()
+        while flow.write_paused and not self._left.done():
+            idle_s = time.monotonic() - began
+            if self._stream.is_stopped() or idle_s > self._application.settings.keep_alive_seconds:
+                self._cycle.transport.abort()
+            drained = asyncio.ensure_future(flow.drain())
+            await asyncio.wait(
+                {drained, self._left}, timeout=TICK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            drained.cancel()
+
+    def _end(self) -> None:
+        self._left.cancel()
+        self._stream.close()
+
+
+async def _until_disconnected(receive: Any) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _promise() -> tuple[Any, Callable[[Any], None]]:
+    """Return a future, and what sets it from any thread."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def arrive(value: Any) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    def deliver(value: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            loop.call_soon_threadsafe(arrive, value)
+
+    return future, deliver
 
 
 def _read_head(scope: Any) -> Request:

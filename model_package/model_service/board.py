@@ -11,10 +11,10 @@ import mmap
 import time
 from enum import IntEnum
 
-_STOP, _DRAINING_SINCE, _FAREWELL_FROM, _RESTARTS = range(4)
-_HEADER_CELLS = 4
-_HEARTBEAT, _STATE, _CONNECTIONS = range(3)
-_SLOT_CELLS = 3
+_STOP, _DRAINING_SINCE, _FAREWELL_FROM, _STREAMS_UNTIL, _RESTARTS = range(5)
+_HEADER_CELLS = 5
+_HEARTBEAT, _STATE, _CONNECTIONS, _STREAMS = range(4)
+_SLOT_CELLS = 4
 
 
 class State(IntEnum):
@@ -42,9 +42,13 @@ class Board:
 
     # --- the supervisor writes, workers read -----------------------------------------------------
 
-    def announce_drain(self, farewell_from: float) -> None:
-        """Say that SIGTERM came, and from when (monotonic) connections are to be closed."""
+    def announce_drain(self, farewell_from: float, streams_until: float) -> None:
+        """Say that SIGTERM came, from when connections are to be closed, and streams cut.
+
+        Both are points of :func:`time.monotonic`.
+        """
         self.cells[_FAREWELL_FROM] = farewell_from
+        self.cells[_STREAMS_UNTIL] = streams_until
         self.cells[_DRAINING_SINCE] = time.monotonic()
 
     def announce_stop(self) -> None:
@@ -65,6 +69,10 @@ class Board:
         """Tell whether responses are to close their connection now."""
         return self.draining and time.monotonic() >= self.cells[_FAREWELL_FROM]
 
+    def streams_over(self) -> bool:
+        """Tell whether a stream that still runs is to be ended now."""
+        return self.draining and time.monotonic() >= self.cells[_STREAMS_UNTIL]
+
     def count_restart(self) -> None:
         """Count a worker that was replaced."""
         self.cells[_RESTARTS] += 1
@@ -80,6 +88,7 @@ class Board:
         """Start a worker's life in its slot; the counters of the one before it go on."""
         self.set_state(slot, State.LOADING)
         self.set_connections(slot, 0)
+        self.cells[_HEADER_CELLS + slot * _SLOT_CELLS + _STREAMS] = 0
         self.beat(slot)
 
     def beat(self, slot: int) -> None:
@@ -105,6 +114,14 @@ class Board:
     def connections(self) -> list[int]:
         """Return how many connections each worker holds."""
         return [int(value) for value in self._column(_CONNECTIONS)]
+
+    def count_streams(self, slot: int, change: int) -> None:
+        """Say that the worker has one stream more, or one less."""
+        self.cells[_HEADER_CELLS + slot * _SLOT_CELLS + _STREAMS] += change
+
+    def streams(self) -> int:
+        """Return how many streams all workers have open."""
+        return int(sum(self._column(_STREAMS)))
 
     def _column(self, cell: int) -> list[float]:
         first = _HEADER_CELLS + cell

@@ -12,18 +12,20 @@ replaces it. A service that must not be begun twice asks for ``PREDICT_IN_THREAD
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-from model_service.messages import Refused, Response, overloaded
+from model_service.messages import Refused, overloaded
 from model_service.settings import Settings
 
 log = logging.getLogger("model_service")
@@ -43,7 +45,7 @@ WORTH_STARTING = 0.9
 
 _LATE = "the prediction took longer than PREDICT_TIMEOUT_SECONDS"
 
-Call = Callable[[], Response]
+Call = Callable[[], Any]
 
 
 class BrokenOff(BaseException):
@@ -86,7 +88,8 @@ class Lane:
         self._threads = settings.predict_threads
         self._patience_s = settings.predict_timeout_seconds or math.inf
         self._limit = settings.predict_threads + settings.max_waiting
-        self._queue: SimpleQueue[Job] = SimpleQueue()
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._first: deque[Callable[[], None]] = deque()
         self._lock = threading.Lock()
         self._running = 0
         self._trust = 0
@@ -111,7 +114,7 @@ class Lane:
             return self._choice == "never"
         return self._trust >= self._trust_needed and body_bytes <= SMALL_BYTES
 
-    def run(self, call: Call) -> Response | None:
+    def run(self, call: Call) -> Any:
         """Run a prediction in the event loop; return None where a thread is to begin it again.
 
         Raises:
@@ -155,9 +158,44 @@ class Lane:
                 raise overloaded(f"{self.stuck} predictions ran past their time and still run")
             if self.in_flight >= self._limit:
                 raise overloaded(f"{self.in_flight} predictions wait already; come back later")
-            self.in_flight += 1
-            if self._running < self._threads:
+            self._enter()
+        return self._put(call, deliver)
+
+    def go_on(self, call: Call, deliver: Callable[[Any], None]) -> Job | None:
+        """Run what belongs to a prediction that was admitted: it is not refused.
+
+        Where threads are not wanted it runs here and now, and the job is None.
+        """
+        if self._choice == "never":
+            try:
+                deliver(self.run(call))
+            except Refused as refused:
+                deliver(refused)
+            return None
+        with self._lock:
+            self._enter()
+        return self._put(call, deliver)
+
+    def first(self, call: Callable[[], None]) -> None:
+        """Run ``call`` in the next thread that is free, before whatever waits; it raises nothing.
+
+        Where threads are not wanted it runs here and now.
+        """
+        if self._choice == "never":
+            call()
+            return
+        self._first.append(call)
+        with self._lock:
+            if not self._running:
                 self._start_thread()
+        self._queue.put(None)
+
+    def _enter(self) -> None:
+        self.in_flight += 1
+        if self._running < self._threads:
+            self._start_thread()
+
+    def _put(self, call: Call, deliver: Callable[[Any], None]) -> Job:
         job = Job(call, deliver, time.monotonic() + WORTH_STARTING * self._patience_s)
         self._queue.put(job)
         return job
@@ -186,6 +224,11 @@ class Lane:
     def _work(self) -> None:
         while True:
             job = self._queue.get()
+            while self._first:
+                with contextlib.suppress(IndexError):  # another thread was quicker
+                    self._first.popleft()()
+            if job is None:
+                continue
             with self._lock:
                 if job.state is JobState.GIVEN_UP or time.monotonic() > job.start_by:
                     self.in_flight -= 1
@@ -201,7 +244,7 @@ class Lane:
             job.deliver(response)
 
 
-def _run_until_broken_off(call: Call) -> Response:
+def _run_until_broken_off(call: Call) -> Any:
     return call()
 
 

@@ -6,6 +6,10 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from model_service.streams import Stream
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -85,6 +89,7 @@ class Response:
     """An answer.
 
     Attributes:
+        stream: makes the body part by part; ``body`` is then empty.
         headers: beside Content-Type, Content-Length, X-Request-Id and Connection.
         note: why, for the log; empty where the status says enough.
     """
@@ -94,6 +99,7 @@ class Response:
     content_type: bytes = JSON
     headers: Headers = ()
     note: str = field(default="", compare=False)
+    stream: Stream | None = field(default=None, compare=False)
 
 
 class Refused(Exception):

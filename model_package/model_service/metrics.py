@@ -16,8 +16,15 @@ OTHER = "other"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _STATUSES = tuple(REASONS)
-_SUM = len(_STATUSES) + len(BUCKETS_S) + 1
-_CELLS = _SUM + 1
+STREAM_ENDS = ("complete", "error", "timeout", "client", "stopped")
+
+_HISTOGRAM_CELLS = len(BUCKETS_S) + 2
+_SUM = len(BUCKETS_S) + 1
+_DURATION = len(_STATUSES)
+_FIRST_PART = _DURATION + _HISTOGRAM_CELLS
+_GAP = _FIRST_PART + _HISTOGRAM_CELLS
+_STREAM_ENDS = _GAP + _HISTOGRAM_CELLS
+_CELLS = _STREAM_ENDS + len(STREAM_ENDS)
 
 
 def count_cells(paths: tuple[str, ...]) -> int:
@@ -28,7 +35,8 @@ def count_cells(paths: tuple[str, ...]) -> int:
 class Metrics:
     """Counts requests of one worker, and shows those of all.
 
-    Per path: one counter a status, one a bucket of the duration, and the sum of durations.
+    Per path: one counter a status, one a way that streams end, and histograms of the duration, of
+    a stream's first part and of the gaps between its parts: one counter a bucket, and the sum.
     """
 
     def __init__(self, board: Board, slot: int, paths: tuple[str, ...]) -> None:
@@ -41,10 +49,23 @@ class Metrics:
 
     def count(self, path: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        own, first = self._own, self._first.get(path, self._other)
-        own[first + self._status[status]] += 1
-        own[first + len(_STATUSES) + bisect_left(BUCKETS_S, seconds)] += 1
-        own[first + _SUM] += seconds
+        first = self._first.get(path, self._other)
+        self._own[first + self._status[status]] += 1
+        self._observe(first + _DURATION, seconds)
+
+    def count_part(self, path: str, seconds: float, *, first: bool) -> None:
+        """Count one part of a stream."""
+        cell = self._first.get(path, self._other)
+        self._observe(cell + (_FIRST_PART if first else _GAP), seconds)
+
+    def count_stream(self, path: str, end: str) -> None:
+        """Count one stream that ended."""
+        cell = self._first.get(path, self._other) + _STREAM_ENDS
+        self._own[cell + STREAM_ENDS.index(end)] += 1
+
+    def _observe(self, histogram: int, seconds: float) -> None:
+        self._own[histogram + bisect_left(BUCKETS_S, seconds)] += 1
+        self._own[histogram + _SUM] += seconds
 
     def response(self) -> Response:
         """Return everything counted by every worker."""
@@ -63,7 +84,8 @@ class Metrics:
         name = "model_service_request_seconds"
         lines += _head(name, "histogram", "From the request's head to its answer.")
         for path, first in self._first.items():
-            lines += self._histogram(name, _escape(path), first + len(_STATUSES))
+            lines += self._histogram(name, _escape(path), first + _DURATION)
+        lines += self._streams()
         states = Counter(self._board.states())
         lines += _head("model_service_workers", "gauge", "Workers by the state of their model.")
         for state in State:
@@ -77,12 +99,32 @@ class Metrics:
         lines.append(f"model_service_draining {int(self._board.draining)}")
         return "\n".join(lines) + "\n"
 
+    def _streams(self) -> list[str]:
+        name = "model_service_streams"
+        lines = _head(f"{name}_open", "gauge", "Streams that are being sent.")
+        lines.append(f"{name}_open {self._board.streams()}")
+        lines += _head(f"{name}_total", "counter", "Streams that ended, by how.")
+        for path, first in self._first.items():
+            for index, end in enumerate(STREAM_ENDS):
+                count = self._board.total(first + _STREAM_ENDS + index)
+                if count:
+                    labels = f'path="{_escape(path)}",end="{end}"'
+                    lines.append(f"{name}_total{{{labels}}} {count:.0f}")
+        for name, text, cell in (
+            ("model_service_stream_first_part_seconds", "Until the first part.", _FIRST_PART),
+            ("model_service_stream_gap_seconds", "From asking for a part to having it.", _GAP),
+        ):
+            lines += _head(name, "histogram", text)
+            for path, first in self._first.items():
+                lines += self._histogram(name, _escape(path), first + cell)
+        return lines
+
     def _histogram(self, name: str, path: str, first: int) -> list[str]:
         lines, running = [], 0.0
         for index, bound in enumerate((*BUCKETS_S, "+Inf")):
             running += self._board.total(first + index)
             lines.append(f'{name}_bucket{{path="{path}",le="{bound}"}} {running:.0f}')
-        seconds = self._board.total(first + len(BUCKETS_S) + 1)
+        seconds = self._board.total(first + _SUM)
         lines.append(f'{name}_sum{{path="{path}"}} {seconds:.6f}')
         lines.append(f'{name}_count{{path="{path}"}} {running:.0f}')
         return lines if running else []

@@ -16,6 +16,7 @@ from model_service.model_service import SingleNodeService
 from model_service.package import PackageFault, load_service
 from model_service.samples import make_sample
 from model_service.settings import Settings
+from model_service.streams import Coroutines, is_stream, listen
 from model_service.surface import Surface
 
 log = logging.getLogger("model_service")
@@ -41,6 +42,7 @@ class Model:
 
     Attributes:
         reason: why it is not ready; one sentence.
+        coroutines: where asynchronous streams run.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Model:
     ) -> None:
         self.state = State.LOADING
         self.reason = "the model is loading"
+        self.coroutines = Coroutines()
         self._settings = settings
         self._surface = surface
         self._publish = publish
@@ -116,7 +119,7 @@ class Model:
             try:
                 prepared = prepare(sample.data)
                 strict = strict or sample.declared
-                to_json(ask(prepared))
+                self._take(ask(prepared))
             except BrokenOff:
                 raise
             except BaseException as error:
@@ -128,6 +131,13 @@ class Model:
         self._last_answer = time.monotonic()
         return ""
 
+    def _take(self, answer: Any) -> None:
+        """Take an answer to a sample as a client would, a stream whole."""
+        if is_stream(answer):
+            listen(answer, self.coroutines)
+        else:
+            to_json(answer)
+
     def check(self) -> None:
         """Ask the samples again, and stop being ready where the model fails them."""
         if not self.ready or time.monotonic() - self._last_check < RETRY_SECONDS:
@@ -137,8 +147,8 @@ class Model:
             self._set(State.FAILED, fault)
             threading.Thread(target=self._ask_until_answered, daemon=True).start()
 
-    def predict(self, data: Any) -> bytes:
-        """Run the three steps on the data of one request; return the answer as JSON.
+    def predict(self, data: Any) -> Any:
+        """Run the three steps on the data of one request; return the answer as JSON, or a stream.
 
         Raises:
             Refused: 422 where ``_preprocess`` raised, 500 where a later step did.
@@ -154,15 +164,26 @@ class Model:
             log.debug("_preprocess raised", exc_info=True)
             raise Refused(422, _blame_input(error, data)) from None
         try:
-            answer = to_json(ask(prepared))
+            answer = ask(prepared)
+            if is_stream(answer):
+                return answer
+            answer = to_json(answer)
         except BrokenOff:
             raise
         except BaseException as error:
             log.exception("the model failed")
-            self.check()
-            raise Refused(500, f"the model failed with {_describe(error)}") from None
+            raise Refused(500, self.failed(error)) from None
         self._last_answer = time.monotonic()
         return answer
+
+    def failed(self, error: BaseException) -> str:
+        """Take note that a step raised; return the client's sentence."""
+        self.check()
+        return f"the model failed with {_describe(error)}"
+
+    def has_answered(self) -> None:
+        """Take note of an answer, or a part of one."""
+        self._last_answer = time.monotonic()
 
     def _set(self, state: State, reason: str) -> None:
         self.reason = reason

@@ -219,7 +219,11 @@ class Supervisor:
         kill_after_s = settings.exit_seconds - settings.spare_seconds
         kill_at = began + (kill_after_s if serve_on else min(HASTE_SECONDS, kill_after_s))
         log.info("stopping: serving on for %.1f s", max(0.0, stop_at - time.monotonic()))
-        self._board.announce_drain(farewell_from=stop_at - settings.farewell_seconds)
+        self._board.announce_drain(
+            farewell_from=stop_at - settings.farewell_seconds,
+            # Before the workers' own limit for what is open, which could not say why it ends.
+            streams_until=kill_at - 1.5 * settings.spare_seconds,
+        )
         while time.monotonic() < stop_at and (signal.SIGINT not in seen or not serve_on):
             self._start_missing()
             self._signals.wait(min(TICK_SECONDS, max(0.0, stop_at - time.monotonic())))

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from model_service.application import Application
+from model_service.asgi import CYCLE, OPEN_END
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -61,8 +62,12 @@ class Protocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_later(self._head_seconds, self._head_too_slow)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer what a half-closed client asked; return whether to stay open for that."""
-        if self.cycle is None or self.cycle.response_complete:
+        """Answer what a half-closed client asked; return whether to stay open for that.
+
+        While a stream is sent it means that the client left: nothing else tells of that before
+        the next part, which may be long in the making.
+        """
+        if self.cycle is None or self.cycle.response_complete or OPEN_END in self.cycle.scope:
             return False
         self.cycle.keep_alive = False
         if self.cycle.more_body:
@@ -98,6 +103,7 @@ class Protocol(HttpToolsProtocol):
         self._head_ended()
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.scope[CYCLE] = self.cycle  # type: ignore[literal-required]
 
     def on_message_complete(self) -> None:
         """Complete the body, unless the request is to be read again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import time
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import gevent
 import gevent.event
 import gevent.pool
+import gevent.socket
 from gunicorn.http.errors import ParseException
 
 from model_service.application import Application
@@ -24,6 +26,7 @@ from model_service.messages import (
     overloaded,
     too_large,
 )
+from model_service.streams import TICK_SECONDS
 
 READ_BYTES = 64 * 1024
 
@@ -47,6 +50,7 @@ class WsgiAdapter:
         started = time.perf_counter()
         request = _read_head(environ)
         body, body_read = environ["wsgi.input"], False
+        stream: _Stream | None = None
         try:
             if len(self._connections) > self._settings.max_connections:
                 raise overloaded("too many connections are open; come back later")
@@ -55,8 +59,11 @@ class WsgiAdapter:
                 request.body = self._read_body(body, request.content_length)
                 body_read = True
                 response = self._answer(request)
+                if response.stream is not None:
+                    stream = _Stream(self._application, request, response, started)
+                    stream.begin()
         except Refused as refused:
-            response = refused.response()
+            response, stream = refused.response(), None
         has_body = bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in environ
         unread = has_body and not body_read
         seconds = time.perf_counter() - started
@@ -67,6 +74,8 @@ class WsgiAdapter:
             f"{response.status} {REASONS[response.status]}",
             [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers],
         )
+        if stream is not None:
+            return stream.parts()
         content = b"" if request.method == "HEAD" else response.body
         return _then_discard(content, body) if unread else (content,)
 
@@ -84,21 +93,97 @@ class WsgiAdapter:
             raise Refused(499, "the client left before its body ended")
         return content
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Any:
         application, lane = self._application, self._application.lane
         call = partial(application.answer, request)
         if lane.inline(len(request.body)) and (response := lane.run(call)):
             return response
-        loop, answered = gevent.get_hub().loop, gevent.event.AsyncResult()
-
-        def deliver(response: Response) -> None:
-            loop.run_callback_threadsafe(answered.set, response)
-
+        answered, deliver = _promise()
         job = lane.submit(call, deliver)
         with gevent.Timeout(self._settings.predict_timeout_seconds or None, False):
             late: Response = answered.get()
             return late
         raise lane.give_up(job)
+
+
+class _Stream:
+    """Sends one stream, a part when the client has taken the one before."""
+
+    def __init__(
+        self, application: Application, request: Request, response: Response, started: float
+    ) -> None:
+        assert response.stream is not None
+        self._application = application
+        self._request = request
+        self._stream = response.stream
+        self._started = started
+        self._part: bytes | None = None
+        self._client = gevent.getcurrent().client
+        self._watch = gevent.spawn(_until_closed, self._client)
+
+    def begin(self) -> None:
+        """Make the first part, before which nothing is sent.
+
+        Raises:
+            Refused: there is none to be had, or the client left.
+        """
+        try:
+            self._part = self._next_part()
+            if self._watch.dead:
+                raise Refused(499, "the client left before the first part")
+        except BaseException:
+            self._end()
+            raise
+
+    def parts(self) -> Generator[bytes, None, None]:
+        """Yield the parts, until the last or until the client leaves; the server sends them."""
+        self._client.settimeout(self._application.settings.keep_alive_seconds)
+        try:
+            while self._part is not None and self._request.method != "HEAD":
+                yield self._part
+                self._part = self._next_part()
+        except GeneratorExit:  # it could not be sent
+            self._stream.leave()
+            raise
+        finally:
+            self._end()
+            self._client.settimeout(None)
+            seconds = time.perf_counter() - self._started
+            self._application.finish_stream(self._request, self._stream, seconds)
+
+    def _next_part(self) -> bytes | None:
+        stream = self._stream
+        if stream.end != "complete":
+            return None
+        if stream.is_stopped():
+            return stream.overdue()
+        made, deliver = _promise()
+        stream.ask(deliver)
+        while not made.wait(TICK_SECONDS) and not made.ready() and not self._watch.dead:
+            if last := stream.overdue():
+                return last
+        if self._watch.dead:
+            stream.leave()
+            return None
+        return stream.take(made.get())
+
+    def _end(self) -> None:
+        self._watch.kill(block=False)
+        self._stream.close()
+
+
+def _until_closed(client: Any) -> None:
+    """Return when the client has closed its side; a request that it sends ahead is not read."""
+    gevent.socket.wait_read(client.fileno())
+    with contextlib.suppress(OSError):
+        if client.recv(1, socket.MSG_PEEK):
+            gevent.get_hub().wait(gevent.get_hub().loop.async_())  # for ever
+
+
+def _promise() -> tuple[Any, Callable[[Any], None]]:
+    """Return an AsyncResult, and what sets it from any thread."""
+    loop, result = gevent.get_hub().loop, gevent.event.AsyncResult()
+    return result, lambda value: loop.run_callback_threadsafe(result.set, value)
 
 
 def _read_head(environ: dict[str, Any]) -> Request:
