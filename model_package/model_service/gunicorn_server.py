@@ -1,7 +1,7 @@
-"""The profile ``gunicorn-gevent``: the platform's documented recipe, mended.
+"""The profile ``gunicorn-gevent``: the platform's documented recipe, fixed.
 
 gunicorn's gevent worker and its HTTP are the recipe's; the arbiter is this package's supervisor, so
-that both profiles drain, replace workers and end in the same way. Mended are: predictions of CPU
+that both profiles drain, replace workers and end in the same way. Fixed are: predictions of CPU
 work leave the event loop (they starved every other connection), idle kept-alive connections are
 closed at the end (one of them alone held the exit up for the whole graceful time-out:
 https://github.com/benoitc/gunicorn/issues/1236), and errors are JSON.

@@ -23,13 +23,13 @@ class Finding:
     Attributes:
         state: LIMITED where the main job goes on without it.
         found: what is there.
-        remedy: what is lost and how to get it; empty where nothing is.
+        remediation: what is lost and how to get it; empty where nothing is.
     """
 
     name: str
     state: State
     found: str
-    remedy: str = ""
+    remediation: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Diagnosis:
         lines = []
         for f in self.findings:
             lines.append(f"{f.state:<8} {f.name:<{name}}  {f.found}")
-            lines += [f"{'':<8} {'':<{name}}  -> {line}" for line in f.remedy.splitlines()]
+            lines += [f"{'':<8} {'':<{name}}  -> {line}" for line in f.remediation.splitlines()]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -61,7 +61,7 @@ class Diagnosis:
             "<tr>"
             + "".join(
                 f"<td style='text-align:left'>{escape(text)}</td>"
-                for text in (f.state, f.name, f.found, f.remedy)
+                for text in (f.state, f.name, f.found, f.remediation)
             )
             + "</tr>"
             for f in self.findings

@@ -52,14 +52,14 @@ def _torch() -> Finding:
         for line in metadata.requires("modelarts-custom-image") or []
         if line.startswith("torch==")
     )
-    remedy = f"Needed to train and export. Get torch {wanted}: make install"
+    remediation = f"Needed to train and export. Get torch {wanted}: make install"
     try:
         found = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        return Finding("torch", State.MISSING, "not installed", remedy)
+        return Finding("torch", State.MISSING, "not installed", remediation)
     base, _, build = found.partition("+")
     if base != wanted:
-        return Finding("torch", State.LIMITED, found, remedy)
+        return Finding("torch", State.LIMITED, found, remediation)
     return Finding("torch", State.OK, f"{base}, {build or 'default'} build")
 
 

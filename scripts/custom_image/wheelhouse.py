@@ -111,7 +111,7 @@ def _download_torch(pin: str, machine: str, wheels: Path) -> None:
         try:
             _download(["--index-url", _TORCH_INDEX, pin], machine, folder)
         except BuildFailed:
-            raise error from None  # what the author's own pip said is what the author can mend
+            raise error from None  # what the author's own pip said is what the author can fix
     (wheel,) = folder.iterdir()
     (wheels / "torch.txt").write_text(_locked(pin, wheel))
     shutil.move(wheel, wheels / wheel.name)

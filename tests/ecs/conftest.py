@@ -39,7 +39,7 @@ def shared_server(tmp_path_factory) -> Iterator[EcsServer]:
 def ecs_server(shared_server) -> Iterator[EcsServer]:
     """The server that all tests share; what a test did to its network and keys is undone."""
     yield shared_server
-    shared_server.mend()
+    shared_server.remediation()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""`custom-image doctor --ecs`: what it finds on real servers, and what it mends."""
+"""`custom-image doctor --ecs`: what it finds on real servers, and what it fixes."""
 
 from __future__ import annotations
 
@@ -57,37 +57,37 @@ def test_a_server_with_an_engine_is_able(ecs_server, doctor):
     assert findings["verifying"]["found"].startswith("the engine answers through SSH")
 
 
-def test_a_user_without_rights_may_build_but_not_mend(ecs_server, doctor):
+def test_a_user_without_rights_may_build_but_not_fix(ecs_server, doctor):
     code, findings, _ = doctor(ecs_server, user="builder")
-    mended = doctor(ecs_server, "--mend", user="builder")
+    fixed = doctor(ecs_server, "--fix", user="builder")
 
     assert code == 0
     assert findings["user"]["state"] == "LIMITED"
-    assert mended[0] == 3
-    assert "may not mend: neither root, nor sudo" in mended[2]
+    assert fixed[0] == 3
+    assert "may not fix: neither root, nor sudo" in fixed[2]
 
 
 def test_a_disk_too_small_for_any_image_is_said(ecs_server, doctor):
     _, findings, _ = doctor(ecs_server)
 
     assert findings["disk"]["state"] == "LIMITED"
-    assert "150 GB are needed" in findings["disk"]["remedy"]
+    assert "150 GB are needed" in findings["disk"]["remediation"]
 
 
-def test_what_is_missing_is_mended_on_request_and_stays_mended(unprepared, doctor):
+def test_what_is_missing_is_fixed_on_request_and_stays_fixed(unprepared, doctor):
     unprepared.run(
         "useradd --create-home --password '*' ann; cp -a /root/.ssh ~ann/; chown -R ann: ~ann"
     )
 
     before = doctor(unprepared)
-    mended = doctor(unprepared, "--mend")
-    again = doctor(unprepared, "--mend")
+    fixed = doctor(unprepared, "--fix")
+    again = doctor(unprepared, "--fix")
 
     assert before[0] == 3
     assert before[1]["engine"]["state"] == "MISSING"
-    assert "Start it: custom-image doctor" in before[1]["engine"]["remedy"]
-    assert "prepare_ecs: done:    engine started" in mended[2]
-    assert mended[1]["engine"]["state"] != "MISSING"
+    assert "Start it: custom-image doctor" in before[1]["engine"]["remediation"]
+    assert "prepare_ecs: done:    engine started" in fixed[2]
+    assert fixed[1]["engine"]["state"] != "MISSING"
     assert "prepare_ecs: already: engine answers" in again[2]
     assert doctor(unprepared, user="ann")[1]["engine"]["found"] == "ann may not use it"
 
@@ -120,13 +120,13 @@ def test_an_sshd_that_forwards_nothing_is_found(ecs_server, doctor):
 
 
 def test_a_folder_that_holds_no_packages_is_refused(ecs_server, doctor, tmp_path):
-    code, _, error = doctor(ecs_server, "--mend", "--debs", str(tmp_path))
+    code, _, error = doctor(ecs_server, "--fix", "--debs", str(tmp_path))
 
     assert code == 2
     assert "expected one that this has made" in error
 
 
-@pytest.mark.parametrize("option", ["--mend", "--needs-gb=9", "--data-root=/x", "--ntp-server=x"])
+@pytest.mark.parametrize("option", ["--fix", "--needs-gb=9", "--data-root=/x", "--ntp-server=x"])
 def test_options_of_a_server_need_one(option, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["custom-image", "doctor", option])
 
@@ -139,7 +139,7 @@ def test_options_of_a_server_need_one(option, monkeypatch, capsys):
 
 @pytest.mark.true_time
 @pytest.mark.timeout(600)
-def test_a_bare_server_with_no_way_out_is_mended_from_here(bare_server, doctor, debs):
+def test_a_bare_server_with_no_way_out_is_fixed_from_here(bare_server, doctor, debs):
     """By a user who may sudo, and who may use the engine from the next connection on."""
     bare_server.run(
         "gpasswd --delete builder docker\n"
@@ -147,12 +147,12 @@ def test_a_bare_server_with_no_way_out_is_mended_from_here(bare_server, doctor, 
     )
 
     before = doctor(bare_server, user="builder")
-    options = ["--mend", "--debs", str(debs), "--needs-gb", "5"]
+    options = ["--fix", "--debs", str(debs), "--needs-gb", "5"]
     code, findings, said = doctor(bare_server, *options, user="builder")
 
     assert before[0] == 3
     assert before[1]["engine"]["found"] == "not installed"
     assert code == 0, said
     assert set(states(findings).values()) == {"OK"}, findings
-    assert findings["user"]["found"] == "builder, may mend by sudo"
+    assert findings["user"]["found"] == "builder, may fix by sudo"
     assert bare_server.run("ls /tmp").split() == [], "the packages are still there"

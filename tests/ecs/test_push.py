@@ -127,17 +127,17 @@ def test_a_registry_that_dies_after_half_a_layer_gets_the_rest_later(
 ):
     registry.behave(dies_after_bytes=3_000_000)
 
-    def mend() -> None:
+    def remediation() -> None:
         logs = f"/root/{STORE}/jobs/*/log"
         wait_for(
             lambda: "Retrying" in ecs_server.run(f"cat $(ls -t {logs} | head -n 1)"), "a fault"
         )
         registry.behave()
 
-    mending = threading.Thread(target=mend)
-    mending.start()
+    fixing = threading.Thread(target=remediation)
+    fixing.start()
     pushed = push(connection, random_image, f"{registry.host}/org/half:1", login=registry.login)
-    mending.join()
+    fixing.join()
 
     assert pushed.digest == registry.digest("org/half", "1")
 

@@ -72,7 +72,7 @@ class Sleeper:
             json={"auth": {"identity": identity}},
             timeout=10,
         )
-        return response.headers["X-Subject-Token"]
+        return response.headers["X-Context-Token"]
 
     def submit(self, address: str, sleep_s: object) -> str:
         response = self.ask("POST", f"{address}/", json={"sleep": sleep_s})

@@ -25,4 +25,4 @@ def test_a_prediction_of_more_than_40_s_is_told_of_the_asynchronous_mode(
     check = judge(service, only=["api.answers", "http.latency"]).check(rule)
 
     assert check.verdict is Verdict.FAILED
-    assert "custom-image deploy --asynchronous" in check.mend
+    assert "custom-image deploy --asynchronous" in check.remediation

@@ -206,7 +206,7 @@ def test_the_log_of_a_service_that_never_became_ready_is_evidence(service):
 
 
 def test_a_rule_that_breaks_is_not_checked_and_says_why(service, monkeypatch):
-    def breaks(subject):
+    def breaks(context):
         raise ZeroDivisionError("division by zero\nand more")
 
     broken = dataclasses.replace(REGISTRY["api.answers"], judge=breaks)

@@ -119,7 +119,7 @@ def token(cloud: Cloud) -> str:
         timeout=5,
     )
     assert answer.status_code == 201, answer.text
-    return answer.headers["X-Subject-Token"]
+    return answer.headers["X-Context-Token"]
 
 
 def seven() -> Mapping[str, Any]:

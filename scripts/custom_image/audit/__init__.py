@@ -42,7 +42,7 @@ def audit_folder(
         packages: versions by name in the Python that will serve; None where it is not known.
         lock: the requirements they should be; None where there are none.
         added: the names of those packages that the image did not bring.
-        python: that Python, for the commands that mend.
+        python: that Python, for the commands that fix.
         in_container: whether the layers of this very file system are the instance's.
         fix: remove what is safe to remove, and tell what was.
 

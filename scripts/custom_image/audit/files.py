@@ -70,17 +70,17 @@ def _judge_folder(place: Place, places: list[Place]) -> Finding | None:
     parent = place.path.rpartition(b"/")[0].rpartition(b"/")[2]
     inside = place.path + b"/"
     if place.name == b".git":
-        kind, what, mend = "git", "the history of a repository", TO_WORK
+        kind, what, remediation = "git", "the history of a repository", TO_WORK
     elif place.name == b".ssh":
         kind, what = "ssh", "keys of a person or a machine"
-        mend = f"Nobody who pulls the image should have them. {TO_WORK}"
+        remediation = f"Nobody who pulls the image should have them. {TO_WORK}"
     elif place.name == b".ipynb_checkpoints":
-        kind, what, mend = "checkpoints", "copies that JupyterLab makes", "Remove it."
+        kind, what, remediation = "checkpoints", "copies that JupyterLab makes", "Remove it."
     elif _CHECKPOINTS.match(place.name):
-        kind, what, mend = "checkpoints", "checkpoints of a training", TO_WORK
+        kind, what, remediation = "checkpoints", "checkpoints of a training", TO_WORK
     elif parent == b".cache" or CACHES.search(inside):
         kind, what = "caches", "a cache, which no service uses"
-        mend = "Remove it, or empty it with the program that it belongs to."
+        remediation = "Remove it, or empty it with the program that it belongs to."
     else:
         return None
     members = [other for other in places if other.path.startswith(inside)]
@@ -89,13 +89,15 @@ def _judge_folder(place: Place, places: list[Place]) -> Finding | None:
     size = sum(member.size_bytes for member in members)
     if not size and kind in ("caches", "checkpoints"):
         return None
-    return _finding(kind, place, size, what, mend, is_safe=is_remade and not has_weights)
+    return _finding(kind, place, size, what, remediation, is_safe=is_remade and not has_weights)
 
 
 def _judge_file(place: Place, home: Path) -> Iterator[Finding]:
     if _HISTORY.match(place.name) and place.size_bytes:
-        mend = "Remove it: passwords that were typed are in it."
-        yield _finding("history", place, place.size_bytes, "what was typed", mend, is_safe=True)
+        remediation = "Remove it: passwords that were typed are in it."
+        yield _finding(
+            "history", place, place.size_bytes, "what was typed", remediation, is_safe=True
+        )
         return
     if _CHECKPOINTS.match(place.name):
         yield _finding(
@@ -109,8 +111,10 @@ def _judge_file(place: Place, home: Path) -> Iterator[Finding]:
             return
         # Named once for each kind of secret; what it says is kept nowhere.
         for what, line in dict(secrets_in_file(place.path, content)).items():
-            mend = f"{TO_WORK} Renew it where an image with it was saved before."
-            yield _finding("secrets", place, place.size_bytes, f"{what}, in line {line}", mend)
+            remediation = f"{TO_WORK} Renew it where an image with it was saved before."
+            yield _finding(
+                "secrets", place, place.size_bytes, f"{what}, in line {line}", remediation
+            )
 
 
 def _is_copy(place: Place, kept: Place | None) -> bool:
@@ -123,6 +127,6 @@ def _is_copy(place: Place, kept: Place | None) -> bool:
 
 
 def _finding(
-    kind: str, place: Place, size_bytes: int, what: str, mend: str, *, is_safe: bool = False
+    kind: str, place: Place, size_bytes: int, what: str, remediation: str, *, is_safe: bool = False
 ) -> Finding:
-    return Finding(kind, shown(place.path), size_bytes, what, mend, is_safe, raw=place.path)
+    return Finding(kind, shown(place.path), size_bytes, what, remediation, is_safe, raw=place.path)

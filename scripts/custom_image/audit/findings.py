@@ -23,7 +23,7 @@ class Finding:
         path: fit to be printed, whatever characters the name has; empty where it is no file.
         size_bytes: what it takes, with all that is below it; 0 where it is no file.
         what: it is, as a phrase.
-        mend: what to do, as a sentence.
+        fix: what to do, as a sentence.
         is_safe: whether ``--fix`` may remove it: nothing of it is the user's own work.
         is_removed: whether it was.
         raw: the path as the file system has it.
@@ -33,7 +33,7 @@ class Finding:
     path: str
     size_bytes: int
     what: str
-    mend: str
+    remediation: str
     is_safe: bool = False
     is_removed: bool = False
     raw: bytes = field(default=b"", repr=False)
@@ -138,7 +138,7 @@ class Audit:
 def _explained(finding: Finding) -> str:
     if finding.is_removed:
         return f"{finding.what}; removed."
-    return f"{finding.what}. {finding.mend}"
+    return f"{finding.what}. {finding.remediation}"
 
 
 def _count(number: int, noun: str) -> str:

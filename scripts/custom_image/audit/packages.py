@@ -25,7 +25,7 @@ def find_drift(
     Args:
         packages: versions by name.
         lock: requirements, every package pinned.
-        python: whose packages they are, for the commands that mend.
+        python: whose packages they are, for the commands that fix.
         added: the names of those that the image did not bring. What it brought itself, and the lock
             does not name, is the preset's own.
 
@@ -47,16 +47,16 @@ def find_drift(
         if have == version:
             continue
         what = f"{name} {have}, where the lock has {version}" if have else f"no {name} {version}"
-        mend = f"Install it where it is saved: {python} -m pip install {name}=={version}"
-        yield Finding(PACKAGES, "", 0, what, mend)
+        remediation = f"Install it where it is saved: {python} -m pip install {name}=={version}"
+        yield Finding(PACKAGES, "", 0, what, remediation)
     known = {_normal(name) for name, _ in pins}
     for name in sorted({_normal(name) for name in added} - known):
         what = f"{name} {found.get(name, '')}".rstrip() + " was added here, and no lock has it"
-        mend = (
+        remediation = (
             "A save keeps it, an image built from the lock will not have it: add it to the lock, "
             f"or remove it: {python} -m pip uninstall {name}"
         )
-        yield Finding(PACKAGES, "", 0, what, mend)
+        yield Finding(PACKAGES, "", 0, what, remediation)
 
 
 def count_layers(mounts: Path = Path("/proc/self/mountinfo")) -> int:

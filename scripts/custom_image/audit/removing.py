@@ -20,5 +20,8 @@ def remove(finding: Finding) -> Finding:
         else:
             os.unlink(finding.raw)  # noqa: PTH108 - a path in bytes
     except OSError as error:
-        return replace(finding, mend=f"It could not be removed ({error.strerror}). {finding.mend}")
+        return replace(
+            finding,
+            remediation=f"It could not be removed ({error.strerror}). {finding.remediation}",
+        )
     return replace(finding, is_removed=True)

@@ -189,7 +189,7 @@ def rules(
 ) -> None:
     """List the platform's rules, or explain one.
 
-    Explained is what it asks for, why, how to mend what breaks it, an example, and the platform's
+    Explained is what it asks for, why, how to fix what breaks it, an example, and the platform's
     page. In Markdown the whole catalogue is written: all that the platform asks, and who judges it.
 
     \b
@@ -259,9 +259,10 @@ def _facts(rule: Rule) -> dict[str, Any]:
         **({"editions": [f"{name}: {limit}" for name, limit in limits.items()]} if differs else {}),
         "level": rule.level,
         "profiles": sorted(rule.profiles),
-        "after": list(rule.after),
-        "mend": rule.mend,
-        "example": rule.example,
+        "requires": list(rule.requires),
+        "remediation": rule.remediation,
+        "good": rule.good,
+        "bad": rule.bad,
         "rows": [row.id for row in read_table().rows_of(rule.id)],
         "source": str(rule.source),
     }

@@ -18,8 +18,8 @@ def doctor(
         str,
         typer.Option(metavar="USER@HOST", help="Look at a build server instead of this machine."),
     ] = "",
-    mend: Annotated[
-        bool, typer.Option("--mend", help="Install and set there what is missing, then look again.")
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Install and set there what is missing, then look again.")
     ] = False,
     needs_gb: Annotated[
         float, typer.Option(min=0, help="Free disk that the build needs there; 0: for any image.")
@@ -28,19 +28,19 @@ def doctor(
         str,
         typer.Option(
             metavar="FOLDER",
-            help="With --mend: where the engine keeps images; largest: on the largest disk.",
+            help="With --fix: where the engine keeps images; largest: on the largest disk.",
         ),
     ] = "",
     debs: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="With --mend, for a server with no way out: the packages that "
+            help="With --fix, for a server with no way out: the packages that "
             "`sh scripts/prepare_ecs.sh --fetch FOLDER` has fetched.",
         ),
     ] = None,
     ntp_server: Annotated[
-        str, typer.Option(metavar="NAME", help="With --mend: where the clock comes from.")
+        str, typer.Option(metavar="NAME", help="With --fix: where the clock comes from.")
     ] = "",
     ssh_config: SshConfig = "",
 ) -> None:
@@ -48,7 +48,7 @@ def doctor(
 
     Beside what is missing stands how to get it.
 
-    Nothing is installed, pulled or started, unless --mend says so, on the server alone. Exits 3
+    Nothing is installed, pulled or started, unless --fix says so, on the server alone. Exits 3
     where the main job cannot be done.
 
     \b
@@ -56,24 +56,24 @@ def doctor(
       custom-image doctor
       custom-image doctor --format json
       custom-image doctor --ecs root@10.0.0.5 --needs-gb 80
-      custom-image doctor --ecs root@10.0.0.5 --mend --data-root largest
+      custom-image doctor --ecs root@10.0.0.5 --fix --data-root largest
     """
     if ecs:
         from custom_image.ecs.server.checks import DISK_GB
-        from custom_image.ecs.server.doctor import diagnose_server, mend_server
+        from custom_image.ecs.server.doctor import diagnose_server, fix_server
         from custom_image.ecs.ssh.connection import Connection
 
         def connect() -> Connection:
             return Connection.open(ecs, config_file=ssh_config)
 
-        if mend:
+        if fix:
             with connect() as connection:
-                mend_server(connection, debs=debs, data_root=data_root, ntp_server=ntp_server)
+                fix_server(connection, debs=debs, data_root=data_root, ntp_server=ntp_server)
         # A new connection, because the group docker counts from the next login on.
         with connect() as connection:
             diagnosis = diagnose_server(connection, needs_gb=needs_gb or DISK_GB)
-    elif mend or needs_gb or data_root or debs or ntp_server:
-        raise UsageError("--mend, --needs-gb, --data-root, --debs and --ntp-server go with --ecs.")
+    elif fix or needs_gb or data_root or debs or ntp_server:
+        raise UsageError("--fix, --needs-gb, --data-root, --debs and --ntp-server go with --ecs.")
     else:
         from custom_image.doctor import diagnose
 

@@ -1,6 +1,6 @@
 """One config.json in the forms that the calls want.
 
-Classic calls take the same facts three times over: ``apis`` with ``input_params`` and
+ApiV1 calls take the same facts three times over: ``apis`` with ``input_params`` and
 ``output_params`` as schemas, flat lists of these, and ``initial_config``, a string that holds all
 of config.json with its numbers as strings. Inference 2.0 takes probes with whole numbers.
 

@@ -9,8 +9,8 @@ from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.images import PublishedImage, log_in, registered
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import FIRST_VERSION, show_model, versions_of
-from custom_image.cloud.services.api_v1 import Classic
-from custom_image.cloud.services.api_v2 import Inference20
+from custom_image.cloud.services.api_v1 import ApiV1
+from custom_image.cloud.services.api_v2 import ApiV2
 from custom_image.cloud.services.deploy import make_service
 from custom_image.cloud.services.service import Service
 from custom_image.cloud.services.service_state import Generation
@@ -99,7 +99,7 @@ def find_service(
         Unavailable: it does not answer.
     """
     cloud = cloud or open_cloud()
-    generation: Generation = Inference20(cloud) if inference_2_0 else Classic(cloud)
+    generation: Generation = ApiV2(cloud) if inference_2_0 else ApiV1(cloud)
     seen = generation.find(name)
     if cloud.wire.dry_run:
         seen = generation.show("SERVICE_ID")
@@ -107,8 +107,8 @@ def find_service(
     if seen is None:
         refuse(f"service {name}", "one that is there", "none of this name", "Deploy it first.")
     if model is None and inference_2_0:
-        mend = "Name the model, whose config.json says what is asked."
-        refuse(f"service {name}", "a model beside its name", "none", mend)
+        remediation = "Name the model, whose config.json says what is asked."
+        refuse(f"service {name}", "a model beside its name", "none", remediation)
     if model is None:
         ids = [part[0] for part in seen.content] if isinstance(seen.content, list) else []
         model = _model(show_model(cloud, str(ids[0]) if ids else "", name))

@@ -85,8 +85,8 @@ def publish(
     requests_v1.model_docs(documents)
     if len(remark) > REMARK_LENGTH.value:
         room = REMARK_LENGTH.value - len(published.digest) - 1
-        mend = "The image's digest stands behind it; shorten it."
-        refuse("description", f"at most {room} characters", len(description), mend)
+        remediation = "The image's digest stands behind it; shorten it."
+        refuse("description", f"at most {room} characters", len(description), remediation)
     requests_v1.description(remark)
     requests_v1.region(published.reference, cloud.endpoint)
     if asynchronous:

@@ -129,7 +129,7 @@ def drill_load(
     return Load(
         seconds=seconds,
         answered=sum(bool(answer.status) for answer in diary.answers),
-        cut_off=tuple(a for a in diary.answers if not a.status and not a.is_late),
+        cut_off=tuple(a for a in diary.answers if not a.status and not a.timed_out),
         checks=tuple(diary.checks),
         open_check_s=began + seconds - open_since if open_since is not None else 0.0,
         workers=len(before),

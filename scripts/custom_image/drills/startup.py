@@ -41,7 +41,7 @@ class Start:
         waited_s: how long it was watched.
         healthy_s: when its health check first succeeded; None where it never did.
         answered_s: when it first answered a request, be it to refuse it; None where never.
-        lies: (time, answer) of requests that failed right after the health check had succeeded.
+        false_healthy: (time, answer) of requests that failed right after a good health check.
         last_health: the last answer of its health check.
         last_answer: its last answer to the request.
         sockets: on which it listens; None where nothing can look inside.
@@ -53,7 +53,7 @@ class Start:
     waited_s: float
     healthy_s: float | None
     answered_s: float | None
-    lies: tuple[tuple[float, str], ...]
+    false_healthy: tuple[tuple[float, str], ...]
     last_health: Answer | None
     last_answer: Answer
     sockets: tuple[Socket, ...] | None
@@ -141,7 +141,7 @@ class _Watch:
         self._began = time.monotonic()
         self._healthy_s: float | None = None
         self._answered_s: float | None = None
-        self._lies: list[tuple[float, str]] = []
+        self._false_healthy: list[tuple[float, str]] = []
         self._check: Answer | None = None
         self._answer = Answer(0, error="not asked yet")
         self._looked_s = -math.inf
@@ -164,7 +164,7 @@ class _Watch:
         if self._answer.is_answer:
             self._answered_s = self._answered_s or self.now()
         elif is_healthy:
-            self._lies.append((round(asked_s, 2), str(self._answer)))
+            self._false_healthy.append((round(asked_s, 2), str(self._answer)))
         is_well = self._answer.is_answer and (is_healthy or self._health is None)
         self.in_a_row = self.in_a_row + 1 if is_well else 0
 
@@ -195,7 +195,7 @@ class _Watch:
             waited_s=waited_s,
             healthy_s=self._healthy_s,
             answered_s=self._answered_s,
-            lies=tuple(self._lies),
+            false_healthy=tuple(self._false_healthy),
             last_health=self._check,
             last_answer=self._answer,
             sockets=look_inside(instance) if instance and running else None,

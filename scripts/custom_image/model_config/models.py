@@ -27,21 +27,23 @@ from custom_image.model_config.remarks import Remark
 from custom_image.model_config.spelling import did_you_mean
 
 
-def _refusal(expected: str, mend: str, member: str = "", found: str = "") -> PydanticCustomError:
+def _refusal(
+    expected: str, remediation: str, member: str = "", found: str = ""
+) -> PydanticCustomError:
     """Return the error of a validator: what was expected, and what to do about it.
 
     ``member`` and ``found`` are for validators that see more than the member at fault.
     """
-    context = {"expected": expected, "mend": mend, "member": member, "found": found}
+    context = {"expected": expected, "remediation": remediation, "member": member, "found": found}
     return PydanticCustomError("platform", "{expected}", context)
 
 
-def _one_of(choices: tuple[str, ...], mend: str, value: str, member: str = "") -> str:
+def _one_of(choices: tuple[str, ...], remediation: str, value: str, member: str = "") -> str:
     if value in choices:
         return value
     meant = did_you_mean(value, choices)
-    mend = f'Did you mean "{meant}"?' if meant else mend
-    raise _refusal(" or ".join(choices), mend, member, value)
+    remediation = f'Did you mean "{meant}"?' if meant else remediation
+    raise _refusal(" or ".join(choices), remediation, member, value)
 
 
 def _lower(value: Any) -> Any:
@@ -94,8 +96,8 @@ def _schema(value: Any) -> Any:
     try:
         return read_json_object(value, "data")
     except PackageError as error:
-        mend = "Write the JSON schema of the body as an object."
-        raise _refusal("a JSON schema", mend) from error
+        remediation = "Write the JSON schema of the body as an object."
+        raise _refusal("a JSON schema", remediation) from error
 
 
 def _whole_number(smallest: int, value: Any) -> Any:
@@ -111,8 +113,8 @@ def _whole_number(smallest: int, value: Any) -> Any:
 
 def _content_type(body: Body | None) -> Body | None:
     if body is not None:
-        mend = "The gateway passes on no other type."
-        _one_of(specification.CONTENT_TYPES, mend, body.content_type, "Content-type")
+        remediation = "The gateway passes on no other type."
+        _one_of(specification.CONTENT_TYPES, remediation, body.content_type, "Content-type")
     return body
 
 
@@ -203,12 +205,15 @@ class Health(_Member):
     def _has_what_its_method_needs(self) -> Health:
         http, _ = specification.HEALTH_METHODS
         if self.check_method == http and self.url is None:
-            mend = f'Add "url": "{specification.HEALTH_URL}".'
-            raise _refusal(f"a path, because check_method is {http}", mend, "url", "none")
+            remediation = f'Add "url": "{specification.HEALTH_URL}".'
+            raise _refusal(f"a path, because check_method is {http}", remediation, "url", "none")
         if self.check_method != http and not (self.command or "").strip():
-            mend = "Add the command, its words separated by spaces."
+            remediation = "Add the command, its words separated by spaces."
             raise _refusal(
-                f"a command, because check_method is {self.check_method}", mend, "command", "none"
+                f"a command, because check_method is {self.check_method}",
+                remediation,
+                "command",
+                "none",
             )
         return self
 
@@ -248,9 +253,9 @@ class ModelConfig(_Member):
         for index, api in enumerate(self.apis):
             route = (api.method, api.url)
             if route in seen:
-                mend = "Remove one of the two, or give it another url."
+                remediation = "Remove one of the two, or give it another url."
                 found = f"{api.method} {api.url} a second time"
-                raise _refusal("each method and url once", mend, f"apis[{index}]", found)
+                raise _refusal("each method and url once", remediation, f"apis[{index}]", found)
             seen.add(route)
         return self
 

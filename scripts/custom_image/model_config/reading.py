@@ -91,12 +91,14 @@ def _fault(fault: Any) -> tuple[str, str]:
     place, see = _place(fault), f"See {CONFIG_FILE}"
     if fault["type"] == "missing":
         meant = did_you_mean(str(fault["loc"][-1]), fault["input"])
-        mend = f'Did you mean it by "{meant}"? Rename that key.' if meant else f"Add it. {see}"
-        return f"{place} is missing.", mend
+        remediation = (
+            f'Did you mean it by "{meant}"? Rename that key.' if meant else f"Add it. {see}"
+        )
+        return f"{place} is missing.", remediation
     context = fault.get("ctx", {})
     expected = context.get("expected") or _EXPECTED.get(fault["type"]) or fault["msg"]
     found = context.get("found") or shown(fault["input"])
-    return f"{place}: expected {expected}, found {found}.", context.get("mend") or see
+    return f"{place}: expected {expected}, found {found}.", context.get("remediation") or see
 
 
 def _place(fault: Any) -> str:

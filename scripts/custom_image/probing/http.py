@@ -78,7 +78,7 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
-    def is_late(self) -> bool:
+    def timed_out(self) -> bool:
         """Whether the service had not answered when the client's patience ended."""
         return self.error == TIMED_OUT
 

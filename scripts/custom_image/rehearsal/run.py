@@ -192,7 +192,7 @@ def _answered(service: Service) -> Request:
     if answer.status != 200:
         raise ServiceNotReady(
             f"{service.name} does not answer {request} with 200: {answer}.\n"
-            "Nothing was upgraded: mend this first, with `custom-image verify`.",
+            "Nothing was upgraded: fix this first, with `custom-image verify`.",
             "",
         )
     return request

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS: Final = ("verdict", "rule", "required", "measured")
 WAIVED: Final = "WAIVED"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Of the JSON report; raised when a member goes or changes its meaning, not when one is added."""
 LAST_REPORT: Final = Path("build/last_report.json")
 """What the command line judged last; the bundle of a failed deployment carries it along."""
@@ -50,12 +50,12 @@ class Check:
         required: what the platform asks for, in its own unit.
         measured: what was found, in the same unit; why not, where the verdict is NOT CHECKED.
         evidence: what was sent and what came back, with times; one fact a line.
-        mend: what to do about a failure; empty where there is none.
+        fix: what to do about a failure; empty where there is none.
         source: the platform's page.
         duration_s: how long the rule took.
         began_s: when it began, counted from the start of the verification.
         waited_s: how much of that it had to wait by intention; 0 for a rule that waits for nothing.
-        after: the rules that had to be settled before it.
+        requires: the rules that had to be settled before it.
         waived: the reason why a broken rule is accepted; its verdict says that it is broken.
     """
 
@@ -66,12 +66,12 @@ class Check:
     required: str
     measured: str
     evidence: str
-    mend: str
+    remediation: str
     source: str
     duration_s: float
     began_s: float = 0.0
     waited_s: float = 0.0
-    after: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     waived: str = ""
 
     def __post_init__(self) -> None:
@@ -181,7 +181,7 @@ class Report:
         failed = [c for c in self.checks if c.verdict is Verdict.FAILED and not c.waived]
         if failed:
             lines = [
-                f"{c.id}: required {c.required}, found {c.measured}. {c.mend}".strip()
+                f"{c.id}: required {c.required}, found {c.measured}. {c.remediation}".strip()
                 for c in failed
             ]
             raise VerificationFailed("\n".join([self.summary, *lines]), self)

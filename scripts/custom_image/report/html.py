@@ -57,7 +57,7 @@ def _measured(check: Check) -> str:
     if check.waived:
         behind = f"<p>waived: {escape(check.waived)}</p>{behind}"
     if check.is_broken:
-        behind += f"<p>{escape(check.mend)}<br><i>{escape(check.source)}</i></p>"
+        behind += f"<p>{escape(check.remediation)}<br><i>{escape(check.source)}</i></p>"
     if not behind:
         return escape(check.measured)
     is_open = " open" if check.is_broken else ""

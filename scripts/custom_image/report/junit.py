@@ -49,7 +49,7 @@ def details(check: Check) -> str:
         ("required", check.required),
         ("measured", check.measured),
         ("evidence", check.evidence),
-        ("mend", check.mend),
+        ("remediation", check.remediation),
         ("source", check.source),
     )
     return "\n".join(f"{name}: {text}" for name, text in facts if text)

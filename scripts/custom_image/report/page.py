@@ -121,7 +121,7 @@ def _article(check: Check) -> str:
         ("required", escape(check.required)),
         ("measured", escape(check.measured)),
         ("evidence", f"<pre>{escape(check.evidence)}</pre>" if check.evidence else ""),
-        ("mend", escape(check.mend)),
+        ("remediation", escape(check.remediation)),
         ("source", _source(check.source)),
     ]
     listed = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in rows if text)

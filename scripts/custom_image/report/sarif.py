@@ -55,7 +55,7 @@ def _rule(check: Check) -> dict[str, Any]:
         "id": check.id,
         "shortDescription": _message(check.title),
         "fullDescription": _message(f"Required: {check.required}. {check.source}"),
-        "help": _message(check.mend or check.source),
+        "help": _message(check.remediation or check.source),
         "defaultConfiguration": {"level": LEVELS[check.severity]},
         **({"helpUri": url[1]} if url else {}),
     }

@@ -78,7 +78,7 @@ def _details(check: Check) -> Table:
         ("required", check.required),
         ("measured", check.measured),
         ("evidence", _shortened(check.evidence)),
-        ("mend", check.mend),
+        ("remediation", check.remediation),
         ("source", check.source),
     ):
         if text:

@@ -9,21 +9,21 @@ A rule is a small function with data beside it::
         severity=Severity.ERROR,
         profiles=ALL_PROFILES,
         needs=Needs.IMAGE,
-        required=lambda edition: edition.image_size,
-        mend="Remove what the model does not need, or ...",
+        expected=lambda edition: edition.image_size,
+        fix="Remove what the model does not need, or ...",
     )
-    def size(subject: Subject) -> Finding:
-        size_gb = subject.image.size_bytes / GB
-        if size_gb > subject.edition.image_size.value: return failed(f"{size_gb:.1f} GB", evidence)
+    def size(context: Context) -> Finding:
+        size_gb = context.image.size_bytes / GB
+        if size_gb > context.edition.image_size.value: return failed(f"{size_gb:.1f} GB", evidence)
         return passed(f"{size_gb:.2f} GB")
 
 The function judges; it does not decide whether it can. What it ``needs`` of the target, and which
-rules it comes ``after``, is looked up beforehand by :mod:`custom_image.verification`, which also
+rules it ``requires``, is looked up beforehand by :mod:`custom_image.verification`, which also
 turns an exception into NOT CHECKED with its reason, and FAILED into the verdict WARNING where the
 rule's severity is below error.
 
 A rule about a duration passes only at the true duration. At level ``quick`` it drills the
-mechanism with :attr:`Subject.waits` and returns :func:`not_waited` where the mechanism works,
+mechanism with :attr:`Context.waits` and returns :func:`not_waited` where the mechanism works,
 :func:`failed` where it does not.
 """
 
@@ -40,12 +40,12 @@ from custom_image.rules.context import (
     QUICK_WAITS,
     SERVING_PROFILES,
     TRUE_WAITS,
-    CalledOff,
+    Cancelled,
+    Context,
     Level,
     Needs,
     Profile,
     Service,
-    Subject,
     Waits,
     true_waits,
 )
@@ -56,7 +56,8 @@ __all__ = [
     "QUICK_WAITS",
     "SERVING_PROFILES",
     "TRUE_WAITS",
-    "CalledOff",
+    "Cancelled",
+    "Context",
     "Finding",
     "Level",
     "Needs",
@@ -64,7 +65,6 @@ __all__ = [
     "Rule",
     "Service",
     "Severity",
-    "Subject",
     "Waits",
     "catalogue",
     "failed",
@@ -117,13 +117,13 @@ class Finding:
     """What a rule returns: a verdict with its facts, without the data that stands beside the rule.
 
     Attributes:
-        mend: replaces the rule's own where the finding knows better.
+        fix: replaces the rule's own where the finding knows better.
     """
 
     verdict: Verdict
     measured: str
     evidence: str = ""
-    mend: str = ""
+    remediation: str = ""
 
 
 def passed(measured: str, evidence: str = "") -> Finding:
@@ -131,14 +131,14 @@ def passed(measured: str, evidence: str = "") -> Finding:
     return Finding(Verdict.PASSED, measured, evidence)
 
 
-def failed(measured: str, evidence: str = "", mend: str = "") -> Finding:
+def failed(measured: str, evidence: str = "", remediation: str = "") -> Finding:
     """The rule is broken; becomes WARNING where the rule's severity is below error."""
-    return Finding(Verdict.FAILED, measured, evidence, mend)
+    return Finding(Verdict.FAILED, measured, evidence, remediation)
 
 
-def warned(measured: str, evidence: str = "", mend: str = "") -> Finding:
+def warned(measured: str, evidence: str = "", remediation: str = "") -> Finding:
     """The rule is not broken, but something about it is probably not what was meant."""
-    return Finding(Verdict.WARNING, measured, evidence, mend)
+    return Finding(Verdict.WARNING, measured, evidence, remediation)
 
 
 def not_checked(reason: str, evidence: str = "") -> Finding:
@@ -151,7 +151,7 @@ def not_waited(required: Requirement[Any], seen: str, evidence: str = "") -> Fin
     return not_checked(f"{required} not waited; use --level full ({seen})", evidence)
 
 
-Required = Requirement[Any] | str | Callable[[Edition], Requirement[Any]]
+Expected = Requirement[Any] | str | Callable[[Edition], Requirement[Any]]
 
 
 @dataclass(frozen=True)
@@ -163,12 +163,14 @@ class Rule:
         title: the rule as one sentence that is true of a good target.
         why: what happens on the platform when it is broken.
         severity: in every profile that ``severities`` does not name.
-        limit: which number of :class:`Edition` it is held to; empty where none, so that none can
-            be replaced for one verification.
-        example: what obeys it and what breaks it, a line or two of a Dockerfile or of config.json.
-        lasts: how long it waits by intention, in seconds, shown while it runs; None for no while.
-        after: rules that make this one pointless when they fail; it is then NOT CHECKED and
-            names them. One that needs CONFIG comes after ``config.valid`` in any case.
+        expected: what the platform asks for; of a rule with a ``limit_field``, that number.
+        limit_field: which number of :class:`Edition` it is held to; empty where none, so that none
+            can be replaced for one verification.
+        good: what passes it, such as a line of a Dockerfile or of config.json.
+        bad: what fails it.
+        wait_seconds: how long it waits by intention, shown while it runs; None for not at all.
+        requires: rules that make this one pointless when they fail; it is then NOT CHECKED and
+            names them. One that needs CONFIG requires ``config.valid`` in any case.
         exclusive: true where it measures time, so nothing else may run beside it.
     """
 
@@ -178,20 +180,21 @@ class Rule:
     severity: Severity
     profiles: frozenset[Profile]
     needs: Needs
-    required: Required
+    expected: Expected
     source: Source
-    mend: str
-    after: tuple[str, ...]
+    remediation: str
+    requires: tuple[str, ...]
     exclusive: bool
-    judge: Callable[[Subject], Finding]
+    judge: Callable[[Context], Finding]
     severities: Mapping[Profile, Severity] = field(default_factory=dict)
-    limit: str = ""
-    example: str = ""
-    lasts: Callable[[Waits], float] | None = None
+    limit_field: str = ""
+    good: str = ""
+    bad: str = ""
+    wait_seconds: Callable[[Waits], float] | None = None
 
     def __post_init__(self) -> None:
-        if Needs.CONFIG in self.needs and CONFIG_RULE not in self.after:
-            object.__setattr__(self, "after", (CONFIG_RULE, *self.after))
+        if Needs.CONFIG in self.needs and CONFIG_RULE not in self.requires:
+            object.__setattr__(self, "requires", (CONFIG_RULE, *self.requires))
 
     @property
     def level(self) -> Level:
@@ -200,9 +203,9 @@ class Rule:
 
     def required_by(self, edition: Edition) -> str:
         """Return what this edition of the platform asks for, in its own unit."""
-        if self.limit:
-            return str(getattr(edition, self.limit))
-        return str(self.required(edition) if callable(self.required) else self.required)
+        if self.limit_field:
+            return str(getattr(edition, self.limit_field))
+        return str(self.expected(edition) if callable(self.expected) else self.expected)
 
 
 REGISTRY: Final[dict[str, Rule]] = {}
@@ -215,37 +218,38 @@ def rule(
     why: str,
     severity: Severity,
     needs: Needs,
-    mend: str,
-    required: Required = "",
-    limit: str = "",
-    example: str = "",
+    remediation: str,
+    expected: Expected = "",
+    limit_field: str = "",
+    good: str = "",
+    bad: str = "",
     source: Source | None = None,
     profiles: frozenset[Profile] = SERVING_PROFILES,
     severities: Mapping[Profile, Severity] | None = None,
-    after: tuple[str, ...] = (),
+    requires: tuple[str, ...] = (),
     exclusive: bool = False,
-    lasts: Callable[[Waits], float] | None = None,
-) -> Callable[[Callable[[Subject], Finding]], Callable[[Subject], Finding]]:
+    wait_seconds: Callable[[Waits], float] | None = None,
+) -> Callable[[Callable[[Context], Finding]], Callable[[Context], Finding]]:
     """Register the decorated function as the rule ``id``; the function itself stays callable.
 
-    What is required is said by one of two: ``limit`` names a number of :class:`Edition`;
-    ``required`` is a :class:`Requirement`, a function that picks one from the edition, or a
+    What is expected is said by one of two: ``limit_field`` names a number of :class:`Edition`;
+    ``expected`` is a :class:`Requirement`, a function that picks one from the edition, or a
     sentence with a ``source`` beside it. A number brings its own source.
     """
     if id in REGISTRY:
         raise ValueError(f"two rules are called {id!r}")
-    if bool(required) == bool(limit):
-        raise ValueError(f"rule {id!r} needs either `required` or `limit`")
-    if limit:
-        required = getattr(INTERNATIONAL, limit)
+    if bool(expected) == bool(limit_field):
+        raise ValueError(f"rule {id!r} needs either `expected` or `limit_field`")
+    if limit_field:
+        expected = getattr(INTERNATIONAL, limit_field)
     if source is None:
-        requirement = required(INTERNATIONAL) if callable(required) else required
+        requirement = expected(INTERNATIONAL) if callable(expected) else expected
         if not isinstance(requirement, Requirement):
             raise ValueError(f"rule {id!r} names no source")
         source = requirement.source
     page = source
 
-    def register(judge: Callable[[Subject], Finding]) -> Callable[[Subject], Finding]:
+    def register(judge: Callable[[Context], Finding]) -> Callable[[Context], Finding]:
         REGISTRY[id] = Rule(
             id=id,
             title=title,
@@ -254,15 +258,16 @@ def rule(
             severities=severities or {},
             profiles=profiles,
             needs=needs,
-            required=required,
+            expected=expected,
             source=page,
-            mend=mend,
-            after=after,
+            remediation=remediation,
+            requires=requires,
             exclusive=exclusive,
             judge=judge,
-            limit=limit,
-            example=example,
-            lasts=lasts,
+            limit_field=limit_field,
+            good=good,
+            bad=bad,
+            wait_seconds=wait_seconds,
         )
         return judge
 

@@ -56,21 +56,21 @@ class Needs(Flag):
 
     NOTHING = 0
     CONFIG_TEXT = auto()
-    """A config.json, good or bad: :attr:`Subject.config_text`."""
+    """A config.json, good or bad: :attr:`Context.config_text`."""
     CONFIG = auto()
-    """A config.json that parses: :attr:`Subject.config`."""
+    """A config.json that parses: :attr:`Context.config`."""
     FILES = auto()
-    """The files of the image or folder: :meth:`Subject.read_file`."""
+    """The files of the image or folder: :meth:`Context.read_file`."""
     IMAGE = auto()
-    """Image metadata: :attr:`Subject.image`."""
+    """Image metadata: :attr:`Context.image`."""
     CONTENTS = auto()
-    """Every file, of all layers or of a folder, read once: :attr:`Subject.contents`."""
+    """Every file, of all layers or of a folder, read once: :attr:`Context.contents`."""
     DOCKERFILE = auto()
-    """The Dockerfile of a build context: :attr:`Subject.dockerfile`."""
+    """The Dockerfile of a build context: :attr:`Context.dockerfile`."""
     SERVICE = auto()
-    """Something that answers HTTP: :attr:`Subject.service`; shared, so leave it as it was."""
+    """Something that answers HTTP: :attr:`Context.service`; shared, so leave it as it was."""
     INSTANCE = auto()
-    """Instances of its own, to signal, starve and kill: :meth:`Subject.start`."""
+    """Instances of its own, to signal, starve and kill: :meth:`Context.start`."""
     CONTAINER = auto()
     """Such an instance in a container: a user, a network and a process tree of its own."""
 
@@ -141,11 +141,11 @@ class Service:
     start: Start
 
 
-class CalledOff(Exception):
+class Cancelled(Exception):
     """The verification was interrupted while a rule was waiting."""
 
 
-class Subject(Protocol):
+class Context(Protocol):
     """What a rule sees of the target under verification."""
 
     name: str
@@ -243,6 +243,6 @@ class Subject(Protocol):
         """Wait.
 
         Raises:
-            CalledOff: the verification was interrupted.
+            Cancelled: the verification was interrupted.
         """
         ...

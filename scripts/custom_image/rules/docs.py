@@ -35,7 +35,7 @@ def limits() -> str:
     rows = [
         (f"`{rule.id}`", *(rule.required_by(edition) for edition in EDITIONS.values()))
         for rule in catalogue()
-        if rule.limit
+        if rule.limit_field
     ]
     return _markdown(("Rule", *EDITIONS), rows)
 
@@ -83,24 +83,24 @@ What `--edition` changes, and what `--limit RULE=NUMBER` may replace.
 def explanation(rule: Rule) -> str:
     """Return one rule, explained, with a heading."""
     rows = ", ".join(row.id for row in read_table().rows_of(rule.id)) or "advice of this tool"
-    example = "\n".join(f"    {line}" for line in rule.example.splitlines())
     return f"""### {rule.id}
 
 {rule.title}. {rule.why}
 
-- required: {rule.required_by(INTERNATIONAL)}
+- expected: {rule.required_by(INTERNATIONAL)}
 - severity: {rule.severity}; profiles: {_profiles(rule)}; level: {rule.level}; rows: {rows}
-- mend: {rule.mend}
+- remediation: {rule.remediation}
 - source: [{rule.source.title}]({rule.source.url})
 
-{example}
+    good: {rule.good}
+    bad:  {rule.bad}
 
 """
 
 
 def _answer(row: Row) -> str:
-    if row.reason:
-        return f"NOT CHECKED: {row.reason}"
+    if row.not_checked:
+        return f"NOT CHECKED: {row.not_checked}"
     answer = ", ".join(f"`{rule}`" for rule in row.rules) or f"`cloud.{row.cloud}`"
     return f"{answer}; {row.besides}" if row.besides else answer
 

@@ -120,7 +120,7 @@ class Overrides:
         A limit that several rules are held to changes for all of them.
         """
         for rule_id, value in self.limits.items():
-            name = REGISTRY[rule_id].limit
+            name = REGISTRY[rule_id].limit_field
             known: Requirement[Any] = getattr(edition, name)
             number = type(known.value)(value) if float(value).is_integer() else value
             limit = dataclasses.replace(known, value=number, edition="replaced by the user")
@@ -146,8 +146,8 @@ def _by_rule(given: Mapping[str, Any] | Iterable[str], what: str) -> dict[str, A
 
 
 def _number(rule_id: str, value: Any, where: str) -> float:
-    if not REGISTRY[rule_id].limit:
-        held = ", ".join(rule.id for rule in catalogue() if rule.limit)
+    if not REGISTRY[rule_id].limit_field:
+        held = ", ".join(rule.id for rule in catalogue() if rule.limit_field)
         raise UsageError(f"{where}{rule_id} has no limit to replace.\nThese have one: {held}")
     try:
         number = float(value)

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from custom_image.specification import Source
 
 TABLE: Final = Path(__file__).with_name("catalogue.yaml")
-CLOUD: Final = "custom_image.cloud"
 ANSWERS: Final = ("rules", "cloud", "not_checked")
 
 
@@ -41,13 +39,6 @@ class Row:
     not_checked: str = ""
     besides: str = ""
 
-    @property
-    def reason(self) -> str:
-        """Why it is NOT CHECKED now; empty where something answers for it."""
-        if self.cloud and not is_in_cloud_client(self.cloud):
-            return f"judged by cloud.{self.cloud}, which comes with the cloud client's requests"
-        return self.not_checked
-
 
 @dataclass(frozen=True)
 class Table:
@@ -59,15 +50,6 @@ class Table:
     def rows_of(self, rule_id: str) -> tuple[Row, ...]:
         """Return the rows that a rule judges."""
         return tuple(row for row in self.rows if rule_id in row.rules)
-
-
-def is_in_cloud_client(name: str) -> bool:
-    """Whether this version has such a function, ``module.function``: a row promises none."""
-    module, _, function = name.rpartition(".")
-    try:
-        return bool(function) and hasattr(import_module(f"{CLOUD}.{module}".rstrip(".")), function)
-    except ModuleNotFoundError:
-        return False
 
 
 @cache

@@ -131,7 +131,7 @@ def _damaged(path: Path, error: Exception) -> ModelError:
 
 def _compare(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Raise :class:`ModelError` on the first difference that makes weights unusable."""
-    mend = (
+    remediation = (
         "These weights are of another network. Pass retrain=True to train new ones, or change\n"
         "model_package/model/network.py to the network they belong to."
     )
@@ -143,13 +143,13 @@ def _compare(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Ten
             listed = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
             raise ModelError(
                 f"{path}: expected {len(expected)} tensors of these names, found {len(found)}; "
-                f"{kind}: {listed}.\n{mend}"
+                f"{kind}: {listed}.\n{remediation}"
             )
     for name, tensor in expected.items():
         other = found[name]
         if other.shape != tensor.shape or other.dtype != tensor.dtype:
             raise ModelError(
-                f"{path}: {name}: expected {_form(tensor)}, found {_form(other)}.\n{mend}"
+                f"{path}: {name}: expected {_form(tensor)}, found {_form(other)}.\n{remediation}"
             )
         if not torch.isfinite(other).all():
             raise ModelError(

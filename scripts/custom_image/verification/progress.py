@@ -122,14 +122,14 @@ class LiveView:
         if not waiting:
             return "", "", Text("")
         mine = {rule.id for rule in self._rules}
-        open_ids = [a for rule in waiting for a in rule.after if a in mine and a not in checks]
+        open_ids = [a for rule in waiting for a in rule.requires if a in mine and a not in checks]
         names = ", ".join(dict.fromkeys(open_ids)) or "their turn"
         return "", f"{len(waiting)} wait for", Text(names, style="dim")
 
 
 def _elapsed(rule: Rule, waits: Waits, elapsed_s: float) -> str:
     """Return how long a rule has run and, where it waits by intention, of how long."""
-    wait_s = rule.lasts(waits) if rule.lasts else 0.0
+    wait_s = rule.wait_seconds(waits) if rule.wait_seconds else 0.0
     return f"{elapsed_s:.0f} of {wait_s:g} s" if elapsed_s < wait_s else f"{elapsed_s:.0f} s"
 
 
@@ -161,8 +161,8 @@ class _Lines:
         self._waits = waits
 
     def began(self, rule: Rule) -> None:
-        if rule.lasts is not None:
-            say(f"{'waits':<11}  {rule.id:<21}  {rule.lasts(self._waits):g} s: {rule.title}")
+        if rule.wait_seconds is not None:
+            say(f"{'waits':<11}  {rule.id:<21}  {rule.wait_seconds(self._waits):g} s: {rule.title}")
 
     def ended(self, check: Check) -> None:
         say(f"{check.badge:<11}  {check.id:<21}  {(check.measured.splitlines() or [''])[0][:80]}")

@@ -17,7 +17,7 @@ from custom_image.errors import UsageError
 from custom_image.probing.expected_answers import read_samples
 from custom_image.report import Check, Report, Severity, Verdict
 from custom_image.rules import (
-    CalledOff,
+    Cancelled,
     Finding,
     Level,
     Profile,
@@ -66,7 +66,7 @@ def verify(
         port: the container port that the model declares.
         engine: runs the target; None for the Docker engine, or this machine for a folder.
         edition: whose limits hold: ``international``, ``otc`` or ``before-2024``.
-        only: ids of rules; they and the rules they come after are run.
+        only: ids of rules; they and the rules they require are run.
         waits: instead of those of the level.
         ready_timeout_s: how long a service may take to become ready; None for a while longer than
             the health check of its config.json grants it.
@@ -153,12 +153,12 @@ class _Run:
                 future.result()
 
     def _lasts(self, rule: Rule) -> float:
-        return rule.lasts(self.session.waits) if rule.lasts else 0.0
+        return rule.wait_seconds(self.session.waits) if rule.wait_seconds else 0.0
 
     def _before(self, rule: Rule) -> list[str]:
-        """Return the rules of this run that a rule comes after."""
+        """Return the rules of this run that a rule requires."""
         mine = {rule.id for rule in self.rules}
-        return [rule_id for rule_id in rule.after if rule_id in mine]
+        return [rule_id for rule_id in rule.requires if rule_id in mine]
 
     def _settle(self, rule: Rule) -> None:
         began = time.monotonic()
@@ -186,7 +186,7 @@ class _Run:
     def _find(self, rule: Rule) -> Finding:
         try:
             finding = rule.judge(self.session)
-        except CalledOff:
+        except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - a rule that breaks must not look like a pass
             kind = type(error).__name__
@@ -203,7 +203,7 @@ class _Run:
             verdict = Verdict.WARNING
         is_broken = verdict in (Verdict.FAILED, Verdict.WARNING)
         duration_s = time.monotonic() - began
-        wait_s = rule.lasts(self.session.waits) if rule.lasts else 0.0
+        wait_s = rule.wait_seconds(self.session.waits) if rule.wait_seconds else 0.0
         return Check(
             id=rule.id,
             title=rule.title,
@@ -212,18 +212,18 @@ class _Run:
             required=rule.required_by(self.session.edition),
             measured=finding.measured,
             evidence=finding.evidence,
-            mend=(finding.mend or rule.mend) if is_broken else "",
+            remediation=(finding.remediation or rule.remediation) if is_broken else "",
             source=str(rule.source),
             duration_s=round(duration_s, 3),
             began_s=round(began - self.began, 3),
             waited_s=round(min(wait_s, duration_s), 3),
-            after=tuple(self._before(rule)),
+            requires=tuple(self._before(rule)),
             waived=self.overrides.waivers.get(rule.id, "") if is_broken else "",
         )
 
 
 def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
-    """Return the rules of a profile, in order; with ``only``, those and what they come after."""
+    """Return the rules of a profile, in order; with ``only``, those and what they require."""
     rules = catalogue()
     by_id = {rule.id: rule for rule in rules}
     wanted = set(by_id)
@@ -233,7 +233,7 @@ def _applicable(profile: Profile, only: Collection[str]) -> list[Rule]:
             rule_id = one_of(by_id, open_ids.pop(), "rule")
             if rule_id not in wanted:
                 wanted.add(rule_id)
-                open_ids += by_id[rule_id].after
+                open_ids += by_id[rule_id].requires
     return [rule for rule in rules if rule.id in wanted and profile in rule.profiles]
 
 

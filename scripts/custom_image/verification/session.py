@@ -22,7 +22,7 @@ from custom_image.probing.expected_answers import Sample
 from custom_image.probing.sample_requests import sample_request
 from custom_image.rules import (
     QUICK_WAITS,
-    CalledOff,
+    Cancelled,
     Level,
     Needs,
     Profile,
@@ -217,7 +217,7 @@ class Session:
 
     def pause(self, seconds: float) -> None:
         if self._over.wait(seconds):
-            raise CalledOff
+            raise Cancelled
 
     def call_off(self) -> None:
         """Wake every rule that waits, and take their instances away."""
@@ -253,7 +253,7 @@ class Session:
             self._instances.append(instance)
         if self._over.is_set():
             self._remove(instance)
-            raise CalledOff
+            raise Cancelled
         return instance
 
     def _remove(self, instance: Instance) -> None:

@@ -69,7 +69,7 @@ class Tokens:
                 "project": {"id": self._identity.project_id, "name": "local"},
             }
         }
-        return Answer(body, 201, {"X-Subject-Token": token})
+        return Answer(body, 201, {"X-Context-Token": token})
 
     def _seal(self, text: str) -> str:
         key = f"token {self._identity.secret_key}".encode()

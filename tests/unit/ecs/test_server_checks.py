@@ -36,7 +36,7 @@ def look(skew_s: float = 0, forwards: str = "", **said: str) -> dict[str, Findin
 
 def test_of_a_good_server_all_is_well():
     assert {finding.state for finding in look().values()} == {State.OK}
-    assert not [finding for finding in look().values() if finding.remedy]
+    assert not [finding for finding in look().values() if finding.remediation]
 
 
 @pytest.mark.parametrize(
@@ -60,19 +60,19 @@ def test_of_a_good_server_all_is_well():
             {"free_bytes": "9", "unused": "/dev/vdb"},
             "disk",
             "LIMITED",
-            "--mend --data-root largest",
+            "--fix --data-root largest",
         ),
         ({"free_inodes": "4000000"}, "inodes", "LIMITED", "4,500,000 are needed"),
         ({"memory_kb": "1000000"}, "memory", "LIMITED", "about 4 GB"),
-        ({"time_service": ""}, "time service", "LIMITED", "--mend"),
+        ({"time_service": ""}, "time service", "LIMITED", "--fix"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_to_do(said, name, state, words):
     found = look(**said)[name]
 
     assert found.state == state
-    assert words in found.remedy.replace("\n", " ")
-    assert len(found.remedy.splitlines()) <= 2
+    assert words in found.remediation.replace("\n", " ")
+    assert len(found.remediation.splitlines()) <= 2
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_engine_that_cannot_be_reached_through_ssh_is_said():
     found = look(forwards="sshd refuses")["verifying"]
 
     assert found.state is State.LIMITED
-    assert "AllowStreamLocalForwarding" in found.remedy
+    assert "AllowStreamLocalForwarding" in found.remediation
 
 
 def test_a_file_system_without_a_number_of_inodes_is_well():

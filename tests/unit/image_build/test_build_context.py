@@ -23,7 +23,7 @@ MODEL = "rootfs/home/ma-user/infer/model/1"
 
 @pytest.fixture(autouse=True)
 def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One wheel, without pip: tests/unit/image_build/test_wheelhouse.py is about how they are fetched."""
+    """One wheel, without pip: test_wheelhouse.py is about how they are fetched."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     (folder / "alpha-1.0-py3-none-any.whl").write_bytes(b"wheel")

@@ -69,7 +69,7 @@ def test_a_file_over_10_mb_is_found_and_one_of_10_mb_is_not(tmp_path):
     (finding,) = audit_folder(tmp_path).findings
     assert (finding.kind, finding.size_bytes) == ("large", 10_000_001)
     assert finding.path == str(tmp_path / "data.csv")
-    assert finding.mend == "Move it to /home/ma-user/work, which no save keeps."
+    assert finding.remediation == "Move it to /home/ma-user/work, which no save keeps."
 
 
 def test_the_model_itself_and_installed_packages_are_no_waste(tmp_path):
@@ -248,7 +248,7 @@ def test_drift_from_the_lock_is_found_whatever_the_spelling(tmp_path):
     found = list(find_drift(packages, lock, "/preset/python3"))
 
     assert [finding.what for finding in found] == ["baz 1.9, where the lock has 2", "no qux 3"]
-    assert found[1].mend.endswith("/preset/python3 -m pip install qux==3")
+    assert found[1].remediation.endswith("/preset/python3 -m pip install qux==3")
 
 
 def test_a_package_that_was_added_and_no_lock_has_is_found_and_the_presets_own_are_not(tmp_path):
@@ -258,7 +258,7 @@ def test_a_package_that_was_added_and_no_lock_has_is_found_and_the_presets_own_a
     found = list(find_drift(packages, lock, "/preset/python3", added=["foo_bar", "Mine_Own"]))
 
     assert [f.what for f in found] == ["mine-own 0.1 was added here, and no lock has it"]
-    assert found[0].mend.endswith("/preset/python3 -m pip uninstall mine-own")
+    assert found[0].remediation.endswith("/preset/python3 -m pip uninstall mine-own")
 
 
 @pytest.mark.parametrize("text", [None, "no pins here\n", b"\xff\xfe"])
@@ -313,7 +313,7 @@ def test_the_command_says_by_its_exit_code_whether_something_stands(
 
 def test_after_a_save_the_layers_are_searched_for_what_was_named():
     named = ["/home/ma-user/.ssh", "/home/ma-user/big\\n.csv", "/home/ma-user/work/best.pth"]
-    findings = [Finding("large", path, 1, "named", "Mend it.") for path in named]
+    findings = [Finding("large", path, 1, "named", "Fix it.") for path in named]
     removed = Finding("caches", "/home/ma-user/.cache/pip", 1, "gone", "", is_removed=True)
     audit = Audit("/home/ma-user", (*findings, removed))
     archive = docker_archive(

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_docker_host import FakeDockerHost, PaperJobs, PaperLogins, PaperRegistry
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from paper_host import PaperHost, PaperJobs, PaperLogins, PaperRegistry
 
 from local_modelarts.errors import ApiError
 from local_modelarts.platform import Platform
@@ -95,7 +95,7 @@ class ServiceLife(RuleBasedStateMachine):
         self.now_ms = 1_000_000
         for module in (backend, reconciler, instance_lifecycle):
             self.patch.setattr(module, "now_ms", lambda: self.now_ms)
-        self.host, self.jobs = PaperHost(), PaperJobs()
+        self.host, self.jobs = FakeDockerHost(), PaperJobs()
         self.host.broken = {f"{PaperRegistry.host}/team/{BROKEN}:1.0"}
         self.host.heavy = {f"{PaperRegistry.host}/team/{HEAVY}:1.0"}
         parts: list[Any] = [self.host, PaperRegistry(), PaperLogins(), self.jobs]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_docker_host import FakeDockerHost, PaperJobs, PaperLogins, PaperRegistry
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from paper_host import PaperHost, PaperJobs, PaperLogins, PaperRegistry
 
 from local_modelarts.errors import ApiError
 from local_modelarts.notebooks.responses import page
@@ -132,7 +132,7 @@ def spoilt(draw: st.DrawFn, whole: Any) -> Any:
 def platform(tmp_path: Path) -> Iterator[Platform]:
     folder = Folder(tmp_path)
     (folder.obs / "bucket/x").mkdir(parents=True)
-    parts: list[Any] = [PaperHost(), PaperRegistry(), PaperLogins(), PaperJobs()]
+    parts: list[Any] = [FakeDockerHost(), PaperRegistry(), PaperLogins(), PaperJobs()]
     platform = Platform(
         folder,
         Identity("paper", "project", "ACCESS", "SECRET", 1, 2),

@@ -35,7 +35,7 @@ def check(rule_id: str, verdict: str, **changes) -> Check:
         "required": "200 s",
         "measured": f"what was measured for {rule_id}",
         "evidence": f"the evidence of {rule_id}",
-        "mend": f"the mend of {rule_id}" if is_broken else "",
+        "remediation": f"the fix of {rule_id}" if is_broken else "",
         "source": f"A page <https://example.com/{rule_id}.html>",
         "duration_s": 1.5,
     }
@@ -99,7 +99,7 @@ def test_json_is_valid_by_the_published_schema(any_report):
         lambda d: d.update(surprise=1),
         lambda d: d["counts"].pop("WAIVED"),
         lambda d: d["checks"][0].update(waived="a pass needs no waiver"),
-        lambda d: d["checks"][1].update(mend=""),
+        lambda d: d["checks"][1].update(remediation=""),
         lambda d: d["checks"][3].update(measured=""),
         lambda d: d["checks"][0].pop("duration_s"),
     ],
@@ -178,11 +178,11 @@ def test_sarif_alerts_on_what_is_broken_and_suppresses_what_is_waived(report):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_failure_shows_required_measured_evidence_mend_and_source(form, report):
+def test_a_failure_shows_required_measured_evidence_remediation_and_source(form, report):
     text = to_format(report, form)
 
     for rule_id in ("a.bad", "a.odd", "a.accepted"):
-        for part in ("what was measured for", "the evidence of", "the mend of"):
+        for part in ("what was measured for", "the evidence of", "the fix of"):
             assert f"{part} {rule_id}" in text
         assert f"https://example.com/{rule_id}.html" in text
     assert "200 s" in text
@@ -202,7 +202,12 @@ STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud
 @pytest.fixture
 def hostile_report() -> Report:
     """What a hostile image could put into a report: everything that is not ours."""
-    strange = {"required": HOSTILE, "measured": HOSTILE, "evidence": HOSTILE, "mend": HOSTILE}
+    strange = {
+        "required": HOSTILE,
+        "measured": HOSTILE,
+        "evidence": HOSTILE,
+        "remediation": HOSTILE,
+    }
     return Report(
         target=HOSTILE,
         level="quick",

@@ -23,7 +23,7 @@ def check(rule_id: str = "http.keep-alive", verdict: Verdict = Verdict.PASSED, *
         "required": "200 s",
         "measured": "closed after 5.0 s idle",
         "evidence": "GET /: 200",
-        "mend": "Set the server's keep-alive.",
+        "remediation": "Set the server's keep-alive.",
         "source": "Specifications <https://example.com/page.html>",
         "duration_s": 5.1,
     }
@@ -99,10 +99,12 @@ def test_a_report_without_rules_says_so():
 
 def test_a_terminal_of_100_columns_holds_every_line_and_loses_no_word():
     long = " ".join(f"word{number}" for number in range(60))
-    text = str(report(check(verdict=Verdict.FAILED, measured=long, mend=long, evidence=long)))
+    text = str(
+        report(check(verdict=Verdict.FAILED, measured=long, remediation=long, evidence=long))
+    )
 
     assert max(map(len, text.splitlines())) <= TERMINAL_COLUMNS
-    assert len(re.findall(r"\bword59\b", text)) == 4  # table and details: measured; evidence; mend
+    assert len(re.findall(r"\bword59\b", text)) == 4  # table and details: measured; evidence; fix
 
 
 def test_what_stands_behind_a_failure_is_shown_and_behind_a_pass_is_not():
@@ -175,12 +177,12 @@ def test_json_holds_what_tools_read():
     assert document["duration_s"] == 12.5
     assert document["facts"] == facts
     assert set(document["checks"][0]) == {
-        *("id", "title", "severity", "verdict", "required", "measured", "evidence", "mend"),
-        *("source", "duration_s", "began_s", "waited_s", "after", "waived"),
+        *("id", "title", "severity", "verdict", "required", "measured", "evidence", "remediation"),
+        *("source", "duration_s", "began_s", "waited_s", "requires", "waived"),
     }
 
 
-def test_a_failure_is_raised_with_what_was_required_found_and_how_to_mend_it():
+def test_a_failure_is_raised_with_what_was_required_found_and_how_to_fix_it():
     found = report(check("a.good"), check("a.bad", Verdict.FAILED), check("a.c", Verdict.WARNING))
 
     with pytest.raises(VerificationFailed) as failure:

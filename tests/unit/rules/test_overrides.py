@@ -90,7 +90,7 @@ def test_a_duration_that_is_replaced_is_what_level_full_waits():
     assert true_waits(edition) == Waits(True, keep_alive_s=75, drain_s=60, exit_s=30.5)
 
 
-@pytest.mark.parametrize("rule", [r for r in catalogue() if r.limit], ids=lambda r: r.id)
+@pytest.mark.parametrize("rule", [r for r in catalogue() if r.limit_field], ids=lambda r: r.id)
 def test_every_limit_can_be_replaced_by_the_id_of_its_rule(rule):
     edition = Overrides.parse(limit=[f"{rule.id}=7"]).changed(INTERNATIONAL)
 
@@ -103,7 +103,7 @@ def test_a_waived_rule_is_judged_and_does_not_fail(broken):
 
     found = report.check("boot.text")
     assert (found.verdict, found.waived) == (Verdict.FAILED, "OPS-7")
-    assert found.mend
+    assert found.remediation
     assert "carriage return" in found.measured
     assert report.counts["WAIVED"] == 1
     assert report.verdict is Verdict.WARNING, "config.meant is not waived"
@@ -124,7 +124,7 @@ def test_what_comes_after_a_rule_that_failed_is_not_checked_and_names_it(service
     assert report.check("config.valid").verdict is Verdict.FAILED
     assert report.check("config.meant").verdict is Verdict.NOT_CHECKED
     assert report.check("config.meant").measured == "config.valid FAILED"
-    assert report.check("config.meant").after == ("config.valid",)
+    assert report.check("config.meant").requires == ("config.valid",)
 
 
 def test_what_comes_after_a_rule_that_is_waived_still_names_it(service):
@@ -215,4 +215,4 @@ def test_every_edition_has_the_limits_that_the_issue_of_sizes_and_times_is_about
 
     assert sizes == {"international": "50 GB", "otc": "30 GB", "before-2024": "10 GB"}
     assert times == {"international": "40 s", "otc": "40 s", "before-2024": "60 s"}
-    assert REGISTRY["http.latency"].limit == "latency"
+    assert REGISTRY["http.latency"].limit_field == "latency"

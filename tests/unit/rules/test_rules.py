@@ -68,12 +68,12 @@ def judge(rule_id: str, seen: Seen):
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_every_rule_says_what_why_and_how_to_mend(rule):
+def test_every_rule_says_what_why_and_how_to_fix(rule):
     assert re.fullmatch(r"[a-z]+\.[a-z]+(-[a-z]+)*", rule.id)
     assert len(rule.title) <= 90
     assert not rule.title.endswith(".")
     assert rule.why.endswith(".")
-    assert rule.mend
+    assert rule.remediation
     assert rule.profiles
     assert rule.source.url.startswith("https://")
     assert rule.required_by(INTERNATIONAL)
@@ -90,7 +90,7 @@ def test_a_rule_stands_in_the_file_of_its_group(rule):
 def test_a_rule_comes_after_rules_that_stand_above_it(rule):
     ids = list(RULES)
 
-    assert all(ids.index(before) < ids.index(rule.id) for before in rule.after)
+    assert all(ids.index(before) < ids.index(rule.id) for before in rule.requires)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)

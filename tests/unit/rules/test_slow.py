@@ -23,12 +23,12 @@ def test_the_asynchronous_mode_is_proposed_above_40_s(slowest_s, is_proposed) ->
     assert (WAY_OUT in propose(slowest_s)) is is_proposed
 
 
-def test_a_failed_latency_names_the_asynchronous_mode_in_its_mend() -> None:
+def test_a_failed_latency_names_the_asynchronous_mode_in_its_remediation() -> None:
     finding = judge_times(45_000, GATEWAY_LATENCY, "slowest 45000.0 ms", "1 time")
 
     assert finding.verdict is Verdict.FAILED
-    assert WAY_OUT in finding.mend
-    assert "40 s" in finding.mend
+    assert WAY_OUT in finding.remediation
+    assert "40 s" in finding.remediation
 
 
 def test_an_edition_that_allows_60_s_still_says_that_the_gateway_cuts_at_40() -> None:
@@ -42,7 +42,7 @@ def test_a_fast_model_is_told_nothing_about_it() -> None:
     finding = judge_times(200, GATEWAY_LATENCY, "slowest 200.0 ms", "1 time")
 
     assert finding.verdict is Verdict.PASSED
-    assert (finding.evidence, finding.mend) == ("1 time", "")
+    assert (finding.evidence, finding.remediation) == ("1 time", "")
 
 
 @pytest.mark.parametrize(("waited_s", "is_proposed"), [(PATIENCE_S, True), (3.0, False)])
@@ -50,11 +50,11 @@ def test_an_api_that_is_silent_for_longer_than_the_gateway_waits_gets_the_same_a
     waited_s, is_proposed
 ) -> None:
     silent = [(CONFIG.apis[0], Answer(0, seconds=waited_s, error="no answer"))]
-    subject = SimpleNamespace(
+    context = SimpleNamespace(
         config=CONFIG, service=SimpleNamespace(url="http://unused"), once=lambda *_: silent
     )
 
-    finding = answers(subject)
+    finding = answers(context)
 
     assert finding.verdict is Verdict.FAILED
-    assert (WAY_OUT in finding.mend) is is_proposed
+    assert (WAY_OUT in finding.remediation) is is_proposed

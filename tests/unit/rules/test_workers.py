@@ -124,11 +124,11 @@ def seen(**changes: Any) -> Load:
 
 
 def judged(rule_id: str, load: Load, *deaths: Death) -> tuple[Verdict, str]:
-    subject = SimpleNamespace(
+    context = SimpleNamespace(
         once=lambda _key, _drill: _Use(load, deaths),
         config=SimpleNamespace(health=SimpleNamespace(timeout_seconds=None)),
     )
-    finding = RULES[rule_id].judge(subject)
+    finding = RULES[rule_id].judge(context)
     return finding.verdict, finding.measured
 
 
@@ -199,5 +199,5 @@ def test_where_nothing_can_look_inside_nothing_is_judged(rule_id):
 
 
 def test_a_request_that_waits_is_not_one_that_was_cut_off():
-    assert Answer(0, error=TIMED_OUT).is_late
-    assert not CUT.is_late
+    assert Answer(0, error=TIMED_OUT).timed_out
+    assert not CUT.timed_out

@@ -26,7 +26,7 @@ RULES = [
 
 def ended(rule_id: str, verdict: Verdict = Verdict.PASSED, **changes) -> Check:
     rule = REGISTRY[rule_id]
-    facts = ("required", "measured", "", "mend", "source", 1.0)
+    facts = ("required", "measured", "", "remediation", "source", 1.0)
     return Check(rule_id, rule.title, Severity.ERROR, verdict, *facts, **changes)
 
 

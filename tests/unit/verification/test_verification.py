@@ -30,7 +30,7 @@ def test_level_static_starts_nothing_and_says_so(service):
     )
 
 
-def test_only_runs_the_rules_named_and_those_they_come_after(service):
+def test_only_runs_the_rules_named_and_those_they_require(service):
     report = judge(service, only=["config.meant"])
 
     assert [check.id for check in report.checks] == ["config.valid", "config.meant"]

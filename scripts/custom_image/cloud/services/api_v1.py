@@ -25,7 +25,7 @@ _NOT_THERE: Final = (404,)
 _PLANNED_URL: Final = "https://GATEWAY/v1/infers/SERVICE_ID"
 
 
-class Classic:
+class ApiV1:
     """The calls about real-time services."""
 
     generation = CLASSIC
@@ -48,17 +48,19 @@ class Classic:
         requests_v1.termination_grace(options.grace_s)
         requests_v1.mount_paths(list(options.mounts))
         if options.mounts and not options.pool:
-            mend = "Name one with pool, or put the files into the image."
-            refuse("mounts", "a dedicated resource pool", "the public pool", mend)
+            remediation = "Name one with pool, or put the files into the image."
+            refuse("mounts", "a dedicated resource pool", "the public pool", remediation)
         if asynchronous:
             requests_v1.async_service(REAL_TIME, to_protocol(model.config))
         if options.websocket:
             requests_v1.websocket(collects_data=asynchronous)
         if asynchronous != model.is_asynchronous:
             expected, found = ("later", "at once")[:: 1 if asynchronous else -1]
-            mend = "A classic model is published for one of the two; publish a version that fits."
+            remediation = (
+                "A classic model is published for one of the two; publish a version that fits."
+            )
             where = f"model {model.name} {model.version}"
-            refuse(where, f"one that answers {expected}", f"one that answers {found}", mend)
+            refuse(where, f"one that answers {expected}", f"one that answers {found}", remediation)
         body = {
             "service_name": name,
             "infer_type": REAL_TIME,

@@ -27,7 +27,7 @@ _UNIT: Final = "unit"
 _EVENTS: Final = 500
 
 
-class Inference20:
+class ApiV2:
     """The calls about services of Inference 2.0."""
 
     generation = INFERENCE_2_0
@@ -218,8 +218,8 @@ def next_version(version: str) -> str:
     major, minor, patch = (int(part) for part in version.split("."))
     number = major * 10_000 + minor * 100 + patch + 1
     if number >= 1_000_000:
-        mend = "Deploy a service of another name."
-        refuse("version", f"one before {VERSION_RANGE_2_0[1]}", version, mend)
+        remediation = "Deploy a service of another name."
+        refuse("version", f"one before {VERSION_RANGE_2_0[1]}", version, remediation)
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
 
 

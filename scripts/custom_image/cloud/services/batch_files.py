@@ -79,8 +79,8 @@ def lay_out(cloud: Cloud, source: Path, name: str) -> tuple[str, str]:
         UsageError: it is the cloud, which reads OBS alone.
     """
     if cloud.platform is None or not cloud.platform.obs_folder:
-        mend = "Copy the files to OBS first, for example with obsutil, and name that folder."
-        refuse("source", "an address such as obs://bucket/folder/", str(source), mend)
+        remediation = "Copy the files to OBS first, for example with obsutil, and name that folder."
+        refuse("source", "an address such as obs://bucket/folder/", str(source), remediation)
     base = f"{_OBS}{BUCKET}/{name}"
     read = f"{base}/input/" if source.is_dir() else f"{base}/input/{source.name}"
     if not cloud.wire.dry_run:

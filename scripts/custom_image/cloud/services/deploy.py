@@ -11,8 +11,8 @@ from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.api.polling import wait_until
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import last_trouble
-from custom_image.cloud.services.api_v1 import Classic
-from custom_image.cloud.services.api_v2 import Inference20
+from custom_image.cloud.services.api_v1 import ApiV1
+from custom_image.cloud.services.api_v2 import ApiV2
 from custom_image.cloud.services.service import INFERENCE_2_0, DeployOptions, Service
 from custom_image.cloud.services.service_state import Generation, Seen
 from custom_image.errors import CloudRefused
@@ -63,7 +63,7 @@ def deploy(
         Unavailable: the API does not answer.
     """
     cloud = cloud or open_cloud()
-    generation: Generation = Inference20(cloud) if inference_2_0 else Classic(cloud)
+    generation: Generation = ApiV2(cloud) if inference_2_0 else ApiV1(cloud)
     name = name or model.name
     if asynchronous:  # our runtime's own limit; other images do not know it
         environment = {"PREDICT_TIMEOUT_SECONDS": str(LONGEST_ANSWER_S), **(environment or {})}
@@ -224,7 +224,7 @@ def _describe(
 
 
 def _generation(service: Service) -> Generation:
-    kind = Inference20 if service.generation == INFERENCE_2_0 else Classic
+    kind = ApiV2 if service.generation == INFERENCE_2_0 else ApiV1
     return kind(service.cloud)
 
 

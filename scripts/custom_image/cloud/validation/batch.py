@@ -35,19 +35,19 @@ def batch_mapping(mapping_type: str, api: Api, rule: Mapping[str, Any] | None) -
         kinds = [str(member.get("type")) for member in members.values()]
         if kinds != ["file"]:
             found = ", ".join(kinds) or "no members"
-            mend = "Declare one member of this type in config.json, or map from csv."
-            refuse(f"request of {api.url}", "exactly one member, of type file", found, mend)
+            remediation = "Declare one member of this type in config.json, or map from csv."
+            refuse(f"request of {api.url}", "exactly one member, of type file", found, remediation)
         return
     if not rule:
-        mend = "Give the schema of a request, with the number of its column at each scalar."
-        refuse("mapping_rule", "a schema, as mapping_type is csv", "none", mend)
+        remediation = "Give the schema of a request, with the number of its column at each scalar."
+        refuse("mapping_rule", "a schema, as mapping_type is csv", "none", remediation)
     leaves = list(_scalars(rule, "mapping_rule"))
     if not leaves:
         refuse("mapping_rule", "at least one scalar", "none", "Describe the whole request.")
     for where, leaf in leaves:
         if type(leaf.get("index")) is not int or leaf["index"] < -1:
-            mend = "Columns count from 0; -1 leaves the member out."
-            refuse(f"{where}.index", "the number of a column", leaf.get("index"), mend)
+            remediation = "Columns count from 0; -1 leaves the member out."
+            refuse(f"{where}.index", "the number of a column", leaf.get("index"), remediation)
 
 
 def batch_input(name: str, size_bytes: int, mapping_type: str) -> None:
@@ -65,12 +65,14 @@ def batch_service(source: str, destination: str) -> None:
     """Refuse where a batch reads and writes: an output that is its own input's folder."""
     for where, address in (("src_path", source), ("dest_path", destination)):
         if not address.startswith(_STORES):
-            mend = "Name a folder in OBS; of the local platform, one of this machine."
-            refuse(where, f"an address that starts with {' or '.join(_STORES)}", address, mend)
+            remediation = "Name a folder in OBS; of the local platform, one of this machine."
+            refuse(
+                where, f"an address that starts with {' or '.join(_STORES)}", address, remediation
+            )
     below, above = f"{destination.rstrip('/')}/", f"{source.rstrip('/')}/"
     if below.startswith(above) or above.startswith(below):
-        mend = "Choose an empty folder for the results, beside the input."
-        refuse("dest_path", "a folder apart from the input", destination, mend)
+        remediation = "Choose an empty folder for the results, beside the input."
+        refuse("dest_path", "a folder apart from the input", destination, remediation)
 
 
 def _scalars(schema: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

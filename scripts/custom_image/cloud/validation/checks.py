@@ -13,13 +13,13 @@ _LONGEST: Final = 60
 _REGION: Final = re.compile(r"(?:modelarts|swr)\.(?P<region>[a-z0-9-]+)\.[a-z]")
 
 
-def refuse(where: str, expected: str, found: Any, mend: str) -> NoReturn:
+def refuse(where: str, expected: str, found: Any, remediation: str) -> NoReturn:
     """Refuse a request.
 
     Raises:
         UsageError: always.
     """
-    raise UsageError(f"{where}: expected {expected}, found {shown(found)}.\n{mend}")
+    raise UsageError(f"{where}: expected {expected}, found {shown(found)}.\n{remediation}")
 
 
 def in_range(where: str, number: Any, bounds: tuple[int, int]) -> None:
@@ -30,10 +30,10 @@ def in_range(where: str, number: Any, bounds: tuple[int, int]) -> None:
         refuse(where, expected, number, "Choose one in this range.")
 
 
-def among(where: str, value: str, choices: Sequence[str], mend: str) -> None:
+def among(where: str, value: str, choices: Sequence[str], remediation: str) -> None:
     """Refuse what is none of the choices."""
     if value not in choices:
-        refuse(where, " or ".join(choices), value, mend)
+        refuse(where, " or ".join(choices), value, remediation)
 
 
 def characters(text: str, forbidden: str) -> str:

@@ -124,8 +124,8 @@ def region(image: str, endpoint: str) -> None:
     """Refuse an image of another region than the platform's; nothing else tells a region."""
     here, there = region_of(endpoint), region_of(ImageReference.parse(image).registry)
     if here and there and here != there:
-        mend = f"Push the image to swr.{here}.myhuaweicloud.com."
-        refuse("source_location", f"an image in {here}", there, mend)
+        remediation = f"Push the image to swr.{here}.myhuaweicloud.com."
+        refuse("source_location", f"an image in {here}", there, remediation)
 
 
 def private_image(image: str, *, is_public: bool) -> None:
@@ -143,23 +143,25 @@ def image_tag(image: str, *, is_there: bool) -> None:
 def single_manifest(image: str, is_list: bool) -> None:
     """Refuse a tag that names several images, one for each architecture."""
     if is_list:
-        mend = "Build for one platform: docker build --platform linux/amd64."
-        refuse(image, "one manifest", "a list of several", mend)
+        remediation = "Build for one platform: docker build --platform linux/amd64."
+        refuse(image, "one manifest", "a list of several", remediation)
 
 
 def source_copy(image: str, users: Collection[str]) -> None:
     """Refuse to replace a tag that models were made of without a copy of it."""
     if users:
-        mend = "Push under another tag, or publish those models with a copy."
+        remediation = "Push under another tag, or publish those models with a copy."
         expected = "a tag that no model depends on (source_copy is false)"
-        refuse(image, expected, f"used by {', '.join(sorted(users))}", mend)
+        refuse(image, expected, f"used by {', '.join(sorted(users))}", remediation)
 
 
 def login(expires_at: datetime, now: datetime | None = None) -> None:
     """Refuse a login to the registry that has expired."""
     if expires_at <= (now or datetime.now(UTC)):
-        mend = "Ask for a new one; compare this machine's clock with the platform's."
-        refuse("login to the registry", "one that holds", f"expired at {expires_at:%H:%M}", mend)
+        remediation = "Ask for a new one; compare this machine's clock with the platform's."
+        refuse(
+            "login to the registry", "one that holds", f"expired at {expires_at:%H:%M}", remediation
+        )
 
 
 # --- services -------------------------------------------------------------------------------------
@@ -176,8 +178,8 @@ def service_config(config: Sequence[Mapping[str, Any]], infer_type: str) -> None
         return
     weights = [int(part.get("weight", 0)) for part in config]
     if sum(weights) != SERVICE_WEIGHTS.value or min(weights) < 0:
-        mend = "Divide 100 among the models."
-        refuse("config[].weight", f"a sum of {SERVICE_WEIGHTS.value}", weights, mend)
+        remediation = "Divide 100 among the models."
+        refuse("config[].weight", f"a sum of {SERVICE_WEIGHTS.value}", weights, remediation)
 
 
 def deploy_timeout(minutes: int, *, is_2_0: bool = False) -> None:
@@ -204,25 +206,27 @@ def mount_paths(paths: Sequence[str], *, is_2_0: bool = False) -> None:
     if len(paths) > MOUNT_COUNT.value:
         refuse("mount paths", f"at most {MOUNT_COUNT}", len(paths), "Mount fewer folders.")
     for path in paths:
-        mend = "Mount it at a new folder of its own, such as /obs-mount/."
+        remediation = "Mount it at a new folder of its own, such as /obs-mount/."
         if len(path) > longest.value:
-            refuse("mount path", f"at most {longest}", f"{len(path)} characters", mend)
+            refuse("mount path", f"at most {longest}", f"{len(path)} characters", remediation)
         if not _MOUNT.fullmatch(path) or (is_2_0 and not path.endswith("/")):
             ending = " and ends" if is_2_0 else ""
-            refuse("mount path", f"a plain path that starts{ending} with /", path, mend)
+            refuse("mount path", f"a plain path that starts{ending} with /", path, remediation)
         if any(_is_below(path, folder) for folder in MOUNT_FORBIDDEN[1:]) or not path.strip("/"):
-            refuse("mount path", f"none of {' '.join(MOUNT_FORBIDDEN)}", path, mend)
+            refuse("mount path", f"none of {' '.join(MOUNT_FORBIDDEN)}", path, remediation)
     for upper, lower in combinations(sorted(_folder(path) for path in paths), 2):
         if _is_below(lower, upper):
-            mend = "Mount them beside each other."
-            refuse("mount paths", "folders apart from each other", f"{lower} in {upper}", mend)
+            remediation = "Mount them beside each other."
+            refuse(
+                "mount paths", "folders apart from each other", f"{lower} in {upper}", remediation
+            )
 
 
 def termination_grace(seconds: int) -> None:
     """Refuse a time to stop in that is shorter than what an instance may take."""
     if seconds < SIGTERM_EXIT.value:
-        mend = "What still runs then is killed, with everything in flight."
-        refuse("termination_grace_period_seconds", f"at least {SIGTERM_EXIT}", seconds, mend)
+        remediation = "What still runs then is killed, with everything in flight."
+        refuse("termination_grace_period_seconds", f"at least {SIGTERM_EXIT}", seconds, remediation)
 
 
 def websocket(*, has_limit: bool = False, collects_data: bool = False) -> None:
@@ -235,8 +239,8 @@ def websocket(*, has_limit: bool = False, collects_data: bool = False) -> None:
 def async_service(infer_type: str, protocol: str) -> None:
     """Refuse an asynchronous service that is no real-time one over HTTP or HTTPS."""
     if infer_type != "real-time":
-        mend = "A batch service answers when it is done anyway."
-        refuse("asynchronous service", "a real-time service", infer_type, mend)
+        remediation = "A batch service answers when it is done anyway."
+        refuse("asynchronous service", "a real-time service", infer_type, remediation)
     among("protocol", protocol.lower(), ("http", "https"), "Other protocols keep a connection.")
 
 

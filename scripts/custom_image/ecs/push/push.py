@@ -150,5 +150,5 @@ def _explain(job: Job, reference: str) -> str:
         last = "the server was restarted, or the job killed"
     return (
         f"{reference} could not be pushed from {job.connection.address}: {last}\n"
-        "Layers that are there already are not sent again: push once more when that is mended."
+        "Layers that are there already are not sent again: push once more when that is fixed."
     )

@@ -60,9 +60,9 @@ class Looks:
         return self.said.get(name, "").strip()
 
     @property
-    def mend(self) -> str:
+    def remediation(self) -> str:
         """The command that does what can be done from here."""
-        return f"custom-image doctor --ecs {self.address} --mend"
+        return f"custom-image doctor --ecs {self.address} --fix"
 
     @property
     def engine(self) -> list[str]:
@@ -74,8 +74,8 @@ def _system(looks: Looks) -> Finding:
     found = f"{looks['system'] or 'unknown'}, {looks['cores'] or '?'} cores"
     if looks["system"].startswith(("Debian", "Ubuntu")):
         return Finding("system", State.OK, found)
-    remedy = "--mend knows Debian and Ubuntu; install an engine there by hand if it has none."
-    return Finding("system", State.LIMITED, found, remedy)
+    remediation = "--fix knows Debian and Ubuntu; install an engine there by hand if it has none."
+    return Finding("system", State.LIMITED, found, remediation)
 
 
 def _architecture(looks: Looks) -> Finding:
@@ -83,30 +83,30 @@ def _architecture(looks: Looks) -> Finding:
     here = _OTHER_NAMES.get(here, here)
     if found == here and found in _ARCHITECTURES:
         return Finding("architecture", State.OK, found)
-    remedy = (
+    remediation = (
         f"Expected {here}, as on this machine: the wheels of the image are fetched here.\n"
         "Take a server of this architecture, or run custom-image on a machine like the server."
     )
     if found == here:
-        remedy = f"The platform runs {' and '.join(_ARCHITECTURES)}. Take such a server."
-    return Finding("architecture", State.MISSING, found, remedy)
+        remediation = f"The platform runs {' and '.join(_ARCHITECTURES)}. Take such a server."
+    return Finding("architecture", State.MISSING, found, remediation)
 
 
 def _user(looks: Looks) -> Finding:
     name = looks["user"]
     if looks["root"]:
-        return Finding("user", State.OK, f"{name}, may mend")
+        return Finding("user", State.OK, f"{name}, may fix")
     if looks["sudo"]:
-        return Finding("user", State.OK, f"{name}, may mend by sudo")
-    remedy = "Builds need no root. To mend, connect as root, or allow sudo without a password."
-    return Finding("user", State.LIMITED, f"{name}, neither root nor sudo", remedy)
+        return Finding("user", State.OK, f"{name}, may fix by sudo")
+    remediation = "Builds need no root. To fix, connect as root, or allow sudo without a password."
+    return Finding("user", State.LIMITED, f"{name}, neither root nor sudo", remediation)
 
 
 def _programs(looks: Looks) -> Finding:
     if not looks["lacking"]:
         return Finding("programs", State.OK, "coreutils, util-linux, tar")
-    remedy = "Install coreutils, util-linux and tar there; every Debian and Ubuntu has them."
-    return Finding("programs", State.MISSING, f"no {looks['lacking']}", remedy)
+    remediation = "Install coreutils, util-linux and tar there; every Debian and Ubuntu has them."
+    return Finding("programs", State.MISSING, f"no {looks['lacking']}", remediation)
 
 
 def _engine(looks: Looks) -> Finding:
@@ -114,27 +114,30 @@ def _engine(looks: Looks) -> Finding:
     if not looks["answer"]:
         if "permission denied" in looks["refusal"]:
             found = f"{looks['user']} may not use it"
-            remedy = f"It takes the group docker: {looks.mend}"
+            remediation = f"It takes the group docker: {looks.remediation}"
         elif looks["installed"]:
             found = f"{looks['installed']} does not answer: {looks['refusal']}"
-            remedy = f"Start it: {looks.mend}"
+            remediation = f"Start it: {looks.remediation}"
         else:
-            found, remedy = "not installed", f"A build needs one of {taken}: {looks.mend}"
-        return Finding(name, State.MISSING, found, remedy)
+            found, remediation = (
+                "not installed",
+                f"A build needs one of {taken}: {looks.remediation}",
+            )
+        return Finding(name, State.MISSING, found, remediation)
     found = looks.engine[0]
     if not looks["client"]:
-        remedy = f"The program docker is missing there: {looks.mend}"
-        return Finding(name, State.MISSING, f"{found}, no client", remedy)
+        remediation = f"The program docker is missing there: {looks.remediation}"
+        return Finding(name, State.MISSING, f"{found}, no client", remediation)
     versions = [_version(found), _version(looks["client"])]
     if min(versions) < _version(CLIENT_OLDEST.value):
-        remedy = f"The registry takes {taken}. Remove it, then: {looks.mend}"
-        return Finding(name, State.MISSING, f"{found}, client {looks['client']}", remedy)
+        remediation = f"The registry takes {taken}. Remove it, then: {looks.remediation}"
+        return Finding(name, State.MISSING, f"{found}, client {looks['client']}", remediation)
     if max(versions) > _version(CLIENT_NEWEST.value):
-        remedy = (
+        remediation = (
             f"Its builds are good, but the registry takes clients {taken} and may refuse to be "
-            f"pushed to.\nRemove it and what it holds, then: {looks.mend}"
+            f"pushed to.\nRemove it and what it holds, then: {looks.remediation}"
         )
-        return Finding(name, State.LIMITED, f"{found}, client {looks['client']}", remedy)
+        return Finding(name, State.LIMITED, f"{found}, client {looks['client']}", remediation)
     return Finding(name, State.OK, f"{found}; the registry takes {taken}")
 
 
@@ -143,8 +146,10 @@ def _storage(looks: Looks) -> Finding:
         return Finding("layers", State.LIMITED, "the engine did not say", "See engine.")
     driver = looks.engine[1]
     if driver in _DRIVERS:
-        remedy = f'{_DRIVERS[driver]}\nSet "storage-driver": "overlay2" in /etc/docker/daemon.json.'
-        return Finding("layers", State.LIMITED, f"storage driver {driver}", remedy)
+        remediation = (
+            f'{_DRIVERS[driver]}\nSet "storage-driver": "overlay2" in /etc/docker/daemon.json.'
+        )
+        return Finding("layers", State.LIMITED, f"storage driver {driver}", remediation)
     found = (
         f"{driver}, up to {NOTEBOOK_LAYERS}; pushed: {PUSHED_LAYERS} of at most {LAYER_SIZE}, "
         "which the build keeps to"
@@ -155,12 +160,12 @@ def _storage(looks: Looks) -> Finding:
 def _forwarding(looks: Looks) -> Finding:
     if not looks.forwards:
         return Finding("verifying", State.OK, "the engine answers through SSH; no port is opened")
-    remedy = (
+    remediation = (
         "Its sshd_config needs AllowStreamLocalForwarding and AllowTcpForwarding yes, the defaults."
     )
     if looks.forwards != SSHD_REFUSES:
-        remedy = "See engine."
-    return Finding("verifying", State.LIMITED, looks.forwards, remedy)
+        remediation = "See engine."
+    return Finding("verifying", State.LIMITED, looks.forwards, remediation)
 
 
 def _disk(looks: Looks) -> Finding:
@@ -168,17 +173,17 @@ def _disk(looks: Looks) -> Finding:
     found = f"{free_gb:.1f} GB free at {looks['images']}"
     if free_gb >= looks.needs_gb:
         return Finding("disk", State.OK, f"{found}, {looks.needs_gb:g} GB needed")
-    remedy = (
+    remediation = (
         f"{looks.needs_gb:g} GB are needed: image, context and the engine's copy of it. Free some "
         "(docker system prune),\nattach a larger disk, or name what your build needs: --needs-gb"
     )
     if looks["unused"]:
-        remedy = (
+        remediation = (
             f"{looks.needs_gb:g} GB are needed. {looks['unused']} is unused: make a file system on "
             "it (mkfs.ext4) and mount it,\nthen: custom-image doctor --ecs "
-            f"{looks.address} --mend --data-root largest"
+            f"{looks.address} --fix --data-root largest"
         )
-    return Finding("disk", State.LIMITED, found, remedy)
+    return Finding("disk", State.LIMITED, found, remediation)
 
 
 def _inodes(looks: Looks) -> Finding:
@@ -188,30 +193,33 @@ def _inodes(looks: Looks) -> Finding:
     found = f"{free:,} free"
     if free >= needed:
         return Finding("inodes", State.OK, f"{found}, {needed:,} needed")
-    remedy = (
+    remediation = (
         f"{needed:,} are needed: layers hold many small files.\n"
         "Use another disk, or make its file system anew: mkfs.ext4 -i 16384"
     )
-    return Finding("inodes", State.LIMITED, found, remedy)
+    return Finding("inodes", State.LIMITED, found, remediation)
 
 
 def _memory(looks: Looks) -> Finding:
     total_gb = int(looks["memory_kb"] or 0) * 1024 / GB
     if total_gb >= _MEMORY_GB:
         return Finding("memory", State.OK, f"{total_gb:.0f} GB")
-    remedy = (
+    remediation = (
         f"Builds need little, but verifying loads the model: about {_MEMORY_GB} GB and its weights."
     )
-    return Finding("memory", State.LIMITED, f"{total_gb:.1f} GB", remedy)
+    return Finding("memory", State.LIMITED, f"{total_gb:.1f} GB", remediation)
 
 
 def _clock(looks: Looks) -> Finding:
     if abs(looks.skew_s) <= _CLOCK_S + looks.precision_s:
         return Finding("clock", State.OK, f"right to {_CLOCK_S} s, as seen from this machine")
     way = "ahead of" if looks.skew_s > 0 else "behind"
-    remedy = f"The registry's tokens and certificates may not be valid there. Set it: {looks.mend}"
+    remediation = (
+        "The registry's tokens and certificates may not be valid there. "
+        f"Set it: {looks.remediation}"
+    )
     return Finding(
-        "clock", State.LIMITED, f"{abs(looks.skew_s):.0f} s {way} that of this machine", remedy
+        "clock", State.LIMITED, f"{abs(looks.skew_s):.0f} s {way} that of this machine", remediation
     )
 
 
@@ -219,8 +227,8 @@ def _time_service(looks: Looks) -> Finding:
     if looks["time_service"]:
         found = looks["time_service"].replace("timesyn", "timesyncd")
         return Finding("time service", State.OK, found)
-    remedy = f"The clock will drift. Get one: {looks.mend}"
-    return Finding("time service", State.LIMITED, "none runs", remedy)
+    remediation = f"The clock will drift. Get one: {looks.remediation}"
+    return Finding("time service", State.LIMITED, "none runs", remediation)
 
 
 def _version(text: str) -> tuple[int, ...]:

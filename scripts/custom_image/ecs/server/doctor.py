@@ -1,4 +1,4 @@
-"""Looking at a build server, and mending it over the connection that leads to it."""
+"""Looking at a build server, and fixing it over the connection that leads to it."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def diagnose_server(connection: Connection, *, needs_gb: float = DISK_GB) -> Dia
     return Diagnosis(tuple(find(looks) for find in FINDINGS))
 
 
-def mend_server(
+def fix_server(
     connection: Connection, *, debs: Path | None = None, data_root: str = "", ntp_server: str = ""
 ) -> None:
     """Give a server what builds need: engine, disk, clock, and the right to use the engine.
 
     What it says is passed on line by line. The right holds from the next connection on; what could
-    not be mended is what :func:`diagnose_server` then finds.
+    not be fixed is what :func:`diagnose_server` then finds.
 
     Args:
         connection: as root, or as a user who may sudo without a password; that user gets the right.
@@ -76,13 +76,13 @@ def mend_server(
 
     Raises:
         UsageError: ``debs`` is no such folder, or the server does not take an argument.
-        Unavailable: the user may not mend, or the connection broke off.
+        Unavailable: the user may not fix, or the connection broke off.
     """
     text = (find_project() / SCRIPT).read_text()
     asked = connection.run('if [ "$(id -u)" = 0 ]; then echo root; else sudo -n id -un; fi')
     if asked.output.strip() != "root":
         raise Unavailable(
-            f"{connection.address} may not mend: neither root, nor sudo without a password.\n"
+            f"{connection.address} may not fix: neither root, nor sudo without a password.\n"
             f"Connect as root, or copy {SCRIPT} there and run it with sudo."
         )
     options = ["--now", str(int(time.time()))]
@@ -105,7 +105,7 @@ def mend_server(
             with suppress(Unavailable):
                 connection.run(f"rm -rf {shlex.quote(folder)}")
     if code not in (_MENDED, _LACKING):
-        raise UsageError(f"{connection.address} was not mended: {last or f'exit code {code}'}")
+        raise UsageError(f"{connection.address} was not fixed: {last or f'exit code {code}'}")
 
 
 def _try_forwarding(connection: Connection, said: dict[str, str]) -> str:

@@ -6,10 +6,10 @@ from typing import Final
 
 from custom_image.rules import (
     ALL_PROFILES,
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     passed,
     rule,
@@ -30,18 +30,19 @@ LAYER_FORMAT: Final = Source(
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE | Needs.CONTENTS,
-    required="whole, with names below the root",
+    expected="whole, with names below the root",
     source=LAYER_FORMAT,
-    mend="Save or build the image again, and find out who wrote the names in the evidence.",
-    example="obeys:  home/run.sh\nbreaks: ../../etc/cron.d/job",
+    remediation="Save or build the image again, and find out who wrote the names in the evidence.",
+    good="home/run.sh",
+    bad="../../etc/cron.d/job",
 )
-def unpack(subject: Subject) -> Finding:
+def unpack(context: Context) -> Finding:
     """Read every layer once; nothing is written, and no link is followed out of the image."""
-    contents = subject.contents
+    contents = context.contents
     faults = [str(fault) for fault in contents.faults]
     if contents.damage is not None:
-        first, *mend = str(contents.damage).splitlines()
-        return failed(first, "\n".join([first, *faults]), " ".join(mend))
+        first, *remediation = str(contents.damage).splitlines()
+        return failed(first, "\n".join([first, *faults]), " ".join(remediation))
     if any(fault.is_grave for fault in contents.faults):
         first = next(str(fault) for fault in contents.faults if fault.is_grave)
         return failed(first, "\n".join(faults))

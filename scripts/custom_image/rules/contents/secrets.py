@@ -9,10 +9,10 @@ from typing import Final
 from custom_image.image_archive import Contents, Entry
 from custom_image.rules import (
     ALL_PROFILES,
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     passed,
     rule,
@@ -95,19 +95,20 @@ class _Text:
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.CONTENTS,
-    required="no key, token, password or shell history",
+    expected="no key, token, password or shell history",
     source=BUILD_SECRETS,
-    mend="Leave the file out of the build context (.dockerignore), or mount it for one step with "
+    remediation="Leave the file out of the build context (.dockerignore), or mount it for one "
+    "step with "
     "RUN --mount=type=secret; deleting it in a later step keeps it. Then renew the secret.",
-    example="obeys:  RUN --mount=type=secret,id=pip pip install -r requirements.txt\n"
-    "breaks: COPY pip.conf /etc/pip.conf, with a password in its index URL",
+    good="RUN --mount=type=secret,id=pip pip install -r requirements.txt",
+    bad="COPY pip.conf /etc/pip.conf, with a password in its index URL",
 )
-def files(subject: Subject) -> Finding:
+def files(context: Context) -> Finding:
     """Judge what the search of all text files found; evidence names places, never the secret.
 
     Private keys below site-packages and the like are passed over: published packages bring them.
     """
-    contents = subject.contents
+    contents = context.contents
     reader = contents.reader(SecretReader)
     if not reader.found:
         return passed(f"none in {reader.searched:,} text files")
@@ -130,16 +131,17 @@ def _place(contents: Contents, found: FoundSecret) -> str:
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE,
-    required="no key, token or password in ENV",
+    expected="no key, token or password in ENV",
     source=BUILD_SECRETS,
-    mend="Remove it from the Dockerfile and renew the secret; give it to the service when it is "
+    remediation="Remove it from the Dockerfile and renew the secret; give it to the service "
+    "when it is "
     "deployed, as an environment variable of the model.",
-    example="obeys:  the variable is set when the service is deployed\n"
-    "breaks: ENV API_TOKEN=7d1f0c...",
+    good="the variable is set when the service is deployed",
+    bad="ENV API_TOKEN=7d1f0c...",
 )
-def environment(subject: Subject) -> Finding:
+def environment(context: Context) -> Finding:
     """Judge variables by name and by value; only names are shown."""
-    variables = subject.image.environment
+    variables = context.image.environment
     found = [name for name, value in variables.items() if is_secret(name, value)]
     if found:
         return failed(", ".join(found), "\n".join(f"ENV {name}=(not shown)" for name in found))
@@ -153,16 +155,17 @@ def environment(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE,
-    required="no key, token or password in `docker history`",
+    expected="no key, token or password in `docker history`",
     source=BUILD_SECRETS,
-    mend="Use RUN --mount=type=secret instead of ARG, or build from wheels fetched beforehand. "
+    remediation="Use RUN --mount=type=secret instead of ARG, or build from wheels fetched "
+    "beforehand. "
     "Then renew the secret.",
-    example="obeys:  RUN --mount=type=secret,id=token ...\n"
-    "breaks: ARG GIT_TOKEN, and docker build --build-arg GIT_TOKEN=...",
+    good="RUN --mount=type=secret,id=token ...",
+    bad="ARG GIT_TOKEN, and docker build --build-arg GIT_TOKEN=...",
 )
-def history(subject: Subject) -> Finding:
+def history(context: Context) -> Finding:
     """Judge every recorded step; what ENV still sets is another rule's."""
-    image, found = subject.image, []
+    image, found = context.image, []
     for number, step in enumerate(image.recorded, 1):
         names = []
         for name, value in assignments(step):

@@ -10,10 +10,10 @@ from typing import Final
 from custom_image.image_archive import Contents, Entry
 from custom_image.rules import (
     ALL_PROFILES,
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     passed,
     rule,
@@ -83,20 +83,20 @@ class _Digest:
     severity=Severity.WARNING,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE | Needs.CONTENTS,
-    after=("layers.unpack",),
-    required="below 1 MB",
+    requires=("layers.unpack",),
+    expected="below 1 MB",
     source=BEST_PRACTICES,
-    mend="Empty the cache in the step that fills it: pip install --no-cache-dir, "
+    remediation="Empty the cache in the step that fills it: pip install --no-cache-dir, "
     "rm -rf /var/lib/apt/lists/*, conda clean --all --yes.",
-    example="obeys:  RUN apt-get update && apt-get install -y zip && rm -rf /var/lib/apt/lists/*\n"
-    "breaks: RUN pip install torch",
+    good="RUN apt-get update && apt-get install -y zip && rm -rf /var/lib/apt/lists/*",
+    bad="RUN pip install torch",
 )
-def caches(subject: Subject) -> Finding:
+def caches(context: Context) -> Finding:
     """Add up files in the caches of pip, uv, apt, yum, conda, npm, Hugging Face and torch.
 
     Bytecode (``__pycache__``) is none: it makes a start faster.
     """
-    contents = subject.contents
+    contents = context.contents
     found = contents.reader(CacheReader).size_bytes
     total = sum(found.values())
     lines = [
@@ -114,16 +114,16 @@ def caches(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE | Needs.CONTENTS,
-    after=("layers.unpack",),
-    required="below 1 MB",
+    requires=("layers.unpack",),
+    expected="below 1 MB",
     source=BEST_PRACTICES,
-    mend="Keep one copy and link to it (ln), or copy it into the image once.",
-    example="obeys:  COPY weights/ /home/ma-user/infer/model/1/\n"
-    "breaks: the same weights below /opt as well",
+    remediation="Keep one copy and link to it (ln), or copy it into the image once.",
+    good="COPY weights/ /home/ma-user/infer/model/1/",
+    bad="the same weights below /opt as well",
 )
-def duplicates(subject: Subject) -> Finding:
+def duplicates(context: Context) -> Finding:
     """Compare files of 128 KiB and more that the image still shows, by their digests."""
-    contents, found = subject.contents, []
+    contents, found = context.contents, []
     for (size, _), places in contents.reader(DuplicateReader).places.items():
         there = [p for p in dict.fromkeys(places) if contents.overlay.holds(p[1], p[0])]
         there.sort(key=lambda place: (contents.order.index(place[0]), place[1]))
@@ -143,17 +143,18 @@ def duplicates(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE | Needs.CONTENTS,
-    after=("layers.unpack",),
-    required="below 1 MB",
+    requires=("layers.unpack",),
+    expected="below 1 MB",
     source=BEST_PRACTICES,
-    mend="Delete in the step that creates, COPY --chown instead of RUN chown, and leave build "
+    remediation="Delete in the step that creates, COPY --chown instead of RUN chown, and leave "
+    "build "
     "tools behind in a stage of their own.",
-    example="obeys:  COPY --chown=1000:100 weights/ /model/\n"
-    "breaks: COPY weights/ /model/ and then RUN chown -R 1000:100 /model",
+    good="COPY --chown=1000:100 weights/ /model/",
+    bad="COPY weights/ /model/ and then RUN chown -R 1000:100 /model",
 )
-def replaced(subject: Subject) -> Finding:
+def replaced(context: Context) -> Finding:
     """Add up what later layers hide of earlier ones, and name the largest."""
-    contents = subject.contents
+    contents = context.contents
     lines = [
         f"{_mb(waste.size_bytes)}  {contents.position(waste.layer)}, {waste.path}: hidden by "
         f"{contents.position(waste.by_layer)}"

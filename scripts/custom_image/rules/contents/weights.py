@@ -6,10 +6,10 @@ from typing import Final
 
 from custom_image.rules import (
     ALL_PROFILES,
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -32,16 +32,17 @@ _OWN: Final = MODEL_DIR.value.removeprefix("/").encode()
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.CONTENTS,
-    required="no pickle that imports more than tensors",
+    expected="no pickle that imports more than tensors",
     source=PICKLE_SECURITY,
-    mend="Store weights as safetensors or ONNX; where a pickle cannot be avoided, make it anew "
+    remediation="Store weights as safetensors or ONNX; where a pickle cannot be avoided, make "
+    "it anew "
     "from a source that is trusted, and load it with weights_only=True.",
-    example="obeys:  model.safetensors, model.onnx, a state_dict of tensors in model.pt\n"
-    "breaks: a .pkl that names os.system",
+    good="model.safetensors, model.onnx, a state_dict of tensors in model.pt",
+    bad="a .pkl that names os.system",
 )
-def pickle(subject: Subject) -> Finding:
+def pickle(context: Context) -> Finding:
     """Judge the names that pickles import; their opcodes are read, nothing is loaded."""
-    contents = subject.contents
+    contents = context.contents
     reader = contents.reader(PickleReader)
     if reader.problem:
         return not_checked(reader.problem)

@@ -9,10 +9,10 @@ from typing import Final
 from custom_image.probing.expected_answers import difference
 from custom_image.probing.http import Answer, ask, ask_on, connect
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -33,15 +33,17 @@ TOLERANCE: Final = 1e-4
     why="Clients retry, instances share the load; who asks must not decide what is answered.",
     severity=Severity.WARNING,
     needs=Needs.SERVICE,
-    after=("api.answers",),
-    required="the same status and JSON, every time",
+    requires=("api.answers",),
+    expected="the same status and JSON, every time",
     source=SPECIFICATIONS,
-    mend="Put the model into evaluation mode, seed what is random, keep no state between requests.",
-    example="obeys:  model.eval()\nbreaks: dropout that is still on, or one list for all requests",
+    remediation="Put the model into evaluation mode, seed what is random, keep no state "
+    "between requests.",
+    good="model.eval()",
+    bad="dropout that is still on, or one list for all requests",
 )
-def answers(subject: Subject) -> Finding:
+def answers(context: Context) -> Finding:
     """Send one request again and again, from two clients at the same time."""
-    service = subject.service
+    service = context.service
 
     def ask_often() -> list[Answer]:
         connection = connect(service.url)
@@ -66,24 +68,24 @@ def answers(subject: Subject) -> Finding:
     why="The platform restarts what ends; a start that fails the second time never ends failing.",
     severity=Severity.WARNING,
     needs=Needs.INSTANCE,
-    after=("health.ready", "api.answers"),
-    required="ready again after SIGKILL",
+    requires=("health.ready", "api.answers"),
+    expected="ready again after SIGKILL",
     source=RESTARTS,
-    mend="Remove stale pid files, sockets and half-written files at the start.",
-    example="obeys:  rm -f /tmp/app.pid; exec python3 app.py\n"
-    "breaks: `mkdir /tmp/cache` under `set -e`",
+    remediation="Remove stale pid files, sockets and half-written files at the start.",
+    good="rm -f /tmp/app.pid; exec python3 app.py",
+    bad="`mkdir /tmp/cache` under `set -e`",
 )
-def restart(subject: Subject) -> Finding:
+def restart(context: Context) -> Finding:
     """Kill the first process, start it again, and ask as soon as anything answers."""
-    expected = subject.service.start.last_answer.status
-    with subject.start() as service:
+    expected = context.service.start.last_answer.status
+    with context.start() as service:
         instance = service.instance
         assert instance is not None  # INSTANCE is needed, so there is one
         first = ask(service.url, service.request)
         if first.status != expected:
             return not_checked(f"an instance of its own answers otherwise: {first}")
         instance.restart()
-        again = subject.wait_for(instance)
+        again = context.wait_for(instance)
     evidence = f"before SIGKILL: {first}\nafter the second start: {again.start.last_answer}"
     if not again.start.is_ready:
         log = "\n".join(instance.logs().splitlines()[-10:])

@@ -8,10 +8,10 @@ from typing import Final
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
 from custom_image.engines import StartOptions
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_waited,
     passed,
@@ -33,36 +33,37 @@ LAG_SHARE: Final = 0.95
     severity=Severity.ERROR,
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
-    after=("sigterm.serves", "sigterm.in-flight"),
-    required="every request answered, before, during and after",
+    requires=("sigterm.serves", "sigterm.in-flight"),
+    expected="every request answered, before, during and after",
     source=SPECIFICATIONS,
-    lasts=lambda waits: waits.drain_s,
-    mend="Go on serving after SIGTERM, as many connections as before; see the requests that were "
+    wait_seconds=lambda waits: waits.drain_s,
+    remediation="Go on serving after SIGTERM, as many connections as before; see the requests "
+    "that were "
     "lost.",
-    example="obeys:  requests on 16 connections to both instances, none lost\n"
-    "breaks: a server that takes 8 connections and refuses the others",
+    good="requests on 16 connections to both instances, none lost",
+    bad="a server that takes 8 connections and refuses the others",
 )
-def upgrade(subject: Subject) -> Finding:
+def upgrade(context: Context) -> Finding:
     """Replace one instance by another under load, and count what clients miss."""
-    options = StartOptions(environment=subject.waits.environment)
-    lag_s = subject.waits.drain_s * LAG_SHARE
-    expected = subject.service.start.last_answer.status
-    gateway = Gateway(subject.service.request, expected)
-    with subject.start(options) as old:
+    options = StartOptions(environment=context.waits.environment)
+    lag_s = context.waits.drain_s * LAG_SHARE
+    expected = context.service.start.last_answer.status
+    gateway = Gateway(context.service.request, expected)
+    with context.start(options) as old:
         assert old.instance is not None  # INSTANCE is needed, so there is one
         gateway.route_to([old.url])
-        with gateway.in_use(), subject.start(options) as new:
+        with gateway.in_use(), context.start(options) as new:
             gateway.route_to([old.url, new.url])
-            subject.pause(WARM_UP_S)
+            context.pause(WARM_UP_S)
             told_at = time.monotonic()
             old.instance.send_signal("SIGTERM")
-            subject.pause(lag_s)
+            context.pause(lag_s)
             gateway.route_to([new.url])
-            subject.pause(AFTERWARDS_S)
+            context.pause(AFTERWARDS_S)
             routed = gateway.routed()
     lost = [request for request in routed if not request.ok]
     names = {old.url: "the old instance", new.url: "the new instance"}
-    subject.facts["hitless"] = {
+    context.facts["hitless"] = {
         "lag_s": round(lag_s, 2),
         "requests": len(routed),
         "lost": len(lost),
@@ -78,9 +79,9 @@ def upgrade(subject: Subject) -> Finding:
     if lost:
         return failed(f"{len(lost)} of {len(routed)} requests lost", evidence)
     seen = f"{len(routed)} requests, none lost, routing {lag_s:g} s late"
-    if subject.waits.true:
+    if context.waits.true:
         return passed(seen, evidence)
-    return not_waited(subject.edition.sigterm_drain, seen, evidence)
+    return not_waited(context.edition.sigterm_drain, seen, evidence)
 
 
 def _counts(routed: list[Routed], names: dict[str, str]) -> list[str]:

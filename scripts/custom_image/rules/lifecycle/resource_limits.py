@@ -10,11 +10,11 @@ from custom_image.engines import Instance, StartOptions
 from custom_image.errors import ServiceNotReady
 from custom_image.probing.http import Answer, ask, ask_on, connect
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Service,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -39,16 +39,16 @@ KILL_FILES: Final = ("memory/memory.oom_control", "memory.events")
     why="A pool may forbid the rest; and what is written into a container is gone with it.",
     severity=Severity.WARNING,
     needs=Needs.CONTAINER,
-    after=AFTER,
-    required="works with --read-only",
+    requires=AFTER,
+    expected="works with --read-only",
     source=CUSTOM_ENGINE,
-    mend="Write below /tmp alone, compile bytecode while the image is built, log to stdout.",
-    example="obeys:  docker run --read-only --tmpfs /tmp IMAGE\n"
-    "breaks: a log file, a cache or a pid file beside the code",
+    remediation="Write below /tmp alone, compile bytecode while the image is built, log to stdout.",
+    good="docker run --read-only --tmpfs /tmp IMAGE",
+    bad="a log file, a cache or a pid file beside the code",
 )
-def read_only(subject: Subject) -> Finding:
+def read_only(context: Context) -> Finding:
     """Start an instance whose root file system is closed, and ask it."""
-    return _compare(subject, StartOptions(read_only=True), "with a closed root file system")
+    return _compare(context, StartOptions(read_only=True), "with a closed root file system")
 
 
 @rule(
@@ -57,18 +57,20 @@ def read_only(subject: Subject) -> Finding:
     why="A process that needs more is killed, and the platform starts it over and over.",
     severity=Severity.WARNING,
     needs=Needs.CONTAINER,
-    after=AFTER,
-    limit="memory",
-    mend="Load the model once, with fewer workers, or choose a flavor with more memory and raise "
+    requires=AFTER,
+    limit_field="memory",
+    remediation="Load the model once, with fewer workers, or choose a flavor with more memory "
+    "and raise "
     "the limit: --limit confinement.memory=16",
-    example="obeys:  a peak of 0.3 GB\nbreaks: a worker for each CPU, each with 6 GB of weights",
+    good="a peak of 0.3 GB",
+    bad="a worker for each CPU, each with 6 GB of weights",
 )
-def memory(subject: Subject) -> Finding:
+def memory(context: Context) -> Finding:
     """Start an instance with that ceiling, ask it a number of times, and read its peak."""
-    ceiling = subject.edition.memory
+    ceiling = context.edition.memory
     options = StartOptions(memory_bytes=int(ceiling.value * GB))
     try:
-        with subject.start(options) as service:
+        with context.start(options) as service:
             assert service.instance is not None  # CONTAINER is needed, so there is one
             answers = _ask_often(service)
             use = _memory_use(service.instance)
@@ -76,10 +78,10 @@ def memory(subject: Subject) -> Finding:
     except ServiceNotReady as error:
         return failed(f"never ready with {ceiling}", str(error))
     if use.peak_bytes is not None:
-        subject.facts["memory"] = {"peak_mb": round(use.peak_bytes / 1e6, 1)}
+        context.facts["memory"] = {"peak_mb": round(use.peak_bytes / 1e6, 1)}
     shown = "peak unknown" if use.peak_bytes is None else f"peak {use.peak_bytes / GB:.2f} GB"
     evidence = f"{len(answers)} times {service.request}; the last: {answers[-1]}\n{shown}"
-    expected = subject.service.start.last_answer.status
+    expected = context.service.start.last_answer.status
     wrong = [answer for answer in answers if answer.status != expected]
     if use.kills:
         return failed(f"{use.kills} processes killed for want of memory", evidence)
@@ -94,17 +96,18 @@ def memory(subject: Subject) -> Finding:
     why="Uploads and caches fill a disk unseen; one that is full must not end the service.",
     severity=Severity.WARNING,
     needs=Needs.CONTAINER,
-    after=AFTER,
-    required="answers as before",
+    requires=AFTER,
+    expected="answers as before",
     source=DEPLOYMENT_TIMEOUT,
-    mend="Keep small uploads in memory, and remove temporary files, also after an error.",
-    example="obeys:  the body is read into memory\nbreaks: each upload becomes a file in /tmp",
+    remediation="Keep small uploads in memory, and remove temporary files, also after an error.",
+    good="the body is read into memory",
+    bad="each upload becomes a file in /tmp",
 )
-def full_disk(subject: Subject) -> Finding:
+def full_disk(context: Context) -> Finding:
     """Fill a small /tmp of an instance that is ready, and ask it again."""
-    expected = subject.service.start.last_answer.status
+    expected = context.service.start.last_answer.status
     try:
-        with subject.start(StartOptions(tmp_bytes=SMALL_TMP_BYTES)) as service:
+        with context.start(StartOptions(tmp_bytes=SMALL_TMP_BYTES)) as service:
             assert service.instance is not None  # CONTAINER is needed, so there is one
             fill = "cat /dev/zero >/tmp/filling 2>/dev/null; echo 1 >/tmp/another"
             code, output = service.instance.execute(["sh", "-c", fill])
@@ -123,11 +126,11 @@ def full_disk(subject: Subject) -> Finding:
     return passed(f"{len(answers)} requests answered with a full /tmp", evidence)
 
 
-def _compare(subject: Subject, options: StartOptions, condition: str) -> Finding:
+def _compare(context: Context, options: StartOptions, condition: str) -> Finding:
     """Start an instance under a condition, and compare its answer with that of the shared one."""
-    expected = subject.service.start.last_answer.status
+    expected = context.service.start.last_answer.status
     try:
-        with subject.start(options) as service:
+        with context.start(options) as service:
             answer = ask(service.url, service.request, PATIENCE_S)
     except ServiceNotReady as error:
         return failed(f"never ready {condition}", f"{error}\n{_complaint(error.log)}".rstrip())

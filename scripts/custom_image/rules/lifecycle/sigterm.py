@@ -5,11 +5,11 @@ from __future__ import annotations
 from custom_image.drills.sigterm import Drain, drill_sigterm
 from custom_image.engines import StartOptions
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     not_waited,
@@ -36,16 +36,16 @@ DIES_OF_SIGTERM = (143, -15)
     severity=Severity.ERROR,
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
-    after=AFTER,
-    lasts=lambda waits: waits.exit_s,
-    limit="sigterm_drain",
-    mend=f"On SIGTERM wait {SIGTERM_DRAIN} before the server is told to stop.",
-    example="obeys:  trap 'sleep 60; kill $pid; wait $pid' TERM\n"
-    "breaks: the server stops accepting as soon as it gets SIGTERM",
+    requires=AFTER,
+    wait_seconds=lambda waits: waits.exit_s,
+    limit_field="sigterm_drain",
+    remediation=f"On SIGTERM wait {SIGTERM_DRAIN} before the server is told to stop.",
+    good="trap 'sleep 60; kill $pid; wait $pid' TERM",
+    bad="the server stops accepting as soon as it gets SIGTERM",
 )
-def serves(subject: Subject) -> Finding:
+def serves(context: Context) -> Finding:
     """Judge the requests that were sent while the service had to serve."""
-    drain = _drill(subject)
+    drain = _drill(context)
     lost = drain.lost()
     gone = "still there" if drain.exited_s is None else f"gone after {drain.exited_s:.1f} s"
     if lost:
@@ -53,9 +53,9 @@ def serves(subject: Subject) -> Finding:
         return failed(text, drain.summary())
     if drain.exited_s is not None and drain.exited_s < drain.drain_s:
         return failed(gone, drain.summary())
-    if subject.waits.true:
+    if context.waits.true:
         return passed(f"no request lost in {drain.drain_s:g} s", drain.summary())
-    drain_s = subject.edition.sigterm_drain
+    drain_s = context.edition.sigterm_drain
     return not_waited(drain_s, f"no request lost in {drain.drain_s:g} s", drain.summary())
 
 
@@ -66,17 +66,18 @@ def serves(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
-    after=AFTER,
-    lasts=lambda waits: waits.exit_s,
-    required="every accepted request answered",
+    requires=AFTER,
+    wait_seconds=lambda waits: waits.exit_s,
+    expected="every accepted request answered",
     source=SPECIFICATIONS,
-    mend="Stop accepting first, finish what was accepted, then exit; never end with SIGKILL.",
-    example="obeys:  stop accepting, finish what was accepted, exit\n"
-    "breaks: os._exit(0) in the signal handler",
+    remediation="Stop accepting first, finish what was accepted, then exit; never end with "
+    "SIGKILL.",
+    good="stop accepting, finish what was accepted, exit",
+    bad="os._exit(0) in the signal handler",
 )
-def in_flight(subject: Subject) -> Finding:
+def in_flight(context: Context) -> Finding:
     """Judge the requests that took their time to arrive, one across SIGTERM, one across the end."""
-    drain = _drill(subject)
+    drain = _drill(context)
     slow = [event for event in drain.events if event.kind == "slow"]
     cut_off = drain.cut_off()
     if not slow:
@@ -94,24 +95,25 @@ def in_flight(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
-    after=AFTER,
-    lasts=lambda waits: waits.exit_s,
-    limit="sigterm_exit",
-    mend="Catch SIGTERM in process 1 (`exec` the server), and do not wait for idle connections: "
+    requires=AFTER,
+    wait_seconds=lambda waits: waits.exit_s,
+    limit_field="sigterm_exit",
+    remediation="Catch SIGTERM in process 1 (`exec` the server), and do not wait for idle "
+    "connections: "
     "gunicorn --graceful-timeout 20.",
-    example="obeys:  exec gunicorn --graceful-timeout 20\n"
-    "breaks: sh run.sh without exec: the shell keeps the signal",
+    good="exec gunicorn --graceful-timeout 20",
+    bad="sh run.sh without exec: the shell keeps the signal",
 )
-def exits(subject: Subject) -> Finding:
+def exits(context: Context) -> Finding:
     """Judge when the first process ended, with idle connections open."""
-    drain = _drill(subject)
+    drain = _drill(context)
     exited_s, evidence = drain.exited_s, drain.summary()
     if exited_s is not None and exited_s <= drain.exit_s:
         seen = f"gone after {exited_s:.1f} s"
         return (
             passed(seen, evidence)
-            if subject.waits.true
-            else not_waited(subject.edition.sigterm_exit, seen, evidence)
+            if context.waits.true
+            else not_waited(context.edition.sigterm_exit, seen, evidence)
         )
     seen = (
         f"still there after {drain.exit_s:g} s"
@@ -121,9 +123,9 @@ def exits(subject: Subject) -> Finding:
     if exited_s is None and drain.is_caught is False:
         seen = f"{seen}: its first process has no handler for SIGTERM"
         return failed(seen, f"{evidence}\n{seen}")
-    if subject.waits.true or subject.knows_short_waits:
+    if context.waits.true or context.knows_short_waits:
         return failed(seen, evidence)
-    return not_waited(subject.edition.sigterm_exit, f"{seen}, which proves nothing", evidence)
+    return not_waited(context.edition.sigterm_exit, f"{seen}, which proves nothing", evidence)
 
 
 @rule(
@@ -133,17 +135,17 @@ def exits(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
-    after=AFTER,
-    lasts=lambda waits: waits.exit_s,
-    required="0",
+    requires=AFTER,
+    wait_seconds=lambda waits: waits.exit_s,
+    expected="0",
     source=SPECIFICATIONS,
-    mend="Handle SIGTERM and exit with 0; in a shell, `wait` for the server and `exit 0`.",
-    example="obeys:  sys.exit(0) at the end of the drain\n"
-    "breaks: exit 143, which looks like a crash",
+    remediation="Handle SIGTERM and exit with 0; in a shell, `wait` for the server and `exit 0`.",
+    good="sys.exit(0) at the end of the drain",
+    bad="exit 143, which looks like a crash",
 )
-def exit_code(subject: Subject) -> Finding:
+def exit_code(context: Context) -> Finding:
     """Judge the exit code of the first process."""
-    drain = _drill(subject)
+    drain = _drill(context)
     if drain.exit_code is None:
         return not_checked("it did not end while it was watched: see sigterm.exit")
     if drain.exit_code in DIES_OF_SIGTERM:
@@ -158,41 +160,41 @@ def exit_code(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=UPGRADED,
     needs=Needs.INSTANCE,
-    after=AFTER,
-    lasts=lambda waits: waits.exit_s,
-    required="none",
+    requires=AFTER,
+    wait_seconds=lambda waits: waits.exit_s,
+    expected="none",
     source=SPECIFICATIONS,
-    mend="Let the launcher stop its children and `wait` for them before it exits.",
-    example='obeys:  kill "$pid"; wait "$pid"; exit 0\n'
-    "breaks: the launcher exits, its workers stay",
+    remediation="Let the launcher stop its children and `wait` for them before it exits.",
+    good='kill "$pid"; wait "$pid"; exit 0',
+    bad="the launcher exits, its workers stay",
 )
-def orphans(subject: Subject) -> Finding:
+def orphans(context: Context) -> Finding:
     """Judge the processes that lost their parent, or stayed behind."""
-    drain = _drill(subject)
+    drain = _drill(context)
     if drain.orphans:
         return failed(f"{len(drain.orphans)} processes", "\n".join(drain.orphans))
     return passed("none")
 
 
-def _drill(subject: Subject) -> Drain:
+def _drill(context: Context) -> Drain:
     """Run the drill on an instance of its own, once for all the rules here."""
 
     def drill() -> Drain:
-        config = subject.declared_health
+        config = context.declared_health
         is_http = config is not None and config.check_method == HEALTH_METHODS[0]
-        with subject.start(StartOptions(environment=subject.waits.environment)) as service:
+        with context.start(StartOptions(environment=context.waits.environment)) as service:
             assert service.instance is not None  # INSTANCE is needed, so there is one
             drain = drill_sigterm(
                 service.instance,
                 service.url,
                 service.request,
                 expected_status=service.start.last_answer.status,
-                drain_s=subject.waits.drain_s,
-                exit_s=subject.waits.exit_s,
+                drain_s=context.waits.drain_s,
+                exit_s=context.waits.exit_s,
                 health_path=(config.url or "") if config and is_http else "",
-                pause=subject.pause,
+                pause=context.pause,
             )
-        subject.facts["sigterm"] = drain.to_fact()
+        context.facts["sigterm"] = drain.to_fact()
         return drain
 
-    return subject.once("sigterm", drill)
+    return context.once("sigterm", drill)

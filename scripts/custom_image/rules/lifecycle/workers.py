@@ -11,12 +11,12 @@ from custom_image.drills.worker_kill import Death, drill_deaths
 from custom_image.errors import Unavailable
 from custom_image.probing.http import ask
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Service,
     Severity,
-    Subject,
     Waits,
     failed,
     not_checked,
@@ -49,19 +49,19 @@ def _load_s(waits: Waits) -> float:
     why="Requests of a worker that ends are lost, and its clients get ModelArts.4503.",
     severity=Severity.ERROR,
     needs=Needs.INSTANCE,
-    after=AFTER,
-    lasts=_load_s,
-    required="no worker replaced, no connection cut off",
+    requires=AFTER,
+    wait_seconds=_load_s,
+    expected="no worker replaced, no connection cut off",
     source=SERVICE_UNREACHABLE,
-    mend="Read why workers end in the log (memory, a crash in native code, --max-requests); "
+    remediation="Read why workers end in the log (memory, a crash in native code, --max-requests); "
     "requests have to survive it.",
-    example="obeys:  the same workers after a thousand requests\n"
-    "breaks: a worker that leaks memory until it is killed: `Booting worker` in the log",
+    good="the same workers after a thousand requests",
+    bad="a worker that leaks memory until it is killed: `Booting worker` in the log",
 )
-def stay(subject: Subject) -> Finding:
+def stay(context: Context) -> Finding:
     """Compare the processes before and after many requests, and count those that were cut off."""
     try:
-        load = _use(subject).load
+        load = _use(context).load
     except Unavailable as error:
         return not_checked(str(error).splitlines()[0])
     evidence = "\n".join(
@@ -89,22 +89,23 @@ def stay(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=PROBED,
     needs=Needs.INSTANCE | Needs.CONFIG,
-    after=(*AFTER, "health.answers", "workers.stay"),
-    lasts=_load_s,
-    required="a good answer within timeout_seconds",
+    requires=(*AFTER, "health.answers", "workers.stay"),
+    wait_seconds=_load_s,
+    expected="a good answer within timeout_seconds",
     source=CONTAINER_IMAGE,
-    mend="Answer health beside the predictions, not behind them: a thread or a worker of its own.",
-    example="obeys:  health in the event loop, predictions in threads\n"
-    "breaks: one synchronous worker: a check waits behind each prediction",
+    remediation="Answer health beside the predictions, not behind them: a thread or a worker "
+    "of its own.",
+    good="health in the event loop, predictions in threads",
+    bad="one synchronous worker: a check waits behind each prediction",
 )
-def busy(subject: Subject) -> Finding:
+def busy(context: Context) -> Finding:
     """Ask for health while clients keep every worker busy."""
-    health = subject.config.health
+    health = context.config.health
     if health is None:
         return not_checked("config.json declares no health check")
     timeout_s = health.timeout_seconds or CHECK_TIMEOUT_S
     try:
-        load = _use(subject).load
+        load = _use(context).load
     except Unavailable as error:
         return not_checked(str(error).splitlines()[0])
     slowest_s = max((check.seconds for check in load.checks), default=0.0)
@@ -130,20 +131,21 @@ def busy(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=PROBED,
     needs=Needs.INSTANCE | Needs.CONFIG,
-    after=(*AFTER, "health.answers"),
-    required="no good health check while no request is answered",
+    requires=(*AFTER, "health.answers"),
+    expected="no good health check while no request is answered",
     source=SPECIFICATIONS,
-    mend="Let the launcher replace workers that die, or end with them; let health ask the model.",
-    example="obeys:  gunicorn: the worker is replaced; one process: the container ends\n"
-    "breaks: nginx answers /health by itself, and 502 for the rest",
+    remediation="Let the launcher replace workers that die, or end with them; let health ask "
+    "the model.",
+    good="gunicorn: the worker is replaced; one process: the container ends",
+    bad="nginx answers /health by itself, and 502 for the rest",
 )
-def dead(subject: Subject) -> Finding:
+def dead(context: Context) -> Finding:
     """Kill all processes but the first, one kind after the other, and ask for health each time."""
-    health = subject.config.health
+    health = context.config.health
     if health is None:
         return not_checked("config.json declares no health check")
     try:
-        use = _use(subject)
+        use = _use(context)
     except Unavailable as error:
         return not_checked(str(error).splitlines()[0])
     deaths = use.deaths
@@ -168,7 +170,7 @@ class _Use:
     deaths: tuple[Death, ...]
 
 
-def _use(subject: Subject) -> _Use:
+def _use(context: Context) -> _Use:
     """Run both drills on one instance, once for all the rules here.
 
     Raises:
@@ -176,16 +178,16 @@ def _use(subject: Subject) -> _Use:
     """
 
     def drill() -> _Use:
-        with subject.start() as service:
-            load = _keep_busy(subject, service)
-            deaths = () if load.has_ended else _kill_workers(subject, service)
+        with context.start() as service:
+            load = _keep_busy(context, service)
+            deaths = () if load.has_ended else _kill_workers(context, service)
         return _Use(load, deaths)
 
-    return subject.once("workers", drill)
+    return context.once("workers", drill)
 
 
-def _keep_busy(subject: Subject, service: Service) -> Load:
-    instance, health = service.instance, subject.declared_health
+def _keep_busy(context: Context, service: Service) -> Load:
+    instance, health = service.instance, context.declared_health
     assert instance is not None  # INSTANCE is needed, so there is one
     timeout_s = (health.timeout_seconds if health else None) or CHECK_TIMEOUT_S
     return drill_load(
@@ -195,14 +197,14 @@ def _keep_busy(subject: Subject, service: Service) -> Load:
         check_health=(lambda: ask_health(service.url, instance, health, timeout_s))
         if health
         else None,
-        for_s=_load_s(subject.waits),
-        longest_s=(IN_A_ROW + 1) * timeout_s if subject.waits.true else 0.0,
-        pause=subject.pause,
+        for_s=_load_s(context.waits),
+        longest_s=(IN_A_ROW + 1) * timeout_s if context.waits.true else 0.0,
+        pause=context.pause,
     )
 
 
-def _kill_workers(subject: Subject, service: Service) -> tuple[Death, ...]:
-    instance, health = service.instance, subject.declared_health
+def _kill_workers(context: Context, service: Service) -> tuple[Death, ...]:
+    instance, health = service.instance, context.declared_health
     if health is None:
         return ()
     assert instance is not None  # INSTANCE is needed, so there is one
@@ -213,6 +215,6 @@ def _kill_workers(subject: Subject, service: Service) -> tuple[Death, ...]:
         check_health=lambda: ask_health(service.url, instance, health, patience_s),
         ask=lambda: ask(service.url, service.request, patience_s),
         expected_status=service.start.last_answer.status,
-        pause=subject.pause,
+        pause=context.pause,
     )
     return tuple(deaths)

@@ -10,10 +10,10 @@ from custom_image.model_config import Api
 from custom_image.probing.http import Answer, ask
 from custom_image.probing.sample_requests import sample_of
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -32,19 +32,20 @@ NOT_SERVED = (404, 405, 415)
     why="The platform calls these urls; one that is not served answers 404 to every client.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE | Needs.CONFIG,
-    after=("health.ready",),
+    requires=("health.ready",),
     exclusive=True,
-    required="2xx to a sample of its schema",
+    expected="2xx to a sample of its schema",
     source=SPECIFICATIONS,
-    mend="Make apis[].url, method and request in config.json equal to what the service serves.",
-    example='obeys:  "url": "/" and the code serves POST /\n'
-    'breaks: "url": "/predict" and the code serves POST /',
+    remediation="Make apis[].url, method and request in config.json equal to what the service "
+    "serves.",
+    good='"url": "/" and the code serves POST /',
+    bad='"url": "/predict" and the code serves POST /',
 )
-def answers(subject: Subject) -> Finding:
+def answers(context: Context) -> Finding:
     """Send a sample that is made from each schema."""
-    if not subject.config.apis:
+    if not context.config.apis:
         return not_checked("config.json declares no apis")
-    asked = _answers(subject)
+    asked = _answers(context)
     evidence = "\n".join(f"{api.method.upper()} {api.url}: {answer}" for api, answer in asked)
     silent = [(a, r) for a, r in asked if not r.is_answer or r.status in NOT_SERVED]
     if silent:
@@ -69,17 +70,17 @@ def answers(subject: Subject) -> Finding:
     why="The console and generated clients read an answer by what config.json declares.",
     severity=Severity.WARNING,
     needs=Needs.SERVICE | Needs.CONFIG,
-    after=("api.answers",),
-    required="response.Content-type",
+    requires=("api.answers",),
+    expected="response.Content-type",
     source=CONFIG_FILE,
-    mend="Send that Content-Type, or declare the one that is sent.",
-    example='obeys:  "Content-type": "application/json" and JSON is answered\n'
-    "breaks: text/html is answered, as Flask does for a plain string",
+    remediation="Send that Content-Type, or declare the one that is sent.",
+    good='"Content-type": "application/json" and JSON is answered',
+    bad="text/html is answered, as Flask does for a plain string",
 )
-def content_type(subject: Subject) -> Finding:
+def content_type(context: Context) -> Finding:
     """Compare the header of each good answer with what is declared."""
     compared, wrong = [], []
-    for api, answer in _answers(subject):
+    for api, answer in _answers(context):
         if api.response is None or not answer.is_good:
             continue
         sent = answer.headers.get("content-type", "none")
@@ -97,17 +98,18 @@ def content_type(subject: Subject) -> Finding:
     why="The console shows results by the schema; what does not fit is shown wrongly.",
     severity=Severity.WARNING,
     needs=Needs.SERVICE | Needs.CONFIG,
-    after=("api.answers",),
-    required="response.data",
+    requires=("api.answers",),
+    expected="response.data",
     source=CONFIG_FILE,
-    mend="Correct response.data in config.json; the platform's own sample does not fit its answer.",
-    example='obeys:  {"type": "integer"} and the answer is 7\n'
-    'breaks: {"type": "string"} and the answer is 7',
+    remediation="Correct response.data in config.json; the platform's own sample does not fit "
+    "its answer.",
+    good='{"type": "integer"} and the answer is 7',
+    bad='{"type": "string"} and the answer is 7',
 )
-def response_schema(subject: Subject) -> Finding:
+def response_schema(context: Context) -> Finding:
     """Validate the JSON of each good answer."""
     compared, wrong = [], []
-    for api, answer in _answers(subject):
+    for api, answer in _answers(context):
         if api.response is None or not api.response.data or not answer.is_good:
             continue
         fault = _fault(api.response.data, answer.body)
@@ -148,14 +150,14 @@ def _validator() -> Any:
     return extend(Draft7Validator, type_checker=checker)  # type: ignore[no-untyped-call]
 
 
-def _answers(subject: Subject) -> list[tuple[Api, Answer]]:
+def _answers(context: Context) -> list[tuple[Api, Answer]]:
     """Ask every api once, for all the rules here."""
-    url = subject.service.url
+    url = context.service.url
 
     def drill() -> list[tuple[Api, Answer]]:
-        return [(api, ask(url, sample_of(api), PATIENCE_S)) for api in subject.config.apis]
+        return [(api, ask(url, sample_of(api), PATIENCE_S)) for api in context.config.apis]
 
-    return subject.once("apis", drill)
+    return context.once("apis", drill)
 
 
 def _named(api: Api) -> str:

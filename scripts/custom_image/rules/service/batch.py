@@ -6,11 +6,11 @@ import posixpath
 import shlex
 
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -35,16 +35,17 @@ VERSION_ARGUMENTS = {"java": "-version", "zip": "-v"}
     severity=Severity.ERROR,
     profiles=BATCH,
     needs=Needs.IMAGE,
-    after=("boot.command",),
-    required=BOOT_COMMAND,
-    mend=f'Write CMD ["sh", "{BOOT_FILE}"] in the Dockerfile.',
-    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: CMD ["python3", "/app/serve.py"]',
+    requires=("boot.command",),
+    expected=BOOT_COMMAND,
+    remediation=f'Write CMD ["sh", "{BOOT_FILE}"] in the Dockerfile.',
+    good='CMD ["sh", "/home/run.sh"]',
+    bad='CMD ["python3", "/app/serve.py"]',
 )
-def boot_file(subject: Subject) -> Finding:
+def boot_file(context: Context) -> Finding:
     """Compare the command; older pages write /bin/sh, which means the same."""
-    shown = shlex.join(subject.image.command)
+    shown = shlex.join(context.image.command)
     expected = BOOT_COMMAND.value.split()
-    found = [posixpath.basename(subject.image.command[0]), *subject.image.command[1:]]
+    found = [posixpath.basename(context.image.command[0]), *context.image.command[1:]]
     return passed(shown) if found == expected else failed(shown)
 
 
@@ -55,16 +56,16 @@ def boot_file(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=BATCH,
     needs=Needs.SERVICE | Needs.CONTAINER,
-    after=("health.ready",),
-    required=", ".join(BATCH_TOOLS) + " on PATH",
+    requires=("health.ready",),
+    expected=", ".join(BATCH_TOOLS) + " on PATH",
     source=SPECIFICATIONS,
-    mend="Build with --batch, or install Python, a headless JRE and zip in the base image.",
-    example="obeys:  RUN apt-get install -y default-jre-headless zip\n"
-    "breaks: a slim base without java",
+    remediation="Build with --batch, or install Python, a headless JRE and zip in the base image.",
+    good="RUN apt-get install -y default-jre-headless zip",
+    bad="a slim base without java",
 )
-def dependencies(subject: Subject) -> Finding:
+def dependencies(context: Context) -> Finding:
     """Run each tool in the container, as the user that it was started as."""
-    instance = subject.service.instance
+    instance = context.service.instance
     if instance is None:
         return not_checked("nothing here can run a command inside the service")
     missing, evidence = [], []
@@ -88,19 +89,19 @@ def dependencies(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=BATCH,
     needs=Needs.CONFIG,
-    required="request and response, each with Content-type and data",
+    expected="request and response, each with Content-type and data",
     source=CONFIG_FILE,
-    mend="Declare request and response of the api, with their JSON schemas.",
-    example='obeys:  "request": {"Content-type": "application/json", "data": {"type": "object"}}\n'
-    'breaks: {"url": "/", "method": "post"}',
+    remediation="Declare request and response of the api, with their JSON schemas.",
+    good='"request": {"Content-type": "application/json", "data": {"type": "object"}}',
+    bad='{"url": "/", "method": "post"}',
 )
-def apis(subject: Subject) -> Finding:
+def apis(context: Context) -> Finding:
     """Look for both bodies of each api, and for their schemas."""
-    if not subject.config.apis:
+    if not context.config.apis:
         return failed("no api")
-    for index, api in enumerate(subject.config.apis):
+    for index, api in enumerate(context.config.apis):
         for name, body in (("request", api.request), ("response", api.response)):
             if body is None or body.data is None:
                 missing = name if body is None else f"{name}.data"
                 return failed(f"apis[{index}] has no {missing}")
-    return passed(", ".join(f"{api.method.upper()} {api.url}" for api in subject.config.apis))
+    return passed(", ".join(f"{api.method.upper()} {api.url}" for api in context.config.apis))

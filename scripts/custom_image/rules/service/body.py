@@ -7,10 +7,10 @@ from dataclasses import replace
 from custom_image.probing.http import ask
 from custom_image.probing.sample_requests import FORM_HEADER
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -27,22 +27,23 @@ TOO_LARGE = 413
     why="nginx takes 1 MB by default: a larger picture is refused behind a gateway that took it.",
     severity=Severity.WARNING,
     needs=Needs.SERVICE,
-    after=("api.answers",),
-    limit="request_body",
-    mend="Raise the server's limit: nginx client_max_body_size 12m, or the framework's own.",
-    example="obeys:  client_max_body_size 12m;\nbreaks: nginx in front, as it comes: 1 MB",
+    requires=("api.answers",),
+    limit_field="request_body",
+    remediation="Raise the server's limit: nginx client_max_body_size 12m, or the framework's own.",
+    good="client_max_body_size 12m;",
+    bad="nginx in front, as it comes: 1 MB",
 )
-def size(subject: Subject) -> Finding:
+def size(context: Context) -> Finding:
     """Send a good request, filled up with what its format lets pass: blanks, or zeros at the end.
 
     Whether such a picture is still one is the model's own business: any answer will do but the one
     that says too large, and none.
     """
-    service = subject.service
+    service = context.service
     good = service.request
     if not good.body:
         return not_checked("the first api takes no body")
-    target_bytes = int(subject.edition.request_body.value * MB)
+    target_bytes = int(context.edition.request_body.value * MB)
     if good.content_type == FORM_HEADER:
         # The last part is filled up, before the line that closes the form.
         content, sign, end = good.body.rpartition(b"\r\n--")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from custom_image.probing.http import ask
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -22,21 +22,22 @@ from custom_image.specification import SPECIFICATIONS
     why="A service may keep every rule and be wrong: other weights, another order of classes.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
-    after=("api.answers",),
-    required="the answer of each sample",
+    requires=("api.answers",),
+    expected="the answer of each sample",
     source=SPECIFICATIONS,
-    mend="Compare the model in the image with the one that was trained, and how both see a sample.",
-    example="obeys:  seven.jpg gets 7, as seven.expected.json says\n"
-    "breaks: light on dark where dark on light was trained",
+    remediation="Compare the model in the image with the one that was trained, and how both "
+    "see a sample.",
+    good="seven.jpg gets 7, as seven.expected.json says",
+    bad="light on dark where dark on light was trained",
 )
-def answers(subject: Subject) -> Finding:
+def answers(context: Context) -> Finding:
     """Send every sample once and compare."""
-    if not subject.samples:
+    if not context.samples:
         return not_checked("no samples were given; name a folder or a YAML file with --samples")
     evidence, wrong = [], []
-    for sample, request in subject.samples:
-        subject.pause(0)
-        answer = ask(subject.service.url, request)
+    for sample, request in context.samples:
+        context.pause(0)
+        answer = ask(context.service.url, request)
         fault = sample.fault(answer)
         evidence.append(f"{sample}: {fault or answer}")
         if fault:

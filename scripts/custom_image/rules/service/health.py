@@ -7,11 +7,11 @@ import json
 from custom_image.drills.startup import ask_health, health_budget_s
 from custom_image.probing.http import Answer
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -34,20 +34,20 @@ PROBED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
     why="The platform gives up on a service that is not ready in time, and deletes it.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
-    after=("network.port", "network.bind-address", "tls.protocol"),
+    requires=("network.port", "network.bind-address", "tls.protocol"),
     exclusive=True,
-    required=f"ready, within {DEPLOY_TIMEOUT} at most",
+    expected=f"ready, within {DEPLOY_TIMEOUT} at most",
     source=DEPLOY_TIMEOUT.source,
-    mend="Read its log in the evidence; start the image by hand with `docker run`.",
-    example="obeys:  the log ends in `listening on port 8080`\n"
-    "breaks: the log ends in `ModuleNotFoundError`",
+    remediation="Read its log in the evidence; start the image by hand with `docker run`.",
+    good="the log ends in `listening on port 8080`",
+    bad="the log ends in `ModuleNotFoundError`",
 )
-def ready(subject: Subject) -> Finding:
+def ready(context: Context) -> Finding:
     """Watch the shared service start until its health check or a request succeeds."""
-    service = subject.service
+    service = context.service
     start = service.start
     if start.is_ready:
-        subject.facts["ready_s"] = round(start.waited_s, 2)
+        context.facts["ready_s"] = round(start.waited_s, 2)
         return passed(f"after {start.waited_s:.1f} s", f"{service.request}: {start.last_answer}")
     log = service.instance.logs()[-2000:] if service.instance else ""
     evidence = f"{service.request}: {start.last_answer}\nits log ends:\n{log or '(empty)'}"
@@ -63,15 +63,15 @@ def ready(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=PROBED,
     needs=Needs.CONFIG,
-    required="health",
+    expected="health",
     source=SPECIFICATIONS,
-    mend=f'Add "health": {{"check_method": "HTTP", "url": "{HEALTH_URL}"}} to config.json.',
-    example='obeys:  "health": {"check_method": "HTTP", "url": "/health"}\n'
-    "breaks: a config.json without health",
+    remediation=f'Add "health": {{"check_method": "HTTP", "url": "{HEALTH_URL}"}} to config.json.',
+    good='"health": {"check_method": "HTTP", "url": "/health"}',
+    bad="a config.json without health",
 )
-def declared(subject: Subject) -> Finding:
+def declared(context: Context) -> Finding:
     """Look for the member `health`."""
-    health = subject.config.health
+    health = context.config.health
     if health is None:
         return failed("no health")
     shown = f"GET {health.url}" if health.check_method == HEALTH_METHODS[0] else health.command
@@ -85,16 +85,17 @@ def declared(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=PROBED,
     needs=Needs.SERVICE | Needs.CONFIG,
-    after=("health.ready",),
-    required="200 on the declared url",
+    requires=("health.ready",),
+    expected="200 on the declared url",
     source=SPECIFICATIONS,
-    mend="Serve the url that config.json declares, on the same port, or declare the one served.",
-    example='obeys:  GET /health: 200 {"health": "true"}\n'
-    "breaks: GET /health: 404, because the code serves /healthz",
+    remediation="Serve the url that config.json declares, on the same port, or declare the one "
+    "served.",
+    good='GET /health: 200 {"health": "true"}',
+    bad="GET /health: 404, because the code serves /healthz",
 )
-def answers(subject: Subject) -> Finding:
+def answers(context: Context) -> Finding:
     """Ask once more, now that the service works."""
-    answer = _ask(subject)
+    answer = _ask(context)
     if answer is None:
         return not_checked("config.json declares no health check")
     return (passed if answer.status == 200 else failed)(str(answer))
@@ -107,18 +108,19 @@ def answers(subject: Subject) -> Finding:
     severity=Severity.NOTE,
     profiles=PROBED,
     needs=Needs.SERVICE | Needs.CONFIG,
-    after=("health.answers",),
-    required='JSON such as {"health": "true"}',
+    requires=("health.answers",),
+    expected='JSON such as {"health": "true"}',
     source=SPECIFICATIONS,
-    mend='Answer {"health": "true"} as application/json.',
-    example='obeys:  {"health": "true"}\nbreaks: OK',
+    remediation='Answer {"health": "true"} as application/json.',
+    good='{"health": "true"}',
+    bad="OK",
 )
-def body(subject: Subject) -> Finding:
+def body(context: Context) -> Finding:
     """Parse the body."""
-    answer = _ask(subject)
+    answer = _ask(context)
     if answer is None:
         return not_checked("config.json declares no health check")
-    if subject.config.health and subject.config.health.check_method != HEALTH_METHODS[0]:
+    if context.config.health and context.config.health.check_method != HEALTH_METHODS[0]:
         return not_checked("the health check is a command")
     try:
         json.loads(answer.body)
@@ -134,32 +136,32 @@ def body(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=PROBED,
     needs=Needs.SERVICE | Needs.INSTANCE | Needs.CONFIG,
-    after=("health.ready",),
+    requires=("health.ready",),
     exclusive=True,
-    required="not 200 before the first good prediction",
+    expected="not 200 before the first good prediction",
     source=SPECIFICATIONS,
-    mend="Answer 503 until the model has made a prediction, and again once it cannot.",
-    example="obeys:  503 until a warm-up prediction has succeeded\n"
-    "breaks: 200 as soon as the port is open, while the model still loads",
+    remediation="Answer 503 until the model has made a prediction, and again once it cannot.",
+    good="503 until a warm-up prediction has succeeded",
+    bad="200 as soon as the port is open, while the model still loads",
 )
-def truth(subject: Subject) -> Finding:
+def truth(context: Context) -> Finding:
     """Ask for a prediction right after each good health check while the service starts."""
-    start = subject.service.start
-    if subject.config.health is None:
+    start = context.service.start
+    if context.config.health is None:
         return not_checked("config.json declares no health check")
     if start.healthy_s is None:
         return not_checked("the health check never succeeded: see health.answers")
-    if start.lies:
-        lie_s, answer = start.lies[0]
+    if start.false_healthy:
+        lie_s, answer = start.false_healthy[0]
         until = "never" if start.answered_s is None else f"{start.answered_s:.2f} s"
         return failed(
             f"healthy at {start.healthy_s:.2f} s, first good prediction: {until}",
             f"at {lie_s:.2f} s, right after a good health check: {answer}\n"
-            f"{len(start.lies)} such answers in all",
+            f"{len(start.false_healthy)} such answers in all",
         )
     return passed(
         f"healthy at {start.healthy_s:.2f} s, and a request right after it answered",
-        f"{subject.service.request}: {start.last_answer}",
+        f"{context.service.request}: {start.last_answer}",
     )
 
 
@@ -170,20 +172,20 @@ def truth(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=PROBED,
     needs=Needs.SERVICE | Needs.INSTANCE | Needs.CONFIG,
-    after=("health.ready",),
+    requires=("health.ready",),
     exclusive=True,
-    required="initial delay + failures x period",
+    expected="initial delay + failures x period",
     source=CONTAINER_IMAGE,
-    mend="Raise initial_delay_seconds or failure_threshold in config.json, or load faster.",
-    example="obeys:  a start of 20 s with the defaults, which grant 72 s\n"
-    "breaks: a start of 90 s with the defaults",
+    remediation="Raise initial_delay_seconds or failure_threshold in config.json, or load faster.",
+    good="a start of 20 s with the defaults, which grant 72 s",
+    bad="a start of 90 s with the defaults",
 )
-def start_time(subject: Subject) -> Finding:
+def start_time(context: Context) -> Finding:
     """Compare the measured start with the time that the declared numbers give."""
-    health = subject.config.health
+    health = context.config.health
     if health is None:
         return not_checked("config.json declares no health check")
-    healthy_s = subject.service.start.healthy_s
+    healthy_s = context.service.start.healthy_s
     if healthy_s is None:
         return not_checked("the health check never succeeded: see health.answers")
     budget_s = health_budget_s(health)
@@ -191,10 +193,10 @@ def start_time(subject: Subject) -> Finding:
     return judge(f"{healthy_s:.1f} s of {budget_s} s")
 
 
-def _ask(subject: Subject) -> Answer | None:
-    health = subject.config.health
+def _ask(context: Context) -> Answer | None:
+    health = context.config.health
     if health is None:
         return None
-    service = subject.service
+    service = context.service
     timeout_s = health.timeout_seconds or 10
     return ask_health(service.url, service.instance, health, timeout_s)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from custom_image.probing.bad_requests import TOO_LARGE_BYTES, bad_requests
 from custom_image.probing.http import Answer, ask, ask_on, connect, is_closed_by_server
 from custom_image.rules import (
+    Context,
     Finding,
     Level,
     Needs,
     Service,
     Severity,
-    Subject,
     failed,
     not_checked,
     not_waited,
@@ -39,17 +39,17 @@ BAD_INPUT_PATIENCE_S = 15.0
     why="The gateway answers ModelArts.4503 instead of a slower service, which works on in vain.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
-    after=("api.answers",),
+    requires=("api.answers",),
     exclusive=True,
-    limit="latency",
-    mend="Make the model faster, or create the model in asynchronous mode.",
-    example="obeys:  p99 0.2 s\n"
-    "breaks: 45 s for the first request, because the model is loaded by it",
+    limit_field="latency",
+    remediation="Make the model faster, or create the model in asynchronous mode.",
+    good="p99 0.2 s",
+    bad="45 s for the first request, because the model is loaded by it",
 )
-def latency(subject: Subject) -> Finding:
+def latency(context: Context) -> Finding:
     """Time requests, one after the other, on one connection."""
-    service, limit = subject.service, subject.edition.latency
-    most, for_s = (300, 10.0) if subject.level is Level.FULL else (100, 2.0)
+    service, limit = context.service, context.edition.latency
+    most, for_s = (300, 10.0) if context.level is Level.FULL else (100, 2.0)
     connection = connect(service.url, timeout_s=max(limit.value, SYNCHRONOUS_LATENCY.value) + 5)
     times_ms: list[float] = []  # and not the answers: a hundred large ones are hundreds of MB
     lost: list[Answer] = []
@@ -62,7 +62,7 @@ def latency(subject: Subject) -> Finding:
     while len(times_ms) < most and (not times_ms or time.monotonic() - began < for_s):
         if times_ms and propose(times_ms[-1] / 1000):
             break
-        subject.pause(0)
+        context.pause(0)
         answer = ask_on(connection, service.request)
         times_ms.append(answer.seconds * 1000)
         if not answer.is_answer:
@@ -71,7 +71,7 @@ def latency(subject: Subject) -> Finding:
 
     times_ms.sort()
     p50, p99 = (times_ms[int(len(times_ms) * share)] for share in (0.5, 0.99))
-    subject.facts["latency"] = {
+    context.facts["latency"] = {
         "requests": len(times_ms),
         "p50_ms": round(p50, 2),
         "p99_ms": round(p99, 2),
@@ -109,23 +109,24 @@ def judge_times(
     why="Errors of the server trip the gateway's protection: ModelArts.4302 to every client.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE | Needs.CONFIG,
-    after=("api.answers",),
-    required="4xx, and a good request answered after it",
+    requires=("api.answers",),
+    expected="4xx, and a good request answered after it",
     source=SERVICE_OVERLOADED,
-    mend="Check the input before the model sees it; answer 400, 413, 415 or 422 with a sentence.",
-    example='obeys:  400 {"error": "no JPEG"}\n'
-    "breaks: 500, or an exit, for a body that is no picture",
+    remediation="Check the input before the model sees it; answer 400, 413, 415 or 422 with a "
+    "sentence.",
+    good='400 {"error": "no JPEG"}',
+    bad="500, or an exit, for a body that is no picture",
 )
-def bad_input(subject: Subject) -> Finding:
+def bad_input(context: Context) -> Finding:
     """Send what clients get wrong, each followed by a good request."""
-    requests = bad_requests(subject.config.apis[0]) if subject.config.apis else {}
+    requests = bad_requests(context.config.apis[0]) if context.config.apis else {}
     if not requests:
         return not_checked("the first api takes no body")
-    expected = subject.service.start.last_answer.status
+    expected = context.service.start.last_answer.status
     evidence, faults = [], []
-    with subject.borrow() as service:
+    with context.borrow() as service:
         for name, request in requests.items():
-            subject.pause(0)
+            context.pause(0)
             answer = ask(service.url, request, BAD_INPUT_PATIENCE_S)
             after = ask(service.url, service.request)
             evidence.append(f"{name}: {answer}; a good request after it: {after.status}")
@@ -151,22 +152,24 @@ def bad_input(subject: Subject) -> Finding:
     why="The gateway reuses its connections; a request on one that is being closed is lost.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
-    after=("api.answers",),
-    limit="keep_alive",
-    lasts=lambda waits: waits.keep_alive_s,
-    mend="Set the server's keep-alive: uvicorn --timeout-keep-alive 200, gunicorn --keep-alive 200 "
+    requires=("api.answers",),
+    limit_field="keep_alive",
+    wait_seconds=lambda waits: waits.keep_alive_s,
+    remediation="Set the server's keep-alive: uvicorn --timeout-keep-alive 200, gunicorn "
+    "--keep-alive 200 "
     "-k gevent, nginx keepalive_timeout 200s.",
-    example="obeys:  uvicorn --timeout-keep-alive 200\nbreaks: uvicorn without it: 5 s",
+    good="uvicorn --timeout-keep-alive 200",
+    bad="uvicorn without it: 5 s",
 )
-def keep_alive(subject: Subject) -> Finding:
+def keep_alive(context: Context) -> Finding:
     """Leave two connections idle: one is used again just before the end, one is held to it.
 
     A server that is set to exactly the required time may close in the second in which a client
     would try that time out, so the reuse comes a second earlier.
     """
-    wait_s = subject.waits.keep_alive_s
-    held = _hold(subject, subject.service, wait_s)
-    subject.facts["keep_alive"] = {"idle_s": wait_s, "closed_after_s": held.closed_after_s}
+    wait_s = context.waits.keep_alive_s
+    held = _hold(context, context.service, wait_s)
+    context.facts["keep_alive"] = {"idle_s": wait_s, "closed_after_s": held.closed_after_s}
     evidence = f"first request: {held.first}"
     if not held.first.status:
         return failed(str(held.first), evidence)
@@ -178,9 +181,9 @@ def keep_alive(subject: Subject) -> Finding:
     if held.reused is None or not held.reused.is_answer:
         return failed(f"the second request got {held.reused}", evidence)
     seen = f"open and usable after {wait_s:g} s idle"
-    if subject.waits.true:
+    if context.waits.true:
         return passed(seen, evidence)
-    return not_waited(subject.edition.keep_alive, seen, evidence)
+    return not_waited(context.edition.keep_alive, seen, evidence)
 
 
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ class _Held:
     reused: Answer | None = None
 
 
-def _hold(subject: Subject, service: Service, wait_s: float) -> _Held:
+def _hold(context: Context, service: Service, wait_s: float) -> _Held:
     reuse_s = wait_s - 1
     connections = [connect(service.url) for _ in range(2)]
     try:
@@ -207,7 +210,7 @@ def _hold(subject: Subject, service: Service, wait_s: float) -> _Held:
             for connection in connections[1:] if reused else connections:
                 if is_closed_by_server(connection):
                     return _Held(first, closed_after_s=idle_s)
-            subject.pause(min(LOOK_S, max(0.01, (wait_s if reused else reuse_s) - idle_s)))
+            context.pause(min(LOOK_S, max(0.01, (wait_s if reused else reuse_s) - idle_s)))
         return _Held(first, reused=reused)
     finally:
         for connection in connections:

@@ -6,10 +6,10 @@ import time
 
 from custom_image.probing.http import ask
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -27,23 +27,23 @@ DELAY_S = 2.0
     why="The platform shows and keeps nothing else; a log file in the container is lost with it.",
     severity=Severity.WARNING,
     needs=Needs.SERVICE | Needs.INSTANCE,
-    after=("health.ready",),
-    required="a line a request, or at its start",
+    requires=("health.ready",),
+    expected="a line a request, or at its start",
     source=SPECIFICATIONS,
-    mend="Log to standard output, at level INFO, unbuffered (PYTHONUNBUFFERED=1).",
-    example='obeys:  print("ready", flush=True)\n'
-    "breaks: FileHandler('/var/log/app.log') and nothing else",
+    remediation="Log to standard output, at level INFO, unbuffered (PYTHONUNBUFFERED=1).",
+    good='print("ready", flush=True)',
+    bad="FileHandler('/var/log/app.log') and nothing else",
 )
-def stdout(subject: Subject) -> Finding:
+def stdout(context: Context) -> Finding:
     """Ask once and look for a new line; a banner alone is enough."""
-    service = subject.service
+    service = context.service
     if service.instance is None:
         return not_checked("nothing here can read its log")
     before = service.instance.logs()
     ask(service.url, service.request)
     deadline = time.monotonic() + DELAY_S
     while (log := service.instance.logs()) == before and time.monotonic() < deadline:
-        subject.pause(0.1)
+        context.pause(0.1)
     last = "\n".join(log.splitlines()[-3:])
     if log != before:
         return passed("a line a request", last)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from custom_image.drills.startup import EVERY_ADDRESS
 from custom_image.engines import Socket
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -23,16 +23,18 @@ from custom_image.specification import BIND_ADDRESS, ECS_EXAMPLE, PORT
     why="The platform sends requests to that port of the container and to no other.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE | Needs.INSTANCE,
-    after=("boot.command", "boot.file"),
+    requires=("boot.command", "boot.file"),
     exclusive=True,
-    required="the declared port",
+    expected="the declared port",
     source=ECS_EXAMPLE,
-    mend=f"Listen on {PORT}, or declare the port it listens on (--port, and in the model's form).",
-    example="obeys:  app.run(port=8080)\nbreaks: app.run(port=5000), while the form says 8080",
+    remediation=f"Listen on {PORT}, or declare the port it listens on (--port, and in the "
+    "model's form).",
+    good="app.run(port=8080)",
+    bad="app.run(port=5000), while the form says 8080",
 )
-def port(subject: Subject) -> Finding:
+def port(context: Context) -> Finding:
     """Look for a listening socket on that port."""
-    service = subject.service
+    service = context.service
     sockets = service.start.sockets
     if service.start.has_ended:
         return not_checked("the service ended before it listened: see health.ready")
@@ -50,16 +52,16 @@ def port(subject: Subject) -> Finding:
     why="Requests come from outside the container; one that listens on 127.0.0.1 gets none.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE | Needs.CONTAINER,
-    after=("network.port",),
+    requires=("network.port",),
     exclusive=True,
-    required=BIND_ADDRESS,
-    mend=f"Bind to {BIND_ADDRESS}: --host {BIND_ADDRESS}, or --bind {BIND_ADDRESS}:{PORT}.",
-    example='obeys:  app.run(host="0.0.0.0")\n'
-    'breaks: app.run(host="127.0.0.1"), the default of Flask',
+    expected=BIND_ADDRESS,
+    remediation=f"Bind to {BIND_ADDRESS}: --host {BIND_ADDRESS}, or --bind {BIND_ADDRESS}:{PORT}.",
+    good='app.run(host="0.0.0.0")',
+    bad='app.run(host="127.0.0.1"), the default of Flask',
 )
-def bind_address(subject: Subject) -> Finding:
+def bind_address(context: Context) -> Finding:
     """Look at the addresses of the sockets on the declared port."""
-    service = subject.service
+    service = context.service
     mine = [socket for socket in service.start.sockets or () if socket.port == service.port]
     if not mine:
         return not_checked("no socket on the declared port was seen")

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from custom_image.probing.http import Request, ask
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -27,17 +27,18 @@ PATIENCE_S: Final = 3.0
     why="The platform speaks that protocol to it, and answers ModelArts.4503 where it fails.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
-    after=("network.port", "network.bind-address"),
+    requires=("network.port", "network.bind-address"),
     exclusive=True,
-    required="HTTP, or HTTPS where apis[].protocol says so",
+    expected="HTTP, or HTTPS where apis[].protocol says so",
     source=SERVICE_UNREACHABLE,
-    mend='Declare "protocol": "https" in apis[] where the server has a certificate, else "http".',
-    example='obeys:  "protocol": "https" and uvicorn --ssl-certfile\n'
-    'breaks: "protocol": "https" and a server without a certificate',
+    remediation='Declare "protocol": "https" in apis[] where the server has a certificate, '
+    'else "http".',
+    good='"protocol": "https" and uvicorn --ssl-certfile',
+    bad='"protocol": "https" and a server without a certificate',
 )
-def protocol(subject: Subject) -> Finding:
+def protocol(context: Context) -> Finding:
     """Look how the shared service was reached; where it was not, try the other protocol."""
-    service = subject.service
+    service = context.service
     if not service.url:
         return not_checked("the service never listened: see health.ready")
     declared = urlsplit(service.url).scheme

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from custom_image.engines import ImageFile
-from custom_image.rules.context import Subject
+from custom_image.rules.context import Context
 
 ROOT_ID = 0
 ACCOUNTS_FILE = "/etc/passwd"
@@ -25,10 +25,10 @@ class Account:
         return f"{self.uid}:{self.gid} ({self.name})" if self.name else f"{self.uid}:{self.gid}"
 
 
-def accounts(subject: Subject) -> list[Account]:
+def accounts(context: Context) -> list[Account]:
     """Return the accounts of an image; none where it has no /etc/passwd."""
     found = []
-    text = (subject.read_file(ACCOUNTS_FILE) or b"").decode(errors="replace")
+    text = (context.read_file(ACCOUNTS_FILE) or b"").decode(errors="replace")
     for line in text.splitlines():
         fields = line.split(":")
         if len(fields) >= 6 and _is_id(fields[2]) and _is_id(fields[3]):
@@ -36,10 +36,10 @@ def accounts(subject: Subject) -> list[Account]:
     return found
 
 
-def start_user(subject: Subject) -> Account:
+def start_user(context: Context) -> Account:
     """Return whom the image starts as, from USER in its configuration: a name or ids."""
-    user, _, group = (subject.image.user or str(ROOT_ID)).partition(":")
-    for account in accounts(subject):
+    user, _, group = (context.image.user or str(ROOT_ID)).partition(":")
+    for account in accounts(context):
         if user in (account.name, str(account.uid)):
             gid = int(group) if _is_id(group) else account.gid
             return Account(account.name, account.uid, gid, account.home)

@@ -8,10 +8,10 @@ import shlex
 
 from custom_image.engines import ImageFacts
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -34,16 +34,17 @@ INTERPRETERS = re.compile(r"(ba|da|a)?sh|python[0-9.]*|perl|node|java")
     why="Without CMD or ENTRYPOINT the container cannot be started, unless the model's form does.",
     severity=Severity.ERROR,
     needs=Needs.IMAGE,
-    required="CMD or ENTRYPOINT",
+    expected="CMD or ENTRYPOINT",
     source=SPECIFICATIONS,
-    mend=f'Add CMD ["sh", "{BOOT_FILE}"] to the Dockerfile.',
-    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: a Dockerfile without CMD and ENTRYPOINT',
+    remediation=f'Add CMD ["sh", "{BOOT_FILE}"] to the Dockerfile.',
+    good='CMD ["sh", "/home/run.sh"]',
+    bad="a Dockerfile without CMD and ENTRYPOINT",
 )
-def command(subject: Subject) -> Finding:
+def command(context: Context) -> Finding:
     """Look for CMD and ENTRYPOINT."""
-    if not subject.image.command:
+    if not context.image.command:
         return failed("neither CMD nor ENTRYPOINT")
-    return passed(shlex.join(subject.image.command))
+    return passed(shlex.join(context.image.command))
 
 
 @rule(
@@ -52,16 +53,17 @@ def command(subject: Subject) -> Finding:
     why="In shell form a shell is process 1, and may keep SIGTERM from the service.",
     severity=Severity.WARNING,
     needs=Needs.IMAGE,
-    after=("boot.command",),
-    required="exec form",
+    requires=("boot.command",),
+    expected="exec form",
     source=SPECIFICATIONS,
-    mend=f'Write CMD as a JSON array, for example CMD ["sh", "{BOOT_FILE}"].',
-    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: CMD sh /home/run.sh',
+    remediation=f'Write CMD as a JSON array, for example CMD ["sh", "{BOOT_FILE}"].',
+    good='CMD ["sh", "/home/run.sh"]',
+    bad="CMD sh /home/run.sh",
 )
-def exec_form(subject: Subject) -> Finding:
+def exec_form(context: Context) -> Finding:
     """Look for `/bin/sh -c`, which is how shell form is recorded."""
-    shown = shlex.join(subject.image.command)
-    return failed(f"shell form: {shown}") if subject.image.shell_form else passed("exec form")
+    shown = shlex.join(context.image.command)
+    return failed(f"shell form: {shown}") if context.image.shell_form else passed("exec form")
 
 
 @rule(
@@ -70,22 +72,22 @@ def exec_form(subject: Subject) -> Finding:
     why="Otherwise the container ends at once, and the deployment fails with an empty log.",
     severity=Severity.ERROR,
     needs=Needs.IMAGE | Needs.FILES,
-    after=("boot.command",),
-    required="there and readable",
+    requires=("boot.command",),
+    expected="there and readable",
     source=SPECIFICATIONS,
-    mend="COPY the file to that path with mode 755, or correct the path in CMD.",
-    example="obeys:  COPY --chown=1000:100 run.sh /home/run.sh\n"
-    "breaks: CMD names /home/start.sh, and there is none",
+    remediation="COPY the file to that path with mode 755, or correct the path in CMD.",
+    good="COPY --chown=1000:100 run.sh /home/run.sh",
+    bad="CMD names /home/start.sh, and there is none",
 )
-def file(subject: Subject) -> Finding:
+def file(context: Context) -> Finding:
     """Look the file up in the image, and its mode as the user that the image starts as."""
-    path = boot_path(subject.image)
+    path = boot_path(context.image)
     if not path:
-        return not_checked(f"`{shlex.join(subject.image.command)}` names no file")
-    found = subject.find_file(path)
+        return not_checked(f"`{shlex.join(context.image.command)}` names no file")
+    found = context.find_file(path)
     if found is None:
         return failed(f"no {path} in the image")
-    user = start_user(subject)
+    user = start_user(context)
     if not can_read(user, found):
         return failed(
             f"{path} has mode {found.mode:o}, owner {found.uid}:{found.gid}; the image starts "
@@ -100,17 +102,17 @@ def file(subject: Subject) -> Finding:
     why="A carriage return or a byte order mark, left by an editor on Windows, breaks each line.",
     severity=Severity.ERROR,
     needs=Needs.FILES,
-    after=("boot.file",),
-    required="LF line ends, no byte order mark, a shebang",
+    requires=("boot.file",),
+    expected="LF line ends, no byte order mark, a shebang",
     source=SPECIFICATIONS,
-    mend="Save it with LF line ends and without a byte order mark (`dos2unix run.sh`).",
-    example="obeys:  #!/bin/sh in the first line, LF behind each\n"
-    "breaks: a file that an editor on Windows saved: #!/bin/sh and a carriage return",
+    remediation="Save it with LF line ends and without a byte order mark (`dos2unix run.sh`).",
+    good="#!/bin/sh in the first line, LF behind each",
+    bad="a file that an editor on Windows saved: #!/bin/sh and a carriage return",
 )
-def text(subject: Subject) -> Finding:
+def text(context: Context) -> Finding:
     """Read the bytes of the file, where it is a shell script."""
-    path, is_direct = _script(subject)
-    content = subject.read_file(path) if path else None
+    path, is_direct = _script(context)
+    content = context.read_file(path) if path else None
     if content is None:
         return not_checked("no boot file to read")
     has_shebang = content.startswith(b"#!")
@@ -123,7 +125,7 @@ def text(subject: Subject) -> Finding:
         return failed(f"{path} has a carriage return in line {line}")
     if not has_shebang:
         judge = failed if is_direct else warned
-        return judge(f"{path} has no shebang", mend="Start it with the line #!/bin/sh.")
+        return judge(f"{path} has no shebang", remediation="Start it with the line #!/bin/sh.")
     return passed(f"{path}: {content.splitlines()[0].decode(errors='replace')}")
 
 
@@ -133,16 +135,17 @@ def text(subject: Subject) -> Finding:
     why="A word that falls apart or a trap that never fires is seen on the platform only.",
     severity=Severity.WARNING,
     needs=Needs.FILES,
-    after=("boot.file", "boot.text"),
-    required="no remark",
+    requires=("boot.file", "boot.text"),
+    expected="no remark",
     source=SHELLCHECK,
-    mend="Change the lines, or write why not above them: # shellcheck disable=SC2086",
-    example='obeys:  [ "$pid" != "" ] && kill "$pid"\nbreaks: [ $pid != "" ] && kill $pid',
+    remediation="Change the lines, or write why not above them: # shellcheck disable=SC2086",
+    good='[ "$pid" != "" ] && kill "$pid"',
+    bad='[ $pid != "" ] && kill $pid',
 )
-def lint(subject: Subject) -> Finding:
+def lint(context: Context) -> Finding:
     """Give the boot file to shellcheck, where it is a script of a shell that it knows."""
-    path, _ = _script(subject)
-    content = subject.read_file(path) if path else None
+    path, _ = _script(context)
+    content = context.read_file(path) if path else None
     if content is None:
         return not_checked("no boot file to read")
     shebang = content.split(b"\n", 1)[0].decode(errors="replace")
@@ -185,10 +188,10 @@ def _name(word: str) -> str:
     return posixpath.basename(word)
 
 
-def _script(subject: Subject) -> tuple[str, bool]:
+def _script(context: Context) -> tuple[str, bool]:
     """Return the boot file, and whether it is run without naming a shell."""
     try:
-        image = subject.image
+        image = context.image
     except LookupError:  # a folder: it has no CMD, and the platform's own path is the one to take
         return BOOT_FILE.value, False
     path = boot_path(image)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -36,22 +36,22 @@ CONDA = Source(
     why="Its default is 2 s, and its sync workers close every connection after the answer.",
     severity=Severity.WARNING,
     needs=Needs.FILES,
-    required="--keep-alive of at least the required seconds, -k gevent or the like",
+    expected="--keep-alive of at least the required seconds, -k gevent or the like",
     source=SPECIFICATIONS,
-    mend="Write gunicorn --keep-alive 200 -k gevent, and install gevent.",
-    example="obeys:  exec gunicorn --keep-alive 200 -k gevent --bind 0.0.0.0:8080 app:app\n"
-    "breaks: exec gunicorn --bind 0.0.0.0:8080 app:app",
+    remediation="Write gunicorn --keep-alive 200 -k gevent, and install gevent.",
+    good="exec gunicorn --keep-alive 200 -k gevent --bind 0.0.0.0:8080 app:app",
+    bad="exec gunicorn --bind 0.0.0.0:8080 app:app",
 )
-def gunicorn(subject: Subject) -> Finding:
+def gunicorn(context: Context) -> Finding:
     """Read the options of each line that starts gunicorn; a file of settings is not followed."""
-    lines = [line for line in _lines(subject) if re.search(r"(^|[\s/;&])gunicorn\s", line)]
+    lines = [line for line in _lines(context) if re.search(r"(^|[\s/;&])gunicorn\s", line)]
     if not lines:
         return passed("no gunicorn is started")
     for line in lines:
         if re.search(r"\s(-c|--config)[\s=]", line):
             return not_checked("its settings are in a file", line)
         keep_alive = re.search(r"--keep-alive[\s=]+(\d+)", line)
-        if not keep_alive or int(keep_alive[1]) < subject.edition.keep_alive.value:
+        if not keep_alive or int(keep_alive[1]) < context.edition.keep_alive.value:
             return failed(
                 f"keep-alive is {keep_alive[1] if keep_alive else '2, the default'}", line
             )
@@ -67,15 +67,15 @@ def gunicorn(subject: Subject) -> Finding:
     why="Containers of the platform have none, or no right to it: the start ends there.",
     severity=Severity.WARNING,
     needs=Needs.FILES,
-    required="no sudo",
+    expected="no sudo",
     source=NO_SUDO,
-    mend="Do in the Dockerfile, as root, what needs root.",
-    example="obeys:  RUN mkdir -p /data && chown 1000:100 /data\n"
-    "breaks: sudo mkdir -p /data, in run.sh",
+    remediation="Do in the Dockerfile, as root, what needs root.",
+    good="RUN mkdir -p /data && chown 1000:100 /data",
+    bad="sudo mkdir -p /data, in run.sh",
 )
-def sudo(subject: Subject) -> Finding:
+def sudo(context: Context) -> Finding:
     """Look for the word where a command stands."""
-    return _without(subject, r"(^|[;&|(]|\s)sudo\s", "no sudo")
+    return _without(context, r"(^|[;&|(]|\s)sudo\s", "no sudo")
 
 
 @rule(
@@ -84,15 +84,15 @@ def sudo(subject: Subject) -> Finding:
     why="`conda activate` needs a shell that conda has prepared, which a boot file has not.",
     severity=Severity.WARNING,
     needs=Needs.FILES,
-    required="no conda activate",
+    expected="no conda activate",
     source=CONDA,
-    mend="Put the environment first in PATH (ENV PATH=...), or call its python by its path.",
-    example="obeys:  exec /home/ma-user/anaconda3/envs/serve/bin/python serve.py\n"
-    "breaks: conda activate serve && python serve.py",
+    remediation="Put the environment first in PATH (ENV PATH=...), or call its python by its path.",
+    good="exec /home/ma-user/anaconda3/envs/serve/bin/python serve.py",
+    bad="conda activate serve && python serve.py",
 )
-def conda(subject: Subject) -> Finding:
+def conda(context: Context) -> Finding:
     """Look for the two words."""
-    return _without(subject, r"\b(conda|source)\s+activate\b", "no conda activate")
+    return _without(context, r"\b(conda|source)\s+activate\b", "no conda activate")
 
 
 @rule(
@@ -102,16 +102,17 @@ def conda(subject: Subject) -> Finding:
     severity=Severity.NOTE,
     profiles=frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.BATCH, Profile.INFERENCE_2_0}),
     needs=Needs.IMAGE | Needs.FILES,
-    required="PYTHONUNBUFFERED=1 or python -u",
+    expected="PYTHONUNBUFFERED=1 or python -u",
     source=SPECIFICATIONS,
-    mend="Add ENV PYTHONUNBUFFERED=1 to the Dockerfile.",
-    example='obeys:  ENV PYTHONUNBUFFERED=1\nbreaks: CMD ["python3", "serve.py"] without it',
+    remediation="Add ENV PYTHONUNBUFFERED=1 to the Dockerfile.",
+    good="ENV PYTHONUNBUFFERED=1",
+    bad='CMD ["python3", "serve.py"] without it',
 )
-def unbuffered(subject: Subject) -> Finding:
+def unbuffered(context: Context) -> Finding:
     """Look for the variable, and for a Python that it would matter to."""
-    if subject.image.environment.get("PYTHONUNBUFFERED"):
+    if context.image.environment.get("PYTHONUNBUFFERED"):
         return passed("PYTHONUNBUFFERED is set")
-    text = "\n".join(_lines(subject))
+    text = "\n".join(_lines(context))
     if re.search(r"PYTHONUNBUFFERED=|\bpython[0-9.]*\s+(-\w+\s+)*-\w*u", text):
         return passed("set by the boot file")
     if not re.search(r"\b(python|gunicorn|uvicorn|flask)", text):
@@ -119,21 +120,21 @@ def unbuffered(subject: Subject) -> Finding:
     return failed("not set")
 
 
-def _without(subject: Subject, pattern: str, required: str) -> Finding:
-    found = [line.strip() for line in _lines(subject) if re.search(pattern, line)]
+def _without(context: Context, pattern: str, required: str) -> Finding:
+    found = [line.strip() for line in _lines(context) if re.search(pattern, line)]
     return failed(found[0][:120], "\n".join(found[:5])) if found else passed(required)
 
 
-def _lines(subject: Subject) -> list[str]:
+def _lines(context: Context) -> list[str]:
     """Return the lines of the command and of the boot files, without comments."""
     try:
-        image = subject.image
+        image = context.image
     except LookupError:  # a folder: it has boot files, and no command
         command, boot_file = "", ""
     else:
         command, boot_file = " ".join(image.command), boot_path(image)
     paths = dict.fromkeys((boot_file, BOOT_FILE.value, INFER_BOOT_FILE))
-    texts = [subject.read_file(path) for path in paths if path]
+    texts = [context.read_file(path) for path in paths if path]
     text = "\n".join(text.decode(errors="replace") for text in texts if text)
     lines = re.sub(r"\\\r?\n", " ", text).splitlines()
     return [command, *(line for line in lines if not _is_comment(line))]

@@ -6,10 +6,10 @@ from custom_image.errors import PackageError
 from custom_image.model_config import parse_model_config
 from custom_image.rules import (
     ALL_PROFILES,
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     passed,
     rule,
@@ -24,20 +24,21 @@ from custom_image.specification import CONFIG_FILE
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.CONFIG_TEXT,
-    required="accepted",
+    expected="accepted",
     source=CONFIG_FILE,
-    mend="Change the member that the evidence names.",
-    example='obeys:  "model_type": "Image"\nbreaks: "model_type": "image"',
+    remediation="Change the member that the evidence names.",
+    good='"model_type": "Image"',
+    bad='"model_type": "image"',
 )
-def valid(subject: Subject) -> Finding:
-    """Parse the file; the parser's own message says what is wrong and how to mend it."""
+def valid(context: Context) -> Finding:
+    """Parse the file; the parser's own message says what is wrong and how to fix it."""
     try:
-        config = parse_model_config(subject.config_text, subject.config_where)
+        config = parse_model_config(context.config_text, context.config_where)
     except PackageError as error:
-        fault, *mend = str(error).splitlines()
-        return failed(fault, str(error), " ".join(mend))
+        fault, *remediation = str(error).splitlines()
+        return failed(fault, str(error), " ".join(remediation))
     apis = ", ".join(f"{api.method.upper()} {api.url}" for api in config.apis) or "no api"
-    return passed(f"accepted: {apis}", f"read from {subject.config_where}")
+    return passed(f"accepted: {apis}", f"read from {context.config_where}")
 
 
 @rule(
@@ -47,14 +48,15 @@ def valid(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=ALL_PROFILES,
     needs=Needs.CONFIG,
-    required="no remark",
+    expected="no remark",
     source=CONFIG_FILE,
-    mend="Correct or remove the members that the evidence names.",
-    example='obeys:  "protocol": "http"\nbreaks: "procotol": "http", as on a sample of the page',
+    remediation="Correct or remove the members that the evidence names.",
+    good='"protocol": "http"',
+    bad='"procotol": "http", as on a sample of the page',
 )
-def meant(subject: Subject) -> Finding:
+def meant(context: Context) -> Finding:
     """Collect what is not refused, but is probably not what was meant."""
-    remarks = [str(remark) for remark in subject.config.remarks]
+    remarks = [str(remark) for remark in context.config.remarks]
     if remarks:
         return failed(f"{len(remarks)} remarks" if remarks[1:] else remarks[0], "\n".join(remarks))
     return passed("no remark")

@@ -6,10 +6,10 @@ from typing import Final
 
 from custom_image.rules import (
     ALL_PROFILES,
+    Context,
     Finding,
     Needs,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -24,19 +24,20 @@ HADOLINT: Final = Source("hadolint: rules", "https://github.com/hadolint/hadolin
 @rule(
     id="dockerfile.lint",
     title="hadolint has no remark on the Dockerfile",
-    why="Its remarks are mistakes that many made: they surface late, in an image hard to mend.",
+    why="Its remarks are mistakes that many made: they surface late, in an image hard to fix.",
     severity=Severity.WARNING,
     profiles=ALL_PROFILES,
     needs=Needs.DOCKERFILE,
-    required="no remark",
+    expected="no remark",
     source=HADOLINT,
-    mend="Change the lines, or write why not above them: # hadolint ignore=DL3008",
-    example='obeys:  CMD ["sh", "/home/run.sh"]\nbreaks: MAINTAINER somebody',
+    remediation="Change the lines, or write why not above them: # hadolint ignore=DL3008",
+    good='CMD ["sh", "/home/run.sh"]',
+    bad="MAINTAINER somebody",
 )
-def lint(subject: Subject) -> Finding:
+def lint(context: Context) -> Finding:
     """Give the Dockerfile to hadolint."""
     try:
-        return judged(hadolint(subject.dockerfile))
+        return judged(hadolint(context.dockerfile))
     except NotLinted as error:
         return not_checked(str(error))
 

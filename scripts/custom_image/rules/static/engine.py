@@ -6,11 +6,11 @@ import posixpath
 import shlex
 
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -34,15 +34,15 @@ ENGINE = frozenset({Profile.ENGINE})
     severity=Severity.ERROR,
     profiles=ENGINE,
     needs=Needs.IMAGE,
-    limit="engine_size",
-    mend="Make the image smaller, or deploy it in a dedicated pool.",
-    example="obeys:  an image of 12 GB with a model package of 15 GB\n"
-    "breaks: an image of 12 GB with a model package of 20 GB",
+    limit_field="engine_size",
+    remediation="Make the image smaller, or deploy it in a dedicated pool.",
+    good="an image of 12 GB with a model package of 15 GB",
+    bad="an image of 12 GB with a model package of 20 GB",
 )
-def size(subject: Subject) -> Finding:
+def size(context: Context) -> Finding:
     """Compare the uncompressed image; the package is in OBS, and only its owner knows its size."""
-    size_gb = subject.image.size_bytes / GB
-    left_gb = subject.edition.engine_size.value - size_gb
+    size_gb = context.image.size_bytes / GB
+    left_gb = context.edition.engine_size.value - size_gb
     if left_gb <= 0:
         return failed(f"{size_gb:.1f} GB without the model package")
     return passed(f"{size_gb:.2f} GB, which leaves {left_gb:.2f} GB for the model package")
@@ -55,19 +55,20 @@ def size(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=ENGINE,
     needs=Needs.IMAGE,
-    after=("boot.command",),
-    required=ENGINE_BOOT_COMMAND,
-    mend=f"Write CMD {ENGINE_BOOT_COMMAND}, or give the form the same command as the image.",
-    example='obeys:  CMD ["sh", "/home/mind/run.sh"]\nbreaks: CMD ["python3", "/app/serve.py"]',
+    requires=("boot.command",),
+    expected=ENGINE_BOOT_COMMAND,
+    remediation=f"Write CMD {ENGINE_BOOT_COMMAND}, or give the form the same command as the image.",
+    good='CMD ["sh", "/home/mind/run.sh"]',
+    bad='CMD ["python3", "/app/serve.py"]',
 )
-def boot_command(subject: Subject) -> Finding:
+def boot_command(context: Context) -> Finding:
     """Compare the command, in either form."""
-    words = list(subject.image.command)
-    if subject.image.shell_form:
+    words = list(context.image.command)
+    if context.image.shell_form:
         words = words[-1].removeprefix("exec ").split()
     found = [posixpath.basename(words[0]), *words[1:]] if words else []
     is_expected = found == ENGINE_BOOT_COMMAND.value.split()
-    return (passed if is_expected else failed)(shlex.join(subject.image.command))
+    return (passed if is_expected else failed)(shlex.join(context.image.command))
 
 
 @rule(
@@ -77,15 +78,15 @@ def boot_command(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=ENGINE,
     needs=Needs.CONFIG,
-    required=HEALTH_URL,
+    expected=HEALTH_URL,
     source=CUSTOM_ENGINE,
-    mend=f'Serve the check at {HEALTH_URL} and declare "url": "{HEALTH_URL}".',
-    example='obeys:  "health": {"check_method": "HTTP", "url": "/health"}\n'
-    'breaks: "health": {"check_method": "HTTP", "url": "/v2/health/ready"}',
+    remediation=f'Serve the check at {HEALTH_URL} and declare "url": "{HEALTH_URL}".',
+    good='"health": {"check_method": "HTTP", "url": "/health"}',
+    bad='"health": {"check_method": "HTTP", "url": "/v2/health/ready"}',
 )
-def health_url(subject: Subject) -> Finding:
+def health_url(context: Context) -> Finding:
     """Compare the declared path."""
-    health = subject.config.health
+    health = context.config.health
     if health is None or health.check_method != HEALTH_METHODS[0]:
         return not_checked("config.json declares no health check over HTTP")
     return (passed if health.url == HEALTH_URL.value else failed)(f"{health.url}")

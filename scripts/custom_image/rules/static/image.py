@@ -5,11 +5,11 @@ from __future__ import annotations
 from custom_image.rules import (
     ALL_PROFILES,
     SERVING_PROFILES,
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     passed,
     rule,
@@ -26,14 +26,14 @@ ARCHITECTURES = ("amd64", "arm64")
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE,
-    limit="image_size",
-    mend="Remove what the model does not need; the evidence names the largest layers.",
-    example="obeys:  FROM python:3.11-slim and the packages that the model imports\n"
-    "breaks: FROM nvidia/cuda:12-devel, with a data set in a layer below",
+    limit_field="image_size",
+    remediation="Remove what the model does not need; the evidence names the largest layers.",
+    good="FROM python:3.11-slim and the packages that the model imports",
+    bad="FROM nvidia/cuda:12-devel, with a data set in a layer below",
 )
-def size(subject: Subject) -> Finding:
+def size(context: Context) -> Finding:
     """Compare the uncompressed size; the registry shows the compressed one, which is smaller."""
-    return _compare(subject, subject.edition.image_size)
+    return _compare(context, context.edition.image_size)
 
 
 @rule(
@@ -44,19 +44,19 @@ def size(subject: Subject) -> Finding:
     profiles=SERVING_PROFILES | {Profile.NOTEBOOK_SAVE},
     severities={Profile.NOTEBOOK_SAVE: Severity.ERROR},
     needs=Needs.IMAGE,
-    limit="notebook_image_size",
-    mend="Make the image on an ECS, or make it smaller.",
-    example="obeys:  an image of 20 GB, saved in a notebook instance\n"
-    "breaks: an image of 40 GB, which only an ECS can make",
+    limit_field="notebook_image_size",
+    remediation="Make the image on an ECS, or make it smaller.",
+    good="an image of 20 GB, saved in a notebook instance",
+    bad="an image of 40 GB, which only an ECS can make",
 )
-def notebook_size(subject: Subject) -> Finding:
+def notebook_size(context: Context) -> Finding:
     """Compare the uncompressed size with what decides between a notebook and an ECS."""
-    return _compare(subject, subject.edition.notebook_image_size)
+    return _compare(context, context.edition.notebook_image_size)
 
 
-def _compare(subject: Subject, limit: Number) -> Finding:
-    size_gb = subject.image.size_bytes / GB
-    largest = sorted(subject.image.history, key=lambda step: -step[1])[:3]
+def _compare(context: Context, limit: Number) -> Finding:
+    size_gb = context.image.size_bytes / GB
+    largest = sorted(context.image.history, key=lambda step: -step[1])[:3]
     evidence = [f"{layer_bytes / GB:7.3f} GB  {step[:160]}" for step, layer_bytes in largest]
     judge = failed if size_gb > limit.value else passed
     return judge(f"{size_gb:.3f} GB" if size_gb < 10 else f"{size_gb:.1f} GB", "\n".join(evidence))
@@ -69,14 +69,15 @@ def _compare(subject: Subject, limit: Number) -> Finding:
     severity=Severity.ERROR,
     profiles=ALL_PROFILES,
     needs=Needs.IMAGE,
-    required="linux on " + " or ".join(ARCHITECTURES),
+    expected="linux on " + " or ".join(ARCHITECTURES),
     source=ARCHITECTURE_MISMATCH,
-    mend="Build on, or with --platform for, the architecture of the flavor: X86_64 or AARCH64.",
-    example="obeys:  docker build --platform linux/amd64 .\n"
-    "breaks: docker build . on an Apple laptop, for an X86_64 flavor",
+    remediation="Build on, or with --platform for, the architecture of the flavor: X86_64 or "
+    "AARCH64.",
+    good="docker build --platform linux/amd64 .",
+    bad="docker build . on an Apple laptop, for an X86_64 flavor",
 )
-def platform(subject: Subject) -> Finding:
+def platform(context: Context) -> Finding:
     """Compare operating system and architecture; which flavor it must fit only the user knows."""
-    image = subject.image
+    image = context.image
     is_known = image.os == "linux" and image.architecture in ARCHITECTURES
     return (passed if is_known else failed)(f"{image.os} on {image.architecture}")

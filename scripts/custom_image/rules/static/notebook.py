@@ -7,11 +7,11 @@ import re
 
 from custom_image.packaging import BASE_CLASSES
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -44,14 +44,15 @@ MODULES = {
     severity=Severity.ERROR,
     profiles=SAVED,
     needs=Needs.IMAGE,
-    limit="notebook_layers",
-    mend="Build it anew from a Dockerfile instead of saving it again.",
-    example="obeys:  an image with 40 layers\nbreaks: an image that was saved 100 times",
+    limit_field="notebook_layers",
+    remediation="Build it anew from a Dockerfile instead of saving it again.",
+    good="an image with 40 layers",
+    bad="an image that was saved 100 times",
 )
-def layers(subject: Subject) -> Finding:
+def layers(context: Context) -> Finding:
     """Count the layers; the limit is inferred from the message that the platform shows."""
-    found = len(subject.image.layers)
-    is_few = found <= subject.edition.notebook_layers.value
+    found = len(context.image.layers)
+    is_few = found <= context.edition.notebook_layers.value
     return (passed if is_few else failed)(f"{found} layers")
 
 
@@ -62,22 +63,22 @@ def layers(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=SAVED,
     needs=Needs.IMAGE | Needs.FILES,
-    required="nothing below " + " or ".join(NOTEBOOK_MOUNTS),
+    expected="nothing below " + " or ".join(NOTEBOOK_MOUNTS),
     source=NOTEBOOK_INFERENCE,
-    mend=f"Copy the model and its code to {MODEL_DIR} before the image is saved.",
-    example=f"obeys:  cp -r work/model/* {MODEL_DIR}/\n"
-    "breaks: exec python3 /home/ma-user/work/serve.py, in run.sh",
+    remediation=f"Copy the model and its code to {MODEL_DIR} before the image is saved.",
+    good=f"cp -r work/model/* {MODEL_DIR}/",
+    bad="exec python3 /home/ma-user/work/serve.py, in run.sh",
 )
-def mounts(subject: Subject) -> Finding:
+def mounts(context: Context) -> Finding:
     """Look for these folders in the command, the environment, the boot files and the code."""
-    image = subject.image
+    image = context.image
     places = {
         "the command": " ".join(image.command),
         **{f"ENV {name}": value for name, value in image.environment.items()},
     }
     paths = (boot_path(image), BOOT_FILE.value, INFER_BOOT_FILE, SERVICE_FILE)
     for path in dict.fromkeys(paths):
-        content = subject.read_file(path) if path else None
+        content = context.read_file(path) if path else None
         places[path] = content.decode(errors="replace") if content else ""
     pattern = re.compile("|".join(f"{re.escape(mount)}(?![\\w-])" for mount in NOTEBOOK_MOUNTS))
     found = [
@@ -96,14 +97,15 @@ def mounts(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=SAVED,
     needs=Needs.FILES,
-    required=SERVICE_FILE,
+    expected=SERVICE_FILE,
     source=NOTEBOOK_INFERENCE,
-    mend=f"Copy the content of the model package, not its folder, to {MODEL_DIR}.",
-    example=f"obeys:  {SERVICE_FILE}\nbreaks: {MODEL_DIR}/model/customize_service.py",
+    remediation=f"Copy the content of the model package, not its folder, to {MODEL_DIR}.",
+    good=f"{SERVICE_FILE}",
+    bad=f"{MODEL_DIR}/model/customize_service.py",
 )
-def service_file(subject: Subject) -> Finding:
+def service_file(context: Context) -> Finding:
     """Look the file up, and that it is Python."""
-    content = subject.read_file(SERVICE_FILE)
+    content = context.read_file(SERVICE_FILE)
     if content is None:
         return failed("not there")
     try:
@@ -120,16 +122,16 @@ def service_file(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=SAVED,
     needs=Needs.FILES,
-    after=("notebook.service-file",),
-    required=", ".join(f"{name} of model_service.{module}" for name, module in MODULES.items()),
+    requires=("notebook.service-file",),
+    expected=", ".join(f"{name} of model_service.{module}" for name, module in MODULES.items()),
     source=INFERENCE_CODE,
-    mend="Import the class from the module that belongs to the engine of the image.",
-    example="obeys:  from model_service.pytorch_model_service import PTServingBaseService\n"
-    "breaks: from model_service.tfserving_model_service import PTServingBaseService",
+    remediation="Import the class from the module that belongs to the engine of the image.",
+    good="from model_service.pytorch_model_service import PTServingBaseService",
+    bad="from model_service.tfserving_model_service import PTServingBaseService",
 )
-def base_class(subject: Subject) -> Finding:
+def base_class(context: Context) -> Finding:
     """Read the imports and the classes; the code is never run."""
-    tree = ast.parse(subject.read_file(SERVICE_FILE) or b"")
+    tree = ast.parse(context.read_file(SERVICE_FILE) or b"")
     imported = {
         (alias.asname or alias.name): (node.module or "", alias.name)
         for node in ast.walk(tree)
@@ -160,16 +162,16 @@ def base_class(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=SAVED,
     needs=Needs.FILES,
-    after=("notebook.service-file",),
-    required="logging.basicConfig(level=logging.INFO)",
+    requires=("notebook.service-file",),
+    expected="logging.basicConfig(level=logging.INFO)",
     source=LOG_LEVEL,
-    mend="Call logging.basicConfig(level=logging.INFO) at the top of the code.",
-    example="obeys:  logging.basicConfig(level=logging.INFO)\n"
-    'breaks: logging.info("loaded") and no level',
+    remediation="Call logging.basicConfig(level=logging.INFO) at the top of the code.",
+    good="logging.basicConfig(level=logging.INFO)",
+    bad='logging.info("loaded") and no level',
 )
-def logging_level(subject: Subject) -> Finding:
+def logging_level(context: Context) -> Finding:
     """Look for a level, where the code logs below WARNING at all."""
-    text = (subject.read_file(SERVICE_FILE) or b"").decode(errors="replace")
+    text = (context.read_file(SERVICE_FILE) or b"").decode(errors="replace")
     if not re.search(r"\.(info|debug)\(", text):
         return not_checked("the code logs nothing below WARNING")
     has_level = re.search(r"basicConfig\([^)]*level|\.setLevel\(", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from custom_image.rules import Finding, Needs, Severity, Subject, failed, passed, rule
+from custom_image.rules import Context, Finding, Needs, Severity, failed, passed, rule
 from custom_image.specification import ECS_EXAMPLE, PORT
 
 
@@ -12,15 +12,15 @@ from custom_image.specification import ECS_EXAMPLE, PORT
     why="Another port works only where the model's form names it; security groups open this one.",
     severity=Severity.WARNING,
     needs=Needs.NOTHING,
-    limit="port",
-    mend=f"Listen on {PORT}, or name the port in the form each time a model is created.",
-    example=f"obeys:  custom-image verify mnist:1 --port {PORT}\n"
-    "breaks: custom-image verify mnist:1 --port 9000",
+    limit_field="port",
+    remediation=f"Listen on {PORT}, or name the port in the form each time a model is created.",
+    good=f"custom-image verify mnist:1 --port {PORT}",
+    bad="custom-image verify mnist:1 --port 9000",
 )
-def default(subject: Subject) -> Finding:
+def default(context: Context) -> Finding:
     """Compare the declared port; whether anything listens there is network.port."""
-    is_default = subject.port == subject.edition.port.value
-    return (passed if is_default else failed)(f"{subject.port}")
+    is_default = context.port == context.edition.port.value
+    return (passed if is_default else failed)(f"{context.port}")
 
 
 @rule(
@@ -29,13 +29,14 @@ def default(subject: Subject) -> Finding:
     why="EXPOSE opens nothing; it tells the reader, and tools, where the service listens.",
     severity=Severity.NOTE,
     needs=Needs.IMAGE,
-    required="EXPOSE of the declared port",
+    expected="EXPOSE of the declared port",
     source=ECS_EXAMPLE,
-    mend=f"Add EXPOSE {PORT} to the Dockerfile.",
-    example=f"obeys:  EXPOSE {PORT}\nbreaks: EXPOSE 5000, while the service listens on {PORT}",
+    remediation=f"Add EXPOSE {PORT} to the Dockerfile.",
+    good=f"EXPOSE {PORT}",
+    bad=f"EXPOSE 5000, while the service listens on {PORT}",
 )
-def exposed(subject: Subject) -> Finding:
+def exposed(context: Context) -> Finding:
     """Compare the TCP ports of the image's metadata with the declared one."""
-    ports = subject.image.exposed_ports
+    ports = context.image.exposed_ports
     shown = ", ".join(str(port) for port in sorted(ports)) or "no port"
-    return (passed if subject.port in ports else failed)(shown)
+    return (passed if context.port in ports else failed)(shown)

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from custom_image.model_config import Health
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -41,17 +41,17 @@ URL = re.compile(r"/[A-Za-z0-9\-_/:]*")
     severity=Severity.WARNING,
     profiles=PROBED,
     needs=Needs.CONFIG,
-    required="timeout below period",
+    expected="timeout below period",
     source=CONTAINER_IMAGE,
-    mend="Lower timeout_seconds, or raise period_seconds.",
-    example='obeys:  "period_seconds": "10", "timeout_seconds": "5"\n'
-    'breaks: "period_seconds": "5", "timeout_seconds": "10"',
+    remediation="Lower timeout_seconds, or raise period_seconds.",
+    good='"period_seconds": "10", "timeout_seconds": "5"',
+    bad='"period_seconds": "5", "timeout_seconds": "10"',
 )
-def timeout(subject: Subject) -> Finding:
+def timeout(context: Context) -> Finding:
     """Compare timeout and period of each check, with the platform's defaults where it has some."""
-    is_new = subject.profile is Profile.INFERENCE_2_0
+    is_new = context.profile is Profile.INFERENCE_2_0
     shown, faults = [], []
-    for name, health in _checks(subject):
+    for name, health in _checks(context):
         period_s = health.period_seconds or (HEALTH_PERIOD_2_0 if is_new else HEALTH_PERIOD).value
         if health.timeout_seconds is None:
             continue
@@ -72,17 +72,17 @@ def timeout(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=NEW,
     needs=Needs.CONFIG,
-    required=f"at most {HEALTH_TEXT_LENGTH}, none of {HEALTH_COMMAND_FORBIDDEN}",
+    expected=f"at most {HEALTH_TEXT_LENGTH}, none of {HEALTH_COMMAND_FORBIDDEN}",
     source=INFERENCE_2_0_HEALTH,
-    mend="Put the command into a script of the image, and let the check call the script.",
-    example='obeys:  "command": "sh /home/ma-user/health.sh"\n'
-    'breaks: "command": "curl -s localhost:$PORT | grep ok"',
+    remediation="Put the command into a script of the image, and let the check call the script.",
+    good='"command": "sh /home/ma-user/health.sh"',
+    bad='"command": "curl -s localhost:$PORT | grep ok"',
 )
-def command(subject: Subject) -> Finding:
+def command(context: Context) -> Finding:
     """Look for the characters that the API refuses."""
     commands = [
         (name, health.command or "")
-        for name, health in _checks(subject)
+        for name, health in _checks(context)
         if health.check_method != HEALTH_METHODS[0]
     ]
     if not commands:
@@ -103,16 +103,17 @@ def command(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=NEW,
     needs=Needs.CONFIG,
-    required=f"{URL.pattern}, at most {HEALTH_TEXT_LENGTH}",
+    expected=f"{URL.pattern}, at most {HEALTH_TEXT_LENGTH}",
     source=INFERENCE_2_0_HEALTH,
-    mend=f"Serve the check at a plain path such as {HEALTH_URL}.",
-    example='obeys:  "url": "/health/live"\nbreaks: "url": "/health.json?full=1"',
+    remediation=f"Serve the check at a plain path such as {HEALTH_URL}.",
+    good='"url": "/health/live"',
+    bad='"url": "/health.json?full=1"',
 )
-def url(subject: Subject) -> Finding:
+def url(context: Context) -> Finding:
     """Match the url with the pattern of the API."""
     urls = [
         (name, health.url or "")
-        for name, health in _checks(subject)
+        for name, health in _checks(context)
         if health.check_method == HEALTH_METHODS[0]
     ]
     if not urls:
@@ -130,24 +131,24 @@ def url(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=NEW,
     needs=Needs.SERVICE | Needs.INSTANCE | Needs.CONFIG,
-    after=("health.ready",),
-    limit="startup_probe_from",
-    mend='Add "startup_health" to config.json, with a budget above the measured start.',
-    example='obeys:  "startup_health": {"check_method": "HTTP", "url": "/health"}\n'
-    f"breaks: a start of more than {STARTUP_PROBE_FROM} without it",
+    requires=("health.ready",),
+    limit_field="startup_probe_from",
+    remediation='Add "startup_health" to config.json, with a budget above the measured start.',
+    good='"startup_health": {"check_method": "HTTP", "url": "/health"}',
+    bad=f"a start of more than {STARTUP_PROBE_FROM} without it",
 )
-def startup(subject: Subject) -> Finding:
+def startup(context: Context) -> Finding:
     """Compare the measured start with the time from which a check of it is worth its lines."""
-    started_s = subject.service.start.waited_s
+    started_s = context.service.start.waited_s
     shown = f"ready after {started_s:.1f} s"
-    if subject.config.startup_health is not None:
+    if context.config.startup_health is not None:
         return passed(f"{shown}, startup_health is declared")
-    is_fast = started_s <= subject.edition.startup_probe_from.value
+    is_fast = started_s <= context.edition.startup_probe_from.value
     return (passed if is_fast else failed)(shown)
 
 
-def _checks(subject: Subject) -> Iterator[tuple[str, Health]]:
+def _checks(context: Context) -> Iterator[tuple[str, Health]]:
     for name in ("health", "readiness_health", "startup_health"):
-        health = getattr(subject.config, name)
+        health = getattr(context.config, name)
         if health is not None:
             yield name, health

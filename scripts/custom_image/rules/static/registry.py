@@ -7,11 +7,11 @@ import re
 from custom_image.errors import UsageError
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -44,18 +44,19 @@ GOOD_NAME = "swr.eu-west-101.myhuaweicloud.com/my-org/mnist:1.0.0"
     severity=Severity.ERROR,
     profiles=PUSHED,
     needs=Needs.IMAGE,
-    required="host/organization/name:tag, "
+    expected="host/organization/name:tag, "
     + " to ".join(str(length) for length in IMAGE_PATH_LENGTHS)
     + " characters",
     source=REGISTER_IMAGE,
-    mend=f"docker tag IMAGE {GOOD_NAME}",
-    example=f"obeys:  {GOOD_NAME}\nbreaks: mnist:1.0.0",
+    remediation=f"docker tag IMAGE {GOOD_NAME}",
+    good=f"{GOOD_NAME}",
+    bad="mnist:1.0.0",
 )
-def path(subject: Subject) -> Finding:
+def path(context: Context) -> Finding:
     """Take the name apart; whether the registry is the platform's only a push can show."""
-    text = subject.image.reference
+    text = context.image.reference
     shortest, longest = IMAGE_PATH_LENGTHS
-    reference = _reference(subject)
+    reference = _reference(context)
     if reference is None:
         return not_checked("the target has no name of an image")
     if reference.registry == DEFAULT_REGISTRY or not reference.namespace:
@@ -74,15 +75,17 @@ def path(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=PUSHED,
     needs=Needs.IMAGE,
-    after=("registry.path",),
-    required=f"{ORGANIZATION_LENGTH}: lower case, starts with a letter, single separators",
+    requires=("registry.path",),
+    expected=f"{ORGANIZATION_LENGTH}: lower case, starts with a letter, single separators",
     source=ORGANIZATIONS,
-    mend="Choose a name such as my-org: lower-case letters and digits, between them . _ __ or -.",
-    example="obeys:  my-org\nbreaks: 1st-org, or library, which is reserved",
+    remediation="Choose a name such as my-org: lower-case letters and digits, between them . _ "
+    "__ or -.",
+    good="my-org",
+    bad="1st-org, or library, which is reserved",
 )
-def organization(subject: Subject) -> Finding:
+def organization(context: Context) -> Finding:
     """Match the first part behind the host."""
-    reference = _reference(subject)
+    reference = _reference(context)
     if reference is None:
         return not_checked("the target has no name of an image")
     name = reference.repository.partition("/")[0]
@@ -96,15 +99,16 @@ def organization(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=PUSHED,
     needs=Needs.IMAGE,
-    after=("registry.path",),
-    required=f"{REPOSITORY_LENGTH}: lower case, single separators",
+    requires=("registry.path",),
+    expected=f"{REPOSITORY_LENGTH}: lower case, single separators",
     source=ORGANIZATIONS,
-    mend="Choose a name of lower-case letters and digits, between them . _ __ - or /.",
-    example="obeys:  mnist-cpu\nbreaks: mnist--cpu",
+    remediation="Choose a name of lower-case letters and digits, between them . _ __ - or /.",
+    good="mnist-cpu",
+    bad="mnist--cpu",
 )
-def repository(subject: Subject) -> Finding:
+def repository(context: Context) -> Finding:
     """Match what stands behind the organization."""
-    reference = _reference(subject)
+    reference = _reference(context)
     if reference is None:
         return not_checked("the target has no name of an image")
     _, _, name = reference.repository.partition("/")
@@ -118,15 +122,16 @@ def repository(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=PUSHED,
     needs=Needs.IMAGE,
-    after=("registry.path",),
-    required=f"a version, {TAG_LENGTH}",
+    requires=("registry.path",),
+    expected=f"a version, {TAG_LENGTH}",
     source=SAVE_IMAGE,
-    mend="Tag it with a version: 1.0.0, a date, or a commit.",
-    example="obeys:  1.0.0\nbreaks: latest",
+    remediation="Tag it with a version: 1.0.0, a date, or a commit.",
+    good="1.0.0",
+    bad="latest",
 )
-def tag(subject: Subject) -> Finding:
+def tag(context: Context) -> Finding:
     """Match the tag, and refuse the one that is no version."""
-    reference = _reference(subject)
+    reference = _reference(context)
     if reference is None:
         return not_checked("the target has no name of an image")
     return _judge(reference.tag, TAG, TAG_LENGTH.value, reserved="latest")
@@ -139,15 +144,15 @@ def tag(subject: Subject) -> Finding:
     severity=Severity.ERROR,
     profiles=PUSHED,
     needs=Needs.IMAGE,
-    limit="layer_size",
-    mend="Divide the step into several, for example one COPY a file of weights.",
-    example="obeys:  COPY weights/part-1 weights/ and COPY weights/part-2 weights/\n"
-    "breaks: COPY weights/ weights/ of 14 GB",
+    limit_field="layer_size",
+    remediation="Divide the step into several, for example one COPY a file of weights.",
+    good="COPY weights/part-1 weights/ and COPY weights/part-2 weights/",
+    bad="COPY weights/ weights/ of 14 GB",
 )
-def layer_size(subject: Subject) -> Finding:
+def layer_size(context: Context) -> Finding:
     """Compare the largest step, uncompressed: what is sent is smaller, by how much is not known."""
-    step, largest_bytes = max(subject.image.history, key=lambda s: s[1], default=("no layer", 0))
-    is_small = largest_bytes <= subject.edition.layer_size.value * GB
+    step, largest_bytes = max(context.image.history, key=lambda s: s[1], default=("no layer", 0))
+    is_small = largest_bytes <= context.edition.layer_size.value * GB
     return (passed if is_small else failed)(f"{largest_bytes / GB:.3f} GB", step[:200])
 
 
@@ -158,20 +163,21 @@ def layer_size(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     profiles=PUSHED,
     needs=Needs.IMAGE,
-    limit="pushed_layers",
-    mend="Join steps of the Dockerfile, or keep max-concurrent-uploads of the engine at its 5.",
-    example='obeys:  "max-concurrent-uploads": 5, the engine\'s default\n'
-    "breaks: an image of 60 layers and 60 uploads at once",
+    limit_field="pushed_layers",
+    remediation="Join steps of the Dockerfile, or keep max-concurrent-uploads of the engine at "
+    "its 5.",
+    good='"max-concurrent-uploads": 5, the engine\'s default',
+    bad="an image of 60 layers and 60 uploads at once",
 )
-def layers(subject: Subject) -> Finding:
+def layers(context: Context) -> Finding:
     """Count the layers."""
-    found = len(subject.image.layers)
-    return (passed if found <= subject.edition.pushed_layers.value else failed)(f"{found} layers")
+    found = len(context.image.layers)
+    return (passed if found <= context.edition.pushed_layers.value else failed)(f"{found} layers")
 
 
-def _reference(subject: Subject) -> ImageReference | None:
+def _reference(context: Context) -> ImageReference | None:
     try:
-        return ImageReference.parse(subject.image.reference)
+        return ImageReference.parse(context.image.reference)
     except UsageError:
         return None
 

@@ -6,11 +6,11 @@ from custom_image.engines import StartOptions
 from custom_image.errors import ServiceNotReady
 from custom_image.probing.http import ask
 from custom_image.rules import (
+    Context,
     Finding,
     Needs,
     Profile,
     Severity,
-    Subject,
     failed,
     not_checked,
     passed,
@@ -38,15 +38,15 @@ ROOT_IDS = f"{ROOT_ID}:{ROOT_ID}"
     severity=Severity.NOTE,
     severities=ENGINE_IS_STRICT,
     needs=Needs.IMAGE | Needs.FILES,
-    required=f"{USER_NAME}, uid {USER_ID}, gid {GROUP_ID}, home {USER_HOME}",
+    expected=f"{USER_NAME}, uid {USER_ID}, gid {GROUP_ID}, home {USER_HOME}",
     source=CUSTOM_ENGINE,
-    mend=f"RUN useradd -d {USER_HOME} -m -u {USER_ID} -g {GROUP_ID} {USER_NAME}",
-    example="obeys:  RUN useradd -d /home/ma-user -m -u 1000 -g 100 ma-user\n"
-    "breaks: FROM ubuntu:24.04 as it is: uid 1000 is called ubuntu",
+    remediation=f"RUN useradd -d {USER_HOME} -m -u {USER_ID} -g {GROUP_ID} {USER_NAME}",
+    good="RUN useradd -d /home/ma-user -m -u 1000 -g 100 ma-user",
+    bad="FROM ubuntu:24.04 as it is: uid 1000 is called ubuntu",
 )
-def account(subject: Subject) -> Finding:
+def account(context: Context) -> Finding:
     """Parse /etc/passwd; the name of the group is free, Debian calls gid 100 `users`."""
-    found = next((a for a in accounts(subject) if a.uid == USER_ID.value), None)
+    found = next((a for a in accounts(context) if a.uid == USER_ID.value), None)
     if found is None:
         return failed(f"/etc/passwd has no uid {USER_ID}")
     shown = f"{found.name}, uid {found.uid}, gid {found.gid}, home {found.home}"
@@ -61,15 +61,17 @@ def account(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     severities=ENGINE_IS_STRICT,
     needs=Needs.CONTAINER,
-    after=("health.ready", "api.answers"),
-    required=f"works as {IDS}",
+    requires=("health.ready", "api.answers"),
+    expected=f"works as {IDS}",
     source=CUSTOM_ENGINE,
-    mend=f"Give it its files with COPY --chown={IDS}, and write only below {USER_HOME} and /tmp.",
-    example="obeys:  COPY --chown=1000:100 app /app\nbreaks: RUN chmod 700 /app, owned by root",
+    remediation=f"Give it its files with COPY --chown={IDS}, and write only below {USER_HOME} "
+    "and /tmp.",
+    good="COPY --chown=1000:100 app /app",
+    bad="RUN chmod 700 /app, owned by root",
 )
-def platform_ids(subject: Subject) -> Finding:
+def platform_ids(context: Context) -> Finding:
     """Start an instance as that user and ask it."""
-    return _works_as(subject, IDS)
+    return _works_as(context, IDS)
 
 
 @rule(
@@ -78,16 +80,17 @@ def platform_ids(subject: Subject) -> Finding:
     why="Inference 2.0 allows root, and who looks into a fault starts the image as root.",
     severity=Severity.NOTE,
     needs=Needs.CONTAINER,
-    after=("health.ready", "api.answers"),
-    required=f"works as {ROOT_IDS}",
+    requires=("health.ready", "api.answers"),
+    expected=f"works as {ROOT_IDS}",
     source=INFERENCE_2_0_IMAGE,
-    mend="Name files by absolute paths, not by ~ or the account; let no program refuse root.",
-    example="obeys:  ENV HOME=/home/ma-user, so that ~ is the same for every user\n"
-    "breaks: weights below ~, which is /root as root",
+    remediation="Name files by absolute paths, not by ~ or the account; let no program refuse "
+    "root.",
+    good="ENV HOME=/home/ma-user, so that ~ is the same for every user",
+    bad="weights below ~, which is /root as root",
 )
-def as_root(subject: Subject) -> Finding:
+def as_root(context: Context) -> Finding:
     """Start an instance as root and ask it."""
-    return _works_as(subject, ROOT_IDS)
+    return _works_as(context, ROOT_IDS)
 
 
 @rule(
@@ -97,14 +100,15 @@ def as_root(subject: Subject) -> Finding:
     severity=Severity.WARNING,
     severities={Profile.INFERENCE_2_0: Severity.NOTE},
     needs=Needs.IMAGE | Needs.FILES,
-    required="a user other than root",
+    expected="a user other than root",
     source=INFERENCE_2_0_IMAGE,
-    mend=f"End the Dockerfile with USER {IDS}.",
-    example=f"obeys:  USER {IDS}\nbreaks: no USER at all, or USER root",
+    remediation=f"End the Dockerfile with USER {IDS}.",
+    good=f"USER {IDS}",
+    bad="no USER at all, or USER root",
 )
-def root(subject: Subject) -> Finding:
+def root(context: Context) -> Finding:
     """Look at USER of the image's configuration; Inference 2.0 leaves the choice to the author."""
-    user = start_user(subject)
+    user = start_user(context)
     return (failed if user.uid == ROOT_ID else passed)(str(user))
 
 
@@ -114,15 +118,16 @@ def root(subject: Subject) -> Finding:
     why="Caches and settings are written there; where that fails, libraries fail at their import.",
     severity=Severity.WARNING,
     needs=Needs.SERVICE | Needs.CONTAINER,
-    after=("health.ready",),
-    required=f"owned by {IDS}",
+    requires=("health.ready",),
+    expected=f"owned by {IDS}",
     source=CUSTOM_ENGINE,
-    mend=f"RUN mkdir -p {USER_HOME} && chown {IDS} {USER_HOME}",
-    example=f"obeys:  RUN chown {IDS} {USER_HOME}\nbreaks: a home that COPY made, as root",
+    remediation=f"RUN mkdir -p {USER_HOME} && chown {IDS} {USER_HOME}",
+    good=f"RUN chown {IDS} {USER_HOME}",
+    bad="a home that COPY made, as root",
 )
-def home(subject: Subject) -> Finding:
+def home(context: Context) -> Finding:
     """Ask `stat` in the running container."""
-    instance = subject.service.instance
+    instance = context.service.instance
     if instance is None:
         return not_checked("nothing here can run a command inside the service")
     code, output = instance.execute(["stat", "-c", "%u:%g", USER_HOME.value])
@@ -136,10 +141,10 @@ def home(subject: Subject) -> Finding:
     return (passed if shown == IDS else failed)(f"owned by {shown}")
 
 
-def _works_as(subject: Subject, user: str) -> Finding:
-    expected = subject.service.start.last_answer.status
+def _works_as(context: Context, user: str) -> Finding:
+    expected = context.service.start.last_answer.status
     try:
-        with subject.start(StartOptions(user=user)) as service:
+        with context.start(StartOptions(user=user)) as service:
             answer = ask(service.url, service.request)
     except ServiceNotReady as error:
         return failed(f"never ready as {user}", str(error))

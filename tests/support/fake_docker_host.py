@@ -9,7 +9,7 @@ from custom_image.engines.serving_host import ServeOptions, ServingState
 from custom_image.errors import ServiceNotReady, Unavailable
 
 
-class PaperHost:
+class FakeDockerHost:
     """What :class:`local_modelarts.runtime.instances.ServingInstances` asks of an engine.
 
     Attributes:
