@@ -1,7 +1,7 @@
 """Adopting: a package that ran on a preset engine becomes one for a custom image.
 
-    config.json     encoding → lenient_json → config (apis, schemas): read in whatever state it is
-    code            what customize_service.py leads to, by ast; code_checks, known_packages
+    config_json     encoding → lenient → config (apis, schemas): read in whatever state it is
+    service_code    what customize_service.py leads to, by ast, and what can be told of it
     dependencies    blocks and requirements.txt to lines of pip
     package         all of it to an adopted package below build/
     changes         the table of what was changed, guessed or left out

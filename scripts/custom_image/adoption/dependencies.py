@@ -13,7 +13,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from custom_image.adoption.changes import ChangeLog, Kind
-from custom_image.adoption.encoding import decode_text
+from custom_image.adoption.config_json.encoding import decode_text
 from custom_image.errors import PackageError
 
 REQUIREMENTS_NAME: Final = "requirements.txt"

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from packaging.utils import canonicalize_name
 
-from custom_image.adoption import code_checks
 from custom_image.adoption.changes import (
     Change,
     ChangeLog,
@@ -23,10 +22,11 @@ from custom_image.adoption.changes import (
     as_html,
     as_text,
 )
-from custom_image.adoption.code import SERVICE_NAME, Code, Import, read_code
-from custom_image.adoption.config import CONFIG_NAME, correct_config
+from custom_image.adoption.config_json.config import CONFIG_NAME, correct_config
 from custom_image.adoption.dependencies import REQUIREMENTS_NAME, Dependencies, Dependency
 from custom_image.adoption.known_packages import DISTRIBUTIONS, TORCH_LOADS_PICKLES, brings
+from custom_image.adoption.service_code import checks
+from custom_image.adoption.service_code.modules import SERVICE_NAME, Code, Import, read_code
 from custom_image.build_context.files import list_files
 from custom_image.errors import PackageError
 from custom_image.model_config import read_model_config
@@ -118,7 +118,7 @@ def package_folder(
     if SERVICE_NAME not in files:
         raise PackageError(_no_service(source, files))
     code = read_code(source, files)
-    code_checks.check_service(code, str(source / SERVICE_NAME))
+    checks.check_service(code, str(source / SERVICE_NAME))
 
     content = (source / CONFIG_NAME).read_bytes() if CONFIG_NAME in files else None
     if strict:
@@ -126,9 +126,7 @@ def package_folder(
         corrected_changes: tuple[Change, ...] = ()
         blocks = None
     else:
-        corrected = correct_config(
-            content, str(source / CONFIG_NAME), code_checks.find_inputs(code)
-        )
+        corrected = correct_config(content, str(source / CONFIG_NAME), checks.find_inputs(code))
         config, blocks, corrected_changes = (
             corrected.config,
             corrected.dependencies,
@@ -143,9 +141,9 @@ def package_folder(
             f"Name it in {REQUIREMENTS_NAME} beside {CONFIG_NAME}, or leave out --strict."
         )
     bounds = _bounds(code, log)
-    code_checks.note_constructor(code, log)
-    code_checks.note_dangers(code, log)
-    code_checks.note_weights(source, files, log)
+    checks.note_constructor(code, log)
+    checks.note_dangers(code, log)
+    checks.note_weights(source, files, log)
     text = None if strict else config.to_json()
     _write(source, files, target, text, (*declared, *added))
     return AdoptedPackage(
@@ -232,7 +230,7 @@ def _undeclared(
         if found.optional:
             continue
         name = DISTRIBUTIONS[found.module][0]
-        if name.startswith("opencv") and code_checks.shows_a_window(code):
+        if name.startswith("opencv") and checks.shows_a_window(code):
             name = "opencv-python"
         if name not in added:
             added[name] = Dependency(name, found.place, str(canonicalize_name(name)))
@@ -244,12 +242,12 @@ def _undeclared(
 def _bounds(code: Code, log: ChangeLog) -> tuple[Dependency, ...]:
     """Return the versions that still have the names which the code uses."""
     bounds: dict[tuple[str, str], Dependency] = {}
-    for module, bound, place in code_checks.removed_names(code):
+    for module, bound, place in checks.removed_names(code):
         name = DISTRIBUTIONS[module][0]
         key = (name, bound)
         bounds.setdefault(key, Dependency(f"{name}{bound}", place, str(canonicalize_name(name))))
     for file in code.modules:
-        if node := code_checks.loads_any_pickle(file):
+        if node := checks.loads_any_pickle(file):
             text = f"torch{TORCH_LOADS_PICKLES}"
             bounds.setdefault(("torch", text), Dependency(text, file.place(node), "torch"))
     return tuple(bounds.values())

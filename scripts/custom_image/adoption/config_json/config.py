@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from custom_image import specification
-from custom_image.adoption.apis import (
+from custom_image.adoption.changes import Change, ChangeLog, Kind
+from custom_image.adoption.config_json.apis import (
     FORM_TYPE,
     HTTP_CHECK,
     JSON_TYPE,
@@ -20,9 +21,8 @@ from custom_image.adoption.apis import (
     correct_health,
     rename_keys,
 )
-from custom_image.adoption.changes import Change, ChangeLog, Kind
-from custom_image.adoption.encoding import decode_text
-from custom_image.adoption.lenient_json import read_lenient
+from custom_image.adoption.config_json.encoding import decode_text
+from custom_image.adoption.config_json.lenient import read_lenient
 from custom_image.errors import PackageError
 from custom_image.model_config import ModelConfig, parse_model_config
 from custom_image.model_config.document import LARGEST_BYTES, refuse_size, shown

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from custom_image import specification
 from custom_image.adoption.changes import ChangeLog, Kind
-from custom_image.adoption.lenient_json import read_lenient
-from custom_image.adoption.schemas import correct_schema, has_file
+from custom_image.adoption.config_json.lenient import read_lenient
+from custom_image.adoption.config_json.schemas import correct_schema, has_file
 from custom_image.errors import PackageError
 from custom_image.model_config.remarks import API_KEYS, BODY_KEYS, HEALTH_KEYS
 from custom_image.model_config.spelling import did_you_mean

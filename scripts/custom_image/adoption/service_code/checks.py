@@ -10,9 +10,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from custom_image.adoption.changes import ChangeLog, Kind
-from custom_image.adoption.code import Code, Module
-from custom_image.adoption.config import Inputs
+from custom_image.adoption.config_json.config import Inputs
 from custom_image.adoption.known_packages import REMOVED_FROM_PYTHON, REMOVED_NAMES
+from custom_image.adoption.service_code.modules import Code, Module
 from custom_image.errors import PackageError
 
 SERVED_BASES: Final = (

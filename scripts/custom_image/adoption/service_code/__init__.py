@@ -1,0 +1,1 @@
+"""The code of a foreign package, read by ast and never run."""

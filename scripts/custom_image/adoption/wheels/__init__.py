@@ -1,0 +1,1 @@
+"""What a foreign package asks for, as wheels that run on the Python of an image."""
