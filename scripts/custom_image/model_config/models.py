@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from functools import partial
 from html import escape
-from typing import Annotated, Any
+from itertools import islice
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +27,8 @@ from custom_image.errors import PackageError
 from custom_image.model_config.document import read_json_object
 from custom_image.model_config.remarks import Remark
 from custom_image.model_config.spelling import did_you_mean
+
+_MOST_REMARKS: Final = 50
 
 
 def _refusal(
@@ -263,6 +267,10 @@ class ModelConfig(_Member):
     def remarks(self) -> tuple[Remark, ...]:
         """What the platform ignores or dislikes in the text this was parsed from."""
         return self._remarks
+
+    def remember(self, remarks: Iterable[Remark]) -> None:
+        """Keep the remarks on the text that this was read from."""
+        self._remarks = tuple(islice(remarks, _MOST_REMARKS))
 
     def to_json(self) -> str:
         """Return the text of the file: the members that were given, always in the same order."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +18,6 @@ from custom_image.model_config.models import ModelConfig
 from custom_image.model_config.remarks import find_remarks
 from custom_image.model_config.spelling import did_you_mean
 from custom_image.specification import CONFIG_FILE
-
-_MOST_REMARKS: Final = 50
 
 _EXPECTED: Final = {
     "string_type": "a string",
@@ -71,7 +68,7 @@ def parse_model_config(text: str, where: str | Path = "config.json") -> ModelCon
         config = ModelConfig.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise PackageError(_explain(error, str(where))) from error
-    config._remarks = tuple(islice(find_remarks(document), _MOST_REMARKS))
+    config.remember(find_remarks(document))
     return config
 
 

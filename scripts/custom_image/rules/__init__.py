@@ -170,7 +170,8 @@ class Rule:
         bad: what fails it.
         wait_seconds: how long it waits by intention, shown while it runs; None for not at all.
         requires: rules that make this one pointless when they fail; it is then NOT CHECKED and
-            names them. One that needs CONFIG requires ``config.valid`` in any case.
+            names them. One that needs CONFIG requires ``config.valid`` in any case; it is judged
+            all the same where the file can be read.
         exclusive: true where it measures time, so nothing else may run beside it.
     """
 

@@ -58,7 +58,7 @@ class Needs(Flag):
     CONFIG_TEXT = auto()
     """A config.json, good or bad: :attr:`Context.config_text`."""
     CONFIG = auto()
-    """A config.json that parses: :attr:`Context.config`."""
+    """A config.json that can be read, by a patient reader at least: :attr:`Context.config`."""
     FILES = auto()
     """The files of the image or folder: :meth:`Context.read_file`."""
     IMAGE = auto()
@@ -169,8 +169,13 @@ class Context(Protocol):
         ...
 
     @property
+    def config_corrections(self) -> tuple[str, ...]:
+        """What :attr:`config` has otherwise than the file; empty where the platform accepts it."""
+        ...
+
+    @property
     def config(self) -> ModelConfig:
-        """The parsed config.json. Only where the rule needs CONFIG."""
+        """The parsed config.json, corrected where need be. Only where the rule needs CONFIG."""
         ...
 
     @property

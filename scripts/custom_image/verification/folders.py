@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from custom_image.adoption.service_code.modules import SERVICE_NAME
 from custom_image.engines import Engine, ImageFile, Instance, StartOptions
 from custom_image.errors import PackageError, UsageError
 from custom_image.image_archive import LIMITS, Contents, FolderFiles, read_files
@@ -30,6 +31,11 @@ class FolderTarget(Nothing):
         self._dockerfile = folder / "Dockerfile"
         if self._dockerfile.is_file():
             self.offers |= Needs.DOCKERFILE
+
+    def why_not(self, need: Needs) -> str:
+        if need in (Needs.CONFIG, Needs.CONFIG_TEXT) and (self._folder / SERVICE_NAME).is_file():
+            return "no config.json; `custom-image package FOLDER` makes one up"
+        return super().why_not(need)
 
     def find_file(self, path: str) -> ImageFile | None:
         relative = path.removeprefix("/home/")
@@ -88,7 +94,11 @@ def open_folder(folder: Path, name: str, engine: Engine | None) -> Target:
     """
     boot_name = Path(BOOT_FILE.value).name
     home = next((folder / home for home in HOMES if (folder / home / boot_name).is_file()), None)
-    is_known = (folder / "Dockerfile").is_file() or FolderTarget(folder).find_config()
+    is_known = (
+        (folder / "Dockerfile").is_file()
+        or (folder / SERVICE_NAME).is_file()
+        or FolderTarget(folder).find_config()
+    )
     if home is not None and not (folder / "Dockerfile").is_file():
         from custom_image.engines.process.engine import ProcessEngine
 

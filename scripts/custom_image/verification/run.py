@@ -17,6 +17,7 @@ from custom_image.errors import UsageError
 from custom_image.probing.expected_answers import read_samples
 from custom_image.report import Check, Report, Severity, Verdict
 from custom_image.rules import (
+    CONFIG_RULE,
     Cancelled,
     Finding,
     Level,
@@ -178,6 +179,8 @@ class _Run:
     def _why_not(self, rule: Rule) -> str:
         """Return why a rule cannot be judged; empty where it can."""
         for rule_id in self._before(rule):
+            if rule_id == CONFIG_RULE and self.session.reads_config:
+                continue
             if root := self.roots.get(rule_id):
                 self.roots[rule.id] = root
                 return root

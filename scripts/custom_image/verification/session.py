@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import BoundedSemaphore, Event, Lock, RLock
@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
+from custom_image.adoption.config_json.config import correct_config
 from custom_image.drills.startup import health_budget_s, never_started, watch_start
 from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
 from custom_image.errors import CustomImageError, PackageError, ServiceNotReady, UsageError
@@ -77,6 +78,7 @@ class Session:
         self._config_where = ""
         self._config_fault: CustomImageError | None = None
         self._config: ModelConfig | None = None
+        self._config_corrections: tuple[str, ...] = ()
         self._find_config(config_path)
         # Before anything is started: making the sample takes as long as a good service's start.
         self._request = sample_request(self._config)
@@ -103,10 +105,19 @@ class Session:
         return self._config_where
 
     @property
+    def config_corrections(self) -> tuple[str, ...]:
+        return self._config_corrections
+
+    @property
     def config(self) -> ModelConfig:
         if self._config is None:
-            raise LookupError("no config.json that parses")
+            raise LookupError("no config.json that can be read")
         return self._config
+
+    @property
+    def reads_config(self) -> bool:
+        """Whether there is a config.json that can be read, though the platform may refuse it."""
+        return self._config is not None
 
     @property
     def declared_health(self) -> Health | None:
@@ -166,8 +177,11 @@ class Session:
         self._config_text = content.decode(errors="replace")
         try:
             self._config = parse_model_config(self._config_text, self._config_where)
-        except PackageError:
-            self._config = None  # config.valid says why
+        except PackageError:  # config.valid says why; the other rules judge what can be read
+            with suppress(PackageError):
+                corrected = correct_config(content, self._config_where, complete=False)
+                self._config = corrected.config
+                self._config_corrections = tuple(str(change) for change in corrected.changes)
 
     # --- what runs -------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from custom_image.adoption.config_json.apis import (
 from custom_image.adoption.config_json.encoding import decode_text
 from custom_image.adoption.config_json.lenient import read_lenient
 from custom_image.errors import PackageError
-from custom_image.model_config import ModelConfig, parse_model_config
+from custom_image.model_config import ModelConfig, Remark, parse_model_config
 from custom_image.model_config.document import LARGEST_BYTES, refuse_size, shown
 from custom_image.model_config.remarks import METRICS, TOP_KEYS
 
@@ -62,7 +63,11 @@ class Inputs:
 
 
 def correct_config(
-    content: bytes | None, where: str = CONFIG_NAME, inputs: Inputs | None = None
+    content: bytes | None,
+    where: str = CONFIG_NAME,
+    inputs: Inputs | None = None,
+    *,
+    complete: bool = True,
 ) -> CorrectedConfig:
     """Read a config.json in whatever state it is.
 
@@ -70,6 +75,7 @@ def correct_config(
         content: of the file; None where there is none, and one is made up.
         where: names the file in messages.
         inputs: what the code reads of a request, for a file that declares no api.
+        complete: add the api and the health check that an image needs where none is declared.
 
     Raises:
         PackageError: it cannot be read, with its line and what to do.
@@ -77,12 +83,23 @@ def correct_config(
     log = ChangeLog(CONFIG_NAME)
     document = _read(content, where, log)
     dependencies = document.pop("dependencies", None)
-    corrected = _correct(document, inputs or Inputs(), log)
+    corrected = _correct(document, inputs or Inputs(), log, complete=complete)
     if dependencies is not None:
         why = "the platform installs nothing into a custom image; the build does"
         log.add(Kind.MOVED, "dependencies", why, "", "requirements.txt")
     text = json.dumps(corrected, ensure_ascii=False, indent=2)
-    return CorrectedConfig(parse_model_config(text, where), dependencies, log.changes)
+    config = parse_model_config(text, where)
+    if not complete:
+        config.remember(_remarks(log.changes))
+    return CorrectedConfig(config, dependencies, log.changes)
+
+
+def _remarks(changes: tuple[Change, ...]) -> Iterator[Remark]:
+    """Yield what has no effect as it stands in the file: a misspelt key is not there at all."""
+    for change in changes:
+        _, _, key = change.where.partition(": ")
+        if change.kind in (Kind.CHANGED, Kind.DROPPED) and key not in ("", "model_type"):
+            yield Remark("section", key, f"{change.why}: {change.found}")
 
 
 def _read(content: bytes | None, where: str, log: ChangeLog) -> dict[str, Any]:
@@ -113,8 +130,10 @@ def _read(content: bytes | None, where: str, log: ChangeLog) -> dict[str, Any]:
     return document
 
 
-def _correct(document: dict[str, Any], inputs: Inputs, log: ChangeLog) -> dict[str, Any]:
-    document = _find_apis(dict(document), inputs, log)
+def _correct(
+    document: dict[str, Any], inputs: Inputs, log: ChangeLog, *, complete: bool
+) -> dict[str, Any]:
+    document = _find_apis(dict(document), inputs, log, complete=complete)
     document = rename_keys(document, TOP_KEYS, "", log)
     out: dict[str, Any] = {"model_algorithm": _algorithm(document.get("model_algorithm"), log)}
     image = specification.MODEL_TYPE.value
@@ -130,20 +149,22 @@ def _correct(document: dict[str, Any], inputs: Inputs, log: ChangeLog) -> dict[s
     if metrics := _metrics(document.get("metrics"), log):
         out["metrics"] = metrics
     apis = document.get("apis")
-    out["apis"] = correct_apis(apis if isinstance(apis, list) else [apis], log)
-    if not out["apis"]:
+    out["apis"] = correct_apis(apis if isinstance(apis, list) else [apis] if apis else [], log)
+    if complete and not out["apis"]:
         out["apis"] = [_made_up_api(inputs)]
     for name in _HEALTH_NAMES:
         if (health := correct_health(document.get(name), name, log)) is not None:
             out[name] = health
-    if "health" not in out:
+    if complete and "health" not in out:
         out["health"] = _made_up_health()
         why = "no health check was declared; the runtime in the image answers this one"
         log.add(Kind.ADDED, "health", why, "", specification.HEALTH_URL.value)
     return out
 
 
-def _find_apis(document: dict[str, Any], inputs: Inputs, log: ChangeLog) -> dict[str, Any]:
+def _find_apis(
+    document: dict[str, Any], inputs: Inputs, log: ChangeLog, *, complete: bool
+) -> dict[str, Any]:
     """Put under ``apis`` what stands elsewhere, or one that is made up."""
     stray = {key: document[key] for key in _API_MEMBERS if key in document}
     apis = document.get("apis")
@@ -154,7 +175,7 @@ def _find_apis(document: dict[str, Any], inputs: Inputs, log: ChangeLog) -> dict
         names = ", ".join(stray)
         log.add(Kind.MOVED, names, "belongs into the array apis", "", "apis[0]")
         return {**{k: v for k, v in document.items() if k not in stray}, "apis": [stray]}
-    if not apis:
+    if complete and not apis:
         api = _made_up_api(inputs)
         content_type = api["request"]["Content-type"]
         route = f"{api['method'].upper()} {api['url']}, {content_type}"

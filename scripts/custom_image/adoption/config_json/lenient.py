@@ -48,7 +48,10 @@ def read_lenient(text: str, where: str) -> tuple[Any, tuple[Note, ...]]:
             "Decide which of the two sides is meant, and remove the other and the markers."
         )
     reader = _Reader(text, where)
-    value = reader.read_document()
+    try:
+        value = reader.read_document()
+    except ValueError as error:  # of a number that nothing can hold
+        raise PackageError(f"{where}: {error}") from error
     return value, tuple(dict.fromkeys(reader.notes))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from custom_image.errors import PackageError
 from custom_image.model_config import parse_model_config
 from custom_image.rules import (
@@ -15,6 +17,10 @@ from custom_image.rules import (
     rule,
 )
 from custom_image.specification import CONFIG_FILE
+
+PACKAGE_IT: Final = (
+    "`custom-image package FOLDER` makes these corrections in a copy, each with its reason."
+)
 
 
 @rule(
@@ -36,6 +42,9 @@ def valid(context: Context) -> Finding:
         config = parse_model_config(context.config_text, context.config_where)
     except PackageError as error:
         fault, *remediation = str(error).splitlines()
+        if corrections := context.config_corrections:
+            evidence = "\n".join([str(error), f"{len(corrections)} corrections:", *corrections])
+            return failed(fault, evidence, PACKAGE_IT)
         return failed(fault, str(error), " ".join(remediation))
     apis = ", ".join(f"{api.method.upper()} {api.url}" for api in config.apis) or "no api"
     return passed(f"accepted: {apis}", f"read from {context.config_where}")
