@@ -83,6 +83,35 @@ class Socket:
 
 
 @dataclass(frozen=True)
+class Volume:
+    """A folder or file of the engine's machine that an instance sees, read-only unless said."""
+
+    source: str
+    target: str
+    is_writable: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.target}:{'rw' if self.is_writable else 'ro'}"
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A name that an instance without a network asked for.
+
+    Attributes:
+        name: of the host, for example ``huggingface.co``.
+        after_s: seconds after the start, when it was first asked for.
+        times: how often, both address families counted.
+        process: who asked, where that could be seen.
+    """
+
+    name: str
+    after_s: float
+    times: int = 1
+    process: str = ""
+
+
+@dataclass(frozen=True)
 class StartOptions:
     """How to start an instance.
 
@@ -96,6 +125,13 @@ class StartOptions:
         memory_bytes: the ceiling; 0 for none.
         cpus: the CPU quota; 0 for none.
         tmp_bytes: the size of ``/tmp``; 0 for the image's own.
+        shm_bytes: the size of ``/dev/shm``; 0 for the engine's own, 64 MB.
+        volumes: what it sees of the engine's machine; nothing of it unless named here.
+        gpus: ``all``, a number, or ids such as ``0,1``; empty for none.
+        devices: such as ``/dev/davinci0``; none unless named here.
+        is_offline: it has no network, and :attr:`Instance.url` leads to it all the same.
+        cpuset: CPUs that it may run on, such as ``1``; empty for all.
+        seccomp: a filter of system calls in the engine's JSON; empty for the engine's own.
     """
 
     port: int = PORT.value
@@ -106,6 +142,13 @@ class StartOptions:
     memory_bytes: int = 0
     cpus: float = 0
     tmp_bytes: int = 0
+    shm_bytes: int = 0
+    volumes: Sequence[Volume] = ()
+    gpus: str = ""
+    devices: Sequence[str] = ()
+    is_offline: bool = False
+    cpuset: str = ""
+    seccomp: str = ""
 
 
 class Instance(Protocol):
@@ -148,6 +191,10 @@ class Instance(Protocol):
 
     def execute(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command inside it; return its exit code and what it printed."""
+        ...
+
+    def lookups(self) -> list[Lookup]:
+        """Return the names that it asked for in vain, in order of time, where it is offline."""
         ...
 
     def restart(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import docker.errors
 import requests.exceptions
 
-from custom_image.engines import ImageFile, Process, Socket
+from custom_image.engines import ImageFile, Lookup, Process, Socket
 from custom_image.engines.docker.exec import execute
 from custom_image.engines.docker.removal import remove_container
 from custom_image.engines.process import procfs
@@ -159,6 +159,10 @@ class DockerContainer:
                 raise
             return 126, f"the container has ended: {problem.explanation}"
         return code, (output + error).decode(errors="replace")
+
+    def lookups(self) -> list[Lookup]:
+        """Return nothing: it has a network, whose names are not watched."""
+        return []
 
     def restart(self) -> None:
         """Kill its first process and start it again, on the files that it left; moves `url`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import queue
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 import docker.errors
 import requests.exceptions
 from docker.models.containers import Container
-from docker.types import LogConfig
+from docker.types import DeviceRequest, LogConfig, Mount
 
 from custom_image.engines import ImageFacts, ImageFile, StartOptions
 from custom_image.engines.docker.connection import connect, engine_host
@@ -29,6 +30,7 @@ from custom_image.engines.docker.container import (
     DockerContainer,
     find_file,
 )
+from custom_image.engines.docker.offline import OfflineContainer, require_namespaces
 from custom_image.engines.docker.owners import OWNER_LABEL, is_gone, this_process
 from custom_image.engines.docker.removal import remove_container
 from custom_image.engines.image_facts import image_facts
@@ -44,6 +46,9 @@ MOST_PROCESSES: Final = 2048
 MEMORY_SHARE: Final = 0.5
 LARGEST_LOG: Final = {"max-size": "1m", "max-file": "2"}
 NO_PROC: Final = Path("/nonexistent")
+_NO_DEVICE: Final = re.compile(
+    r"could not select device driver|gathering device information|unresolvable CDI|nvidia"
+)
 CPU_SHARES: Final = 512
 """Half the weight of a process of this machine, where both want the same CPU."""
 
@@ -92,16 +97,25 @@ class DockerEngine:
         Raises:
             UsageError: the engine has no such image.
             ServiceNotReady: the engine could not start its first process.
+            Unavailable: this engine cannot honour one of the options.
         """
         options = options or StartOptions()
+        if options.is_offline:
+            require_namespaces("" if self._lead is None else "another machine")
         container = self._create(target, **_creation(options, self._machine_bytes))
         try:
             container.start()
+            if options.is_offline:
+                return OfflineContainer(container, options.port)
             if self._lead:  # another machine: no /proc here shows its processes
                 return DockerContainer(container, options.port, NO_PROC, self._lead)
             return DockerContainer(container, options.port)
         except docker.errors.APIError as error:
             remove_container(container)
+            if (options.gpus or options.devices) and _NO_DEVICE.search(str(error.explanation)):
+                raise Unavailable(
+                    f"the engine's machine lacks a device that was named: {error.explanation}"
+                ) from error
             raise ServiceNotReady(
                 f"image {target!r} could not be started: {error.explanation}", ""
             ) from error
@@ -311,7 +325,31 @@ def _creation(options: StartOptions, machine_bytes: int) -> dict[str, Any]:
         settings["tmpfs"] = {"/tmp": f"size={options.tmp_bytes}"}
     if options.cpus:
         settings["nano_cpus"] = int(options.cpus * 1e9)
-    return settings
+    if options.is_offline:
+        # Names are asked of its own loopback, where somebody writes them down.
+        settings |= {"network_mode": "none", "dns": ["127.0.0.1"], "ports": {}}
+    return settings | _resources(options)
+
+
+def _resources(options: StartOptions) -> dict[str, Any]:
+    """Return what it gets of the machine only because it was named."""
+    settings: dict[str, Any] = {
+        "shm_size": options.shm_bytes,
+        "cpuset_cpus": options.cpuset,
+        "security_opt": [f"seccomp={options.seccomp}"] if options.seccomp else [],
+        # `mounts`, because `volumes` would create a source that is not there.
+        "mounts": [
+            Mount(volume.target, volume.source, "bind", read_only=not volume.is_writable)
+            for volume in options.volumes
+        ],
+        "devices": list(options.devices),
+    }
+    if options.gpus:
+        which: dict[str, Any] = {"device_ids": options.gpus.split(",")}
+        if options.gpus == "all" or (options.gpus.isdigit() and "," not in options.gpus):
+            which = {"count": -1 if options.gpus == "all" else int(options.gpus)}
+        settings["device_requests"] = [DeviceRequest(capabilities=[["gpu"]], **which)]
+    return {name: value for name, value in settings.items() if value}
 
 
 @contextmanager

@@ -16,11 +16,12 @@ import tempfile
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from custom_image.engines import Process, Socket, StartOptions
+from custom_image.engines import Lookup, Process, Socket, StartOptions
 from custom_image.engines.process import procfs
 from custom_image.errors import Unavailable, UsageError
 from custom_image.specification import BOOT_FILE
@@ -49,8 +50,9 @@ class ProcessEngine:
                 f"{target} mirrors no /home: expected {Path(BOOT_FILE.value).name} in it.\n"
                 "Name the folder rootfs/home of a build context, or an image for a Docker engine."
             )
-        contained = ("user", "read_only", "memory_bytes", "cpus", "tmp_bytes")
-        wanted = [name for name in contained if getattr(options, name)]
+        of_a_process = ("port", "environment", "command")
+        names = [f.name for f in fields(options) if f.name not in of_a_process]
+        wanted = [name for name in names if getattr(options, name)]
         if wanted:
             raise Unavailable(
                 f"a process of this machine cannot be started with {', '.join(wanted)}.\n"
@@ -166,6 +168,10 @@ class LocalProcess:
         except OSError as error:
             return 127, str(error)
         return done.returncode, done.stdout.decode(errors="replace")
+
+    def lookups(self) -> list[Lookup]:
+        """Return nothing: a process has the network of this machine."""
+        return []
 
     def restart(self) -> None:
         """Kill it with everything it started, and start it again; the port stays."""
