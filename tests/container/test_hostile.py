@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ import pytest
 from broken_images import derive
 
 from custom_image.engines.docker.engine import LARGEST_LOG, MOST_PROCESSES
+from custom_image.engines.options import parse_options
 
 LARGEST_MEMORY_MB = 300
 """Of the verifier."""
@@ -40,6 +42,18 @@ def answer():
 def first():
     {first}
 
+def flood():
+    import socket
+    names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for number in itertools.count():
+        for size in (0, 1, 63, 255):  # lengths of a label that are none, too
+            label = bytes([size]) + os.urandom(min(size, 63))
+            question = os.urandom(2) + b"\\1\\0\\0\\1" + bytes(6) + label + bytes(5)
+            try:
+                names.sendto(question, ("127.0.0.1", 53))
+            except OSError:
+                time.sleep(0.01)
+
 threading.Thread(target=first).start()
 socketserver.ThreadingTCPServer.request_queue_size = 100
 socketserver.ThreadingTCPServer(("0.0.0.0", 8080), Handler).serve_forever()
@@ -56,20 +70,36 @@ HOSTILE = {
 AT_FIRST = {
     "endless logs": r"[os.write(1, b'x' * 4000 + b'\n') for _ in itertools.count()]",
     "a fork bomb": "time.sleep(1); os.system('bomb() { bomb | bomb & }; bomb')",
+    "a flood of names": "[threading.Thread(target=flood).start() for _ in range(4)]",
     "escape sequences": r"os.write(1, b'\x1b]0;owned\x07\x1b[2J\x1b[31mred'); os._exit(3)",
 }
 VERIFIER = """
 import re
 from pathlib import Path
+from custom_image.engines.options import parse_options
 from custom_image.verification import verify
 
-report = verify({tag!r}, only={only!r}, ready_timeout_s=4)
+options = parse_options(**{options!r})
+report = verify({tag!r}, only={only!r}, ready_timeout_s=4, start_options=options)
 Path({output!r}).write_text(report.to_json())
 print(report)
 # Not getrusage: its peak is inherited from the process that started this one.
 print(re.search("VmHWM.*", Path("/proc/self/status").read_text())[0])
 """
+OFFLINE = ("never answers", "endless headers", "a flood of names")
 ONLY = ["api.answers", "http.latency", "logs.stdout", "http.bad-input"]
+
+
+def options_of(name: str, weights: Path) -> dict[str, object]:
+    """Return what an image is started with: all that a form has, the last one without a network."""
+    return {
+        "env": ["API_TOKEN=1f60-never-shown"],
+        "volume": [f"{weights}:/weights"],
+        "memory": "1g",
+        "cpus": 1,
+        "shm_size": "16m",
+        "network": "none" if name in OFFLINE else "",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -92,10 +122,18 @@ def tags(docker_engine, tiny_image):
 def judged(tags, tmp_path_factory):
     """Judge them all at once; return the report, output and peak memory of each."""
     folder: Path = tmp_path_factory.mktemp("hostile")
+    weights = folder / "weights"
+    weights.mkdir()
+    (weights / "weights.bin").write_bytes(b"as it was")
     began = time.monotonic()
     verifiers = {}
     for name, tag in tags.items():
-        code = VERIFIER.format(tag=tag, only=ONLY, output=str(folder / f"{name}.json"))
+        code = VERIFIER.format(
+            tag=tag,
+            only=ONLY,
+            output=str(folder / f"{name}.json"),
+            options=options_of(name, weights),
+        )
         with (folder / f"{name}.log").open("w") as log:
             verifiers[name] = subprocess.Popen(
                 [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=log, text=True
@@ -124,6 +162,8 @@ def test_a_hostile_image_gets_a_verdict_in_time_and_within_memory(name, judged):
     peak_kb = int(re.search(r"VmHWM:\s*(\d+) kB", run.output)[1])
     assert peak_kb / 1000 < LARGEST_MEMORY_MB
     assert "broke" not in run.output
+    assert "--env API_TOKEN=*** --volume" in run.output
+    assert "never-shown" not in run.output
 
 
 @pytest.mark.parametrize(
@@ -145,6 +185,38 @@ def test_what_is_wrong_with_it_is_said(name, rule, words, judged):
 def test_escape_sequences_of_a_log_do_not_reach_the_terminal(judged):
     assert "owned" in judged["escape sequences"].output  # the log is shown
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\x9b]", judged["escape sequences"].output)
+
+
+def test_a_stranger_writes_to_no_volume_that_is_read_only(tags, docker_engine, tmp_path):
+    (tmp_path / "weights.bin").write_bytes(b"as it was")
+    options = parse_options(volume=[f"{tmp_path}:/weights"])
+    script = "echo changed >/weights/weights.bin; mount -o remount,rw /weights; rm -r /weights/*"
+
+    with docker_engine.start(
+        tags["never answers"], replace(options, user="0:0", command=("sleep", "60"))
+    ) as instance:
+        code, output = instance.execute(["sh", "-c", script])
+
+    assert code
+    assert "Read-only file system" in output
+    assert (tmp_path / "weights.bin").read_bytes() == b"as it was"
+
+
+def test_a_stranger_gets_no_more_than_what_was_named(tags, docker_engine, tmp_path):
+    """Whatever the options: no device, right or network of this machine's own."""
+    options = parse_options(**options_of("never answers", tmp_path))
+
+    with docker_engine.start(tags["never answers"], options) as instance:
+        inside = docker_engine._client.containers.get(instance.id).attrs["HostConfig"]
+        _, status = instance.execute(["cat", "/proc/self/status"])
+        _, networks = instance.execute(["cat", "/proc/net/dev"])
+
+    assert not inside["Privileged"]
+    assert not inside["CapAdd"]
+    assert not inside["Devices"]
+    assert (inside["NetworkMode"], inside["PidMode"], inside["IpcMode"]) == ("none", "", "private")
+    assert [line.split(":")[0].strip() for line in networks.splitlines()[2:]] == ["lo"]
+    assert "Seccomp:\t2" in status
 
 
 def test_endless_logs_do_not_fill_the_disk(tags, docker_engine):

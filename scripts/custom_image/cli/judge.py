@@ -63,6 +63,42 @@ def verify(
             "an image saved out of a notebook instance starts JupyterLab of itself.",
         ),
     ] = "",
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            "-e",
+            metavar="NAME=VALUE",
+            help="A variable of the service; NAME alone: as here.",
+        ),
+    ] = None,
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--volume",
+            "-v",
+            metavar="FOLDER:PATH[:rw]",
+            help="Mounted weights; read-only without :rw.",
+        ),
+    ] = None,
+    memory: Annotated[str, typer.Option(help="The memory of the flavor, such as 8g.")] = "",
+    cpus: Annotated[float, typer.Option(help="The CPUs of the flavor, such as 2.")] = 0,
+    shm_size: Annotated[str, typer.Option(help="The size of /dev/shm; 64m if not given.")] = "",
+    gpus: Annotated[
+        str, typer.Option(help="GPUs of this machine: all, a number, device=0,1.")
+    ] = "",
+    device: Annotated[
+        list[str] | None, typer.Option(metavar="PATH", help="A device, such as /dev/davinci0.")
+    ] = None,
+    network: Annotated[str, typer.Option(metavar="none", help="Without any network.")] = "",
+    apis: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="A file with the array apis, where there is no config.json.",
+        ),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -129,6 +165,7 @@ def verify(
       custom-image verify build/model_package/model --level static --format json
       custom-image verify mnist:1 --engine ssh://root@10.0.0.5
       custom-image verify saved:1 --command "sh /home/ma-user/infer/run.sh"
+      custom-image verify llm:3 --volume /mnt/weights:/weights --env WEIGHTS_PATH=/weights --memory 8g
       custom-image verify mnist:1 --output report.xml --output report.sarif
       custom-image verify mnist:1 --limit image.size=20 --waive "user.root=needs port 80, OPS-7"
 
@@ -136,6 +173,7 @@ def verify(
     answer or nothing at all could be checked. What could not be checked says so and is no failure;
     nor is a warning, or a rule that is waived.
     """
+    from custom_image.engines.options import parse_options
     from custom_image.report import Verdict
     from custom_image.report.formats import format_of, to_format
     from custom_image.verification import verify as judge
@@ -149,6 +187,18 @@ def verify(
         "overrides": _overrides(rules_file, severity, limit, waive),
         "samples": samples,
         "command": command,
+        "apis": apis,
+        "start_options": parse_options(
+            env=env or (),
+            volume=volume or (),
+            memory=memory,
+            cpus=cpus,
+            shm_size=shm_size,
+            gpus=gpus,
+            device=device or (),
+            network=network,
+            is_here=not engine,
+        ),
     }
     if engine:
         report = ecs.verify(target, engine, ssh_config, **options)

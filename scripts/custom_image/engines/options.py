@@ -121,7 +121,9 @@ def _size(text: str, option: str) -> int:
 def _variable(pair: str) -> tuple[str, str]:
     name, sign, value = pair.partition("=")
     if not _NAME.fullmatch(name):
-        raise UsageError(f"--env names {name!r}; expected NAME=VALUE, or NAME to take it from here.")
+        raise UsageError(
+            f"--env names {name!r}; expected NAME=VALUE, or NAME to take it from here."
+        )
     if not sign:
         if name not in os.environ:
             raise UsageError(f"--env {name}: there is no such variable here; write {name}=VALUE.")
@@ -133,7 +135,7 @@ def _variable(pair: str) -> tuple[str, str]:
 
 def _gpus(text: str) -> str:
     which = text.removeprefix("device=").strip('"')
-    if not re.fullmatch(r"(all|[A-Za-z0-9-]+(,[A-Za-z0-9-]+)*)?", which):
+    if not re.fullmatch(r"(all|[A-Za-z0-9][A-Za-z0-9-]*(,[A-Za-z0-9][A-Za-z0-9-]*)*)?", which):
         raise UsageError(f"--gpus is {text!r}; expected all, a number, or device=0,1.")
     if text.startswith("device=") and "," not in which and which.isdigit():
         which += ","  # an id, not how many
@@ -154,16 +156,19 @@ def _volume(text: str, is_here: bool) -> Volume:
         raise UsageError(f"--volume is {text!r}; expected FOLDER:PATH or FOLDER:PATH:rw.")
     source, target = parts
     if not target.startswith("/") or os.path.normpath(target) == "/":
-        raise UsageError(f"--volume {text}: expected an absolute path in the image, not {target!r}.")
+        raise UsageError(
+            f"--volume {text}: expected an absolute path in the image, not {target!r}."
+        )
     if is_here:
         found = Path(source).resolve()
         if not found.exists():
             raise UsageError(f"--volume {text}: {source} is not there.\nName a folder or a file.")
         source = str(found)
-        _refuse_mounts_below(source, mode)
     elif not source.startswith("/"):
         raise UsageError(f"--volume {text}: on another machine expected an absolute path.")
     _refuse_what_leads_out(os.path.normpath(source), is_here)
+    if is_here and mode == "ro":
+        _refuse_mounts_below(source)
     return Volume(os.path.normpath(source), os.path.normpath(target), mode == "rw")
 
 
@@ -198,7 +203,7 @@ def _refuse_what_leads_out(source: str, is_here: bool) -> None:
         )
 
 
-def _refuse_mounts_below(source: str, mode: str) -> None:
+def _refuse_mounts_below(source: str) -> None:
     """Refuse a read-only folder with mounts below: engines before 25 leave those writable.
 
     Source: https://docs.docker.com/engine/storage/bind-mounts/#recursive-mounts
@@ -208,7 +213,7 @@ def _refuse_mounts_below(source: str, mode: str) -> None:
     except OSError:  # another system than Linux
         return
     inside = [line.split()[4] for line in lines if line.split()[4].startswith(f"{source}/")]
-    if inside and mode == "ro":
+    if inside:
         raise UsageError(
             f"--volume {source}: {inside[0]} is mounted below it, and would stay writable.\n"
             "Name each of the two by itself, or write :rw."

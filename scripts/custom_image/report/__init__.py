@@ -144,6 +144,8 @@ class Report:
         found = {check.id: check for check in self.checks}
         command = self.facts.get("command")
         lines = [f"started with `{command}`, not as it would start of itself"] if command else []
+        if options := self.facts.get("start_options"):
+            lines.append(f"started with {options}")
         lines += [
             f"{section} of {rule_id} replaced: {value}"
             for section in ("severity", "limit")

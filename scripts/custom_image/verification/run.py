@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, TypeVar
 
-from custom_image.engines import Engine
+from custom_image.engines import Engine, StartOptions
 from custom_image.errors import UsageError
 from custom_image.probing.expected_answers import read_samples
 from custom_image.report import Check, Report, Severity, Verdict
@@ -55,6 +55,8 @@ def verify(
     overrides: Overrides | None = None,
     samples: str | os.PathLike[str] | None = None,
     command: str | Sequence[str] = "",
+    start_options: StartOptions | None = None,
+    apis: str | os.PathLike[str] | None = None,
 ) -> Report:
     """Judge a target by the rules of the platform.
 
@@ -77,6 +79,10 @@ def verify(
             :mod:`custom_image.probing.expected_answers`.
         command: started instead of the image's own, as by the start command of the model's form:
             the image of a notebook instance starts JupyterLab of itself.
+        start_options: what each instance is started with besides, as the service's form has it;
+            see :func:`custom_image.engines.options.parse_options`. Values of its environment are
+            shown nowhere in the report.
+        apis: a file with the array ``apis``, where there is no config.json or another is meant.
 
     Raises:
         UsageError: the target, the config.json or an argument is not there.
@@ -97,6 +103,8 @@ def verify(
         ready_timeout_s=ready_timeout_s,
         samples=read_samples(Path(samples)) if samples is not None else (),
         command=_words(command),
+        options=start_options,
+        apis_path=Path(apis) if apis is not None else None,
     )
     with session, watch(rules, session.waits, progress) as watcher:
         checks = _Run(session, rules, watcher, overrides, began).run()
@@ -105,7 +113,7 @@ def verify(
         level=session.level,
         profile=session.profile,
         checks=tuple(checks[rule.id] for rule in rules),
-        facts=session.facts,
+        facts=session.mask.data(session.facts),
         duration_s=round(time.monotonic() - began, 2),
         edition=limits.name,
         overrides=overrides.to_fact(),
@@ -213,8 +221,8 @@ class _Run:
             severity=severity,
             verdict=verdict,
             required=rule.required_by(self.session.edition),
-            measured=finding.measured,
-            evidence=finding.evidence,
+            measured=self.session.mask.text(finding.measured),
+            evidence=self.session.mask.text(finding.evidence),
             remediation=(finding.remediation or rule.remediation) if is_broken else "",
             source=str(rule.source),
             duration_s=round(duration_s, 3),

@@ -16,7 +16,14 @@ from urllib.parse import urlsplit
 from custom_image.adoption.config_json.config import correct_config
 from custom_image.drills.startup import health_budget_s, never_started, watch_start
 from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
-from custom_image.errors import CustomImageError, PackageError, ServiceNotReady, UsageError
+from custom_image.engines.options import describe, merge
+from custom_image.errors import (
+    CustomImageError,
+    PackageError,
+    ServiceNotReady,
+    Unavailable,
+    UsageError,
+)
 from custom_image.image_archive import Contents
 from custom_image.model_config import Health, ModelConfig, parse_model_config
 from custom_image.probing.expected_answers import Sample
@@ -33,6 +40,7 @@ from custom_image.rules import (
     true_waits,
 )
 from custom_image.specification import DEPLOY_TIMEOUT, Edition
+from custom_image.verification.masking import Mask
 from custom_image.verification.targets import Target
 
 T = TypeVar("T")
@@ -61,7 +69,13 @@ class Session:
         ready_timeout_s: float | None,
         samples: tuple[Sample, ...] = (),
         command: tuple[str, ...] = (),
+        options: StartOptions | None = None,
+        apis_path: Path | None = None,
     ) -> None:
+        self._options = options or StartOptions()
+        self.mask = Mask(self._options.environment)
+        if self._options != StartOptions() and Needs.INSTANCE not in target.offers:
+            self._refuse_options(target)
         if command and Needs.IMAGE not in target.offers and Needs.INSTANCE not in target.offers:
             raise UsageError(f"{target.name} is not started here, so no command can be chosen.")
         self.name = target.name
@@ -70,6 +84,8 @@ class Session:
         self.edition = edition
         self.waits = waits or (true_waits(edition) if level is Level.FULL else QUICK_WAITS)
         self.facts: dict[str, Any] = {"command": shlex.join(command)} if command else {}
+        if described := describe(self._options):
+            self.facts["start_options"] = described
         self._command = command
         self._target = target
         self.port = port
@@ -80,6 +96,8 @@ class Session:
         self._config: ModelConfig | None = None
         self._config_corrections: tuple[str, ...] = ()
         self._find_config(config_path)
+        if apis_path is not None:
+            self._find_apis(apis_path)
         # Before anything is started: making the sample takes as long as a good service's start.
         self._request = sample_request(self._config)
         self.samples = tuple((sample, sample.to_request(self._config)) for sample in samples)
@@ -147,7 +165,7 @@ class Session:
 
     @property
     def knows_short_waits(self) -> bool:
-        return self._target.mentions(set(QUICK_WAITS.environment))
+        return self._target.mentions(set(QUICK_WAITS.environment) - {*self._options.environment})
 
     def why_not(self, rule: Rule) -> str:
         """Return why a rule cannot be judged here; empty where it can."""
@@ -155,9 +173,13 @@ class Session:
             return f"level {self.level} starts nothing; use --level {rule.level}"
         offers = self._target.offers
         if self._config_text is not None:
-            offers |= Needs.CONFIG_TEXT | Needs.CONFIG
+            offers |= Needs.CONFIG_TEXT
+        if self._config is not None:
+            offers |= Needs.CONFIG
         lacking = rule.needs & ~offers
-        return self._target.why_not(next(iter(lacking))) if lacking else ""
+        if lacking:
+            return self._target.why_not(next(iter(lacking)))
+        return self._why_not_started() if rule.level is not Level.STATIC else ""
 
     def _find_config(self, path: Path | None) -> None:
         if path is None:
@@ -182,6 +204,56 @@ class Session:
                 corrected = correct_config(content, self._config_where, complete=False)
                 self._config = corrected.config
                 self._config_corrections = tuple(str(change) for change in corrected.changes)
+
+    def _find_apis(self, path: Path) -> None:
+        """Take the apis from a file of their own: an array of them, or a config.json.
+
+        Raises:
+            UsageError: it cannot be read, or declares none.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
+        try:
+            found = correct_config(content, str(path), complete=False).config
+        except PackageError as error:
+            raise UsageError(str(error)) from error
+        if not found.apis:
+            raise UsageError(
+                f"{path}: expected the array `apis` of a config.json, such as\n"
+                '[{"url": "/", "method": "post", "request": {"Content-type": "application/json"}}]'
+            )
+        if self._config is None:
+            self._config = found
+        else:
+            self._config = self._config.model_copy(update={"apis": found.apis})
+
+    def _refuse_options(self, target: Target) -> None:
+        reason = "it runs already" if target.url else "nothing of it is started here"
+        raise UsageError(
+            f"{target.name}: {describe(self._options)} cannot be given, because {reason}.\n"
+            "Name an image that a Docker engine holds."
+        )
+
+    def _why_not_started(self) -> str:
+        """Return why nothing can be started with the user's options; empty where it can."""
+        options = self._options
+        depends_on_machine = options.gpus or options.devices or options.is_offline
+        if not depends_on_machine and Needs.CONTAINER in self._target.offers:
+            return ""
+        if options == StartOptions(environment=options.environment):
+            return ""
+        return self.once("options", self._try_options)
+
+    def _try_options(self) -> str:
+        try:
+            self._remove(self._start(StartOptions()))
+        except Unavailable as error:
+            return str(error).splitlines()[0]
+        except ServiceNotReady:  # an image that cannot be started: health.ready says so
+            return ""
+        return ""
 
     # --- what runs -------------------------------------------------------------------------------
 
@@ -261,6 +333,7 @@ class Session:
             return Service("", self.port, self._request, None, never_started(str(error)))
 
     def _start(self, options: StartOptions) -> Instance:
+        options = merge(self._options, options)
         options = replace(options, port=self.port, command=options.command or self._command)
         instance = self._target.start(options)
         with self._lock:

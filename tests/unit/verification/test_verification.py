@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
 from judging import GOOD_SERVICE, Diary, copy_good_service, judge, replace
 
+from custom_image.engines.options import parse_options
 from custom_image.errors import UsageError
 from custom_image.report import Verdict
 from custom_image.rules import catalogue
@@ -180,3 +182,92 @@ def test_every_rule_of_the_profile_has_a_verdict_in_the_order_of_the_catalogue(s
 
     ids = [rule.id for rule in catalogue() if "classic" in rule.profiles]
     assert [check.id for check in report.checks] == ids
+
+
+# --- what can be read of a config.json ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "api"),
+    [
+        ('{"model_type": "PyTorch", "apis": [{"url": "/go"}], "dependencies": [{}]}', "/go"),
+        ('[{"url": "/array"}]', "/array"),
+        ('{"model_type": "Image", // a comment\n"apis": [{"url": "/commented"}],}', "/commented"),
+        ('{"model_type": "Image", "apis": [{"url": "/a", "procotol": "htp"}], "health": 1}', "/a"),
+    ],
+)
+def test_one_broken_field_leaves_the_rest_of_a_config_to_the_other_rules(service, config, api):
+    (service / "config.json").write_text(config)
+
+    report = judge(service, only=["config.valid", "api.answers"], ready_timeout_s=2)
+
+    assert report.check("config.valid").verdict is Verdict.FAILED
+    assert "custom-image package" in report.check("config.valid").remediation
+    assert report.check("api.answers").evidence.startswith(f"POST {api}: 400")
+
+
+def test_what_a_broken_config_does_not_say_is_not_made_up(service):
+    (service / "config.json").write_text('{"model_type": "PyTorch"}')
+
+    report = judge(service, level="static")
+
+    assert report.check("config.valid").verdict is Verdict.FAILED
+    assert report.check("health.declared").measured == "no health"
+
+
+def test_a_config_of_which_nothing_can_be_read_says_so(service):
+    (service / "config.json").write_text("%PDF")
+
+    report = judge(service, level="static")
+
+    assert report.check("health.declared").measured == "config.valid FAILED"
+
+
+def test_apis_alone_are_enough(service):
+    apis = service.parent / "apis.json"
+    apis.write_text((service / "config.json").read_text())
+    (service / "config.json").unlink()
+
+    without = judge(service, only=["api.answers"])
+    report = judge(service, only=["config.valid", "api.answers", "health.answers"], apis=apis)
+
+    assert without.check("api.answers").verdict is Verdict.NOT_CHECKED
+    assert report.check("config.valid").verdict is Verdict.NOT_CHECKED
+    assert report.check("api.answers").verdict is Verdict.PASSED
+    assert report.check("health.answers").verdict is Verdict.PASSED
+
+
+def test_apis_that_are_none_are_wrong_usage(service, tmp_path):
+    (tmp_path / "apis.json").write_text("{}")
+
+    with pytest.raises(UsageError, match="expected the array `apis`"):
+        judge(service, apis=tmp_path / "apis.json")
+
+
+# --- start options -----------------------------------------------------------------------------
+
+
+def test_values_of_variables_are_shown_nowhere(service):
+    replace(service / "serve.py", "LARGEST_BODY_BYTES =", "print(os.environ)\nLARGEST_BODY_BYTES =")
+    replace(service / "serve.py", "'{\"mnist_result\": 7}'", 'os.environ["ACCESS_TOKEN"]')
+    options = parse_options(env=["ACCESS_TOKEN=4711-0815-abcd", "REGION=x1"])
+
+    report = judge(service, only=["api.answers", "logs.stdout"], start_options=options)
+
+    assert "***" in report.check("api.answers").measured
+    assert "started with --env ACCESS_TOKEN=*** --env REGION=***" in report.remarks
+    assert not re.search("4711|0815|abcd", report.to_json() + str(report))
+
+
+def test_options_for_what_is_not_started_here_are_wrong_usage(service):
+    (service / "run.sh").unlink()
+
+    for target in (service, "http://127.0.0.1:1"):
+        with pytest.raises(UsageError, match="cannot be given, because"):
+            judge(target, start_options=parse_options(memory="1g"))
+
+
+def test_a_process_cannot_be_given_what_only_a_container_has(service):
+    report = judge(service, only=["api.answers"], start_options=parse_options(memory="1g"))
+
+    assert "cannot be started with memory_bytes" in report.check("api.answers").measured

@@ -345,8 +345,8 @@ def _resources(options: StartOptions) -> dict[str, Any]:
         "devices": list(options.devices),
     }
     if options.gpus:
-        which: dict[str, Any] = {"device_ids": options.gpus.split(",")}
-        if options.gpus == "all" or (options.gpus.isdigit() and "," not in options.gpus):
+        which: dict[str, Any] = {"device_ids": [i for i in options.gpus.split(",") if i]}
+        if options.gpus == "all" or options.gpus.isdigit():
             which = {"count": -1 if options.gpus == "all" else int(options.gpus)}
         settings["device_requests"] = [DeviceRequest(capabilities=[["gpu"]], **which)]
     return {name: value for name, value in settings.items() if value}
