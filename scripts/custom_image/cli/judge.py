@@ -149,9 +149,12 @@ def verify(
         typer.Option(
             dir_okay=False,
             help="Write the report to a file, and print the table; may be repeated. Without "
-            "--format its name decides: .json, .xml (JUnit), .sarif, .html, else a table.",
+            "--format its name decides: .json, .xml (JUnit), .sarif, .html, .md, else a table.",
         ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="List every rule, also those that passed.")
+    ] = False,
 ) -> None:
     """Judge any image by the platform's rules.
 
@@ -165,7 +168,7 @@ def verify(
       custom-image verify build/model_package/model --level static --format json
       custom-image verify mnist:1 --engine ssh://root@10.0.0.5
       custom-image verify saved:1 --command "sh /home/ma-user/infer/run.sh"
-      custom-image verify llm:3 --volume /mnt/weights:/weights --env WEIGHTS_PATH=/weights --memory 8g
+      custom-image verify llm:3 --volume /mnt/weights:/weights --env WEIGHTS_PATH=/weights
       custom-image verify mnist:1 --output report.xml --output report.sarif
       custom-image verify mnist:1 --limit image.size=20 --waive "user.root=needs port 80, OPS-7"
 
@@ -176,6 +179,7 @@ def verify(
     from custom_image.engines.options import parse_options
     from custom_image.report import Verdict
     from custom_image.report.formats import format_of, to_format
+    from custom_image.report.terminal import InFull
     from custom_image.verification import verify as judge
 
     options: dict[str, Any] = {
@@ -208,7 +212,7 @@ def verify(
     for path in output or ():
         write(path, to_format(report, form or format_of(path.name)))
     if output or form in (None, ReportFormat.TABLE):
-        show(report)
+        show(InFull(report) if everything else report)
     else:
         typer.echo(to_format(report, form or ReportFormat.TABLE), nl=False)
     raise typer.Exit({Verdict.FAILED: 1, Verdict.NOT_CHECKED: 3}.get(report.verdict, 0))

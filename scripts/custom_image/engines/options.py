@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -183,7 +182,7 @@ def _refuse_what_leads_out(source: str, is_here: bool) -> None:
     if is_here:
         sockets |= {os.path.realpath(path) for path in sockets}
     closed = next((c for c in CLOSED if source == c or source.startswith(f"{c}/")), "")
-    is_socket = is_here and stat.S_ISSOCK(os.stat(source).st_mode)
+    is_socket = is_here and Path(source).is_socket()
     holds = next((s for s in sockets if s == source or s.startswith(f"{source.rstrip('/')}/")), "")
     reason = (
         "it is the root of this machine"

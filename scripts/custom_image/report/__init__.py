@@ -214,7 +214,7 @@ class Report:
         return to_text(self)
 
     def __rich__(self) -> RenderableType:
-        """Return the table, and below it what stands behind each verdict that is no pass."""
+        """Return what is broken with what stands behind it, and the rest in a few lines."""
         from custom_image.report.terminal import to_renderable
 
         return to_renderable(self)

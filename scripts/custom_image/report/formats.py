@@ -18,6 +18,7 @@ class ReportFormat(StrEnum):
     JUNIT = "junit"
     SARIF = "sarif"
     HTML = "html"
+    MARKDOWN = "markdown"
 
 
 SUFFIXES: Final = {
@@ -25,6 +26,7 @@ SUFFIXES: Final = {
     ".xml": ReportFormat.JUNIT,
     ".sarif": ReportFormat.SARIF,
     ".html": ReportFormat.HTML,
+    ".md": ReportFormat.MARKDOWN,
 }
 
 
@@ -51,4 +53,8 @@ def _writer(form: ReportFormat) -> Callable[[Report], str]:
         from custom_image.report.page import to_page
 
         return to_page
+    if form is ReportFormat.MARKDOWN:
+        from custom_image.report.markdown import to_markdown
+
+        return to_markdown
     return Report.to_json if form is ReportFormat.JSON else str

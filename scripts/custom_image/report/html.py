@@ -6,6 +6,7 @@ from html import escape
 from typing import Final
 
 from custom_image.report import COLUMNS, WAIVED, Check, Report, Verdict
+from custom_image.report.groups import broken, not_checked_text, passed
 
 # The page's own colours show through: JupyterLab, VS Code and nbconvert are light or dark. Only
 # the badges bring a background of their own, dark enough for white letters on either.
@@ -31,15 +32,28 @@ BADGES: Final[dict[str, str]] = {
 
 
 def to_html(report: Report) -> str:
-    """Return the summary and a table whose rows unfold."""
-    rows = "".join(_row(check) for check in report.checks)
-    head = "".join(f"<th>{title}</th>" for title in COLUMNS)
+    """Return the summary, what is broken, and the rest in two lines that unfold."""
     remarks = "".join(f"<p>{escape(remark)}</p>" for remark in report.remarks)
+    unchecked = [check for check in report.checks if check.badge == Verdict.NOT_CHECKED]
+    passes = passed(report)
+    rest = _folded(unchecked, f"not checked, {not_checked_text(report)}") if unchecked else ""
+    rest += _folded(passes, f"{len(passes)} rules passed") if passes else ""
     return (
         f"<style>{_CSS}</style><div class='verdicts'><p><b>{escape(report.summary)}</b></p>"
-        f"{remarks}"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f"{remarks}{_table(broken(report))}{rest}</div>"
     )
+
+
+def _folded(checks: list[Check], title: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{_table(checks)}</details>"
+
+
+def _table(checks: list[Check]) -> str:
+    if not checks:
+        return ""
+    head = "".join(f"<th>{title}</th>" for title in COLUMNS)
+    rows = "".join(_row(check) for check in checks)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _row(check: Check) -> str:

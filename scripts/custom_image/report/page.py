@@ -8,6 +8,7 @@ from html import escape
 from typing import Final
 
 from custom_image.report import WAIVED, Check, Report, Verdict
+from custom_image.report.groups import not_checked
 from custom_image.report.html import BADGES
 from custom_image.report.text import plain
 
@@ -78,6 +79,7 @@ def to_page(report: Report) -> str:
         _section(report, "Failed", Verdict.FAILED),
         _section(report, "Warnings", Verdict.WARNING),
         _section(report, "Waived", WAIVED),
+        _not_checked(report),
         _table(report),
         _facts(report),
         "</body></html>",
@@ -112,6 +114,11 @@ def _head(report: Report) -> str:
 def _section(report: Report, title: str, badge: str) -> str:
     articles = "".join(_article(check) for check in report.checks if check.badge == badge)
     return f"<section><h2>{title}</h2>{articles}</section>" if articles else ""
+
+
+def _not_checked(report: Report) -> str:
+    rows = "".join(f"<li>{escape(str(group))}</li>" for group in not_checked(report))
+    return f"<section><h2>Not checked</h2><ul>{rows}</ul></section>" if rows else ""
 
 
 def _article(check: Check) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from custom_image.report import COLUMNS, WAIVED, Check, Report, Verdict
+from custom_image.report.groups import broken, not_checked_text, passed
 
 TERMINAL_COLUMNS: Final = 100
 EVIDENCE_LINES: Final = 16
@@ -22,31 +24,59 @@ STYLES: Final[dict[str, str]] = {
 }
 
 
-def to_text(report: Report) -> str:
+def to_text(report: Report, *, everything: bool = False) -> str:
     """Return the report as plain text, no line longer than :data:`TERMINAL_COLUMNS`."""
     text = io.StringIO()
     console = Console(file=text, width=TERMINAL_COLUMNS, color_system=None)
-    console.print(to_renderable(report))
+    console.print(to_renderable(report, everything=everything))
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip().splitlines())
 
 
-def to_renderable(report: Report) -> RenderableType:
-    """Return the table, and below it what stands behind each verdict that is no pass."""
+@dataclass(frozen=True)
+class InFull:
+    """A report that shows the table of all its rules, too."""
+
+    report: Report
+
+    def __str__(self) -> str:
+        return to_text(self.report, everything=True)
+
+    def __rich__(self) -> RenderableType:
+        """Return it for a console."""
+        return to_renderable(self.report, everything=True)
+
+
+def to_renderable(report: Report, *, everything: bool = False) -> RenderableType:
+    """Return what is broken with all that stands behind it, then the rest in a few lines.
+
+    Args:
+        report: the report.
+        everything: whether the table of all rules follows.
+    """
     parts: list[RenderableType] = [
         Text(report.summary, style="bold"),
         *(Text(f"  {remark}", style="magenta") for remark in report.remarks),
-        "",
-        _table(report.checks),
     ]
-    for check in _broken(report.checks):
+    for check in broken(report):
         parts += ["", _details(check)]
+    parts += ["", _rest(report, everything=everything)]
+    if everything:
+        parts += ["", _table(report.checks)]
     return Group(*parts)
 
 
-def _broken(checks: tuple[Check, ...]) -> list[Check]:
-    """Return what failed, then what was warned about, then what is waived."""
-    wanted = (Verdict.FAILED, Verdict.WARNING, WAIVED)
-    return [check for badge in wanted for check in checks if check.badge == badge]
+def _rest(report: Report, *, everything: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    if text := not_checked_text(report):
+        style = STYLES[Verdict.NOT_CHECKED]
+        table.add_row(Text(Verdict.NOT_CHECKED, style=style), Text(text, style=style))
+    if count := len(passed(report)):
+        hint = "" if everything else "; --all lists every rule"
+        style = STYLES[Verdict.PASSED]
+        table.add_row(Text(Verdict.PASSED, style=style), Text(f"{count} rules{hint}"))
+    return table
 
 
 def _table(checks: tuple[Check, ...]) -> Table:

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from custom_image.errors import VerificationFailed
 from custom_image.report import Check, Report, Severity, Verdict
-from custom_image.report.terminal import EVIDENCE_LINES, TERMINAL_COLUMNS
+from custom_image.report.markdown import to_markdown
+from custom_image.report.page import to_page
+from custom_image.report.terminal import EVIDENCE_LINES, TERMINAL_COLUMNS, InFull
 
 
 def check(rule_id: str = "http.keep-alive", verdict: Verdict = Verdict.PASSED, **changes) -> Check:
@@ -104,7 +106,7 @@ def test_a_terminal_of_100_columns_holds_every_line_and_loses_no_word():
     )
 
     assert max(map(len, text.splitlines())) <= TERMINAL_COLUMNS
-    assert len(re.findall(r"\bword59\b", text)) == 4  # table and details: measured; evidence; fix
+    assert len(re.findall(r"\bword59\b", text)) == 3  # measured, evidence, remediation
 
 
 def test_what_stands_behind_a_failure_is_shown_and_behind_a_pass_is_not():
@@ -135,7 +137,8 @@ def test_markup_in_a_strangers_answer_is_shown_and_not_obeyed():
     hostile = "[bold red]x[/] <script>alert(1)</script> :smile:"
     found = report(check(verdict=Verdict.FAILED, measured=hostile, evidence=hostile))
 
-    assert str(found).count(hostile) == 3
+    assert str(found).count(hostile) == 2
+    assert "<script>" not in to_markdown(found).replace(f"```\n{hostile}\n```", "")
     assert "<script>" not in found._repr_html_()
 
 
@@ -161,7 +164,42 @@ def test_html_unfolds_what_is_broken_and_folds_what_is_not():
     html = report(check("a.b", evidence="good"), check("a.c", Verdict.FAILED))._repr_html_()
 
     assert html.count("<details open>") == 1
-    assert html.count("<details>") == 1
+    assert html.count("<details>") == 2  # the rules that passed, and what stands behind one
+    assert html.index("a.c") < html.index("1 rules passed") < html.index("a.b")
+
+
+def test_what_was_not_checked_is_grouped_by_reason_and_what_passed_is_counted():
+    waits = [
+        check(f"w.{n}", Verdict.NOT_CHECKED, measured=f"{n} s not waited; use --level full (x)")
+        for n in (60, 90)
+    ]
+    blamed = check("a.c", Verdict.NOT_CHECKED, measured="health.ready FAILED")
+    itself = check("a.d", Verdict.NOT_CHECKED, measured="the rule itself broke: KeyError: 1")
+    found = report(check("a.b"), *waits, blamed, itself)
+    full = str(InFull(found))
+
+    for shown in (str(found), found._repr_html_(), to_page(found), to_markdown(found)):
+        text = " ".join(shown.replace("\\", "").split())
+        assert text.index("the rule itself broke: KeyError: 1 (a.d)") < text.index(
+            "2 true durations not waited, use --level full (w.60, w.90)"
+        )
+        assert "1 after health.ready, FAILED (a.c)" in text
+    assert "1 rules; --all lists every rule" in str(found)
+    assert "PASSED       a.b" in full
+    assert "PASSED       a.b" not in str(found)
+
+
+def test_markdown_brings_nothing_of_a_stranger_to_life():
+    hostile = (
+        "![x](http://e.example/x) <b> | a \n# b @you :tada: www.e.example `code` ``` \n```\nout"
+    )
+    text = to_markdown(report(check(verdict=Verdict.FAILED, measured=hostile, evidence=hostile)))
+
+    outside = re.sub(r"^````\n.*?^````$", "", text, flags=re.MULTILINE | re.DOTALL)
+    outside = re.sub(r"^\* source:.*$|\\.", "", outside, flags=re.MULTILINE)
+    assert "\nout" not in outside
+    for alive in ("![", "](", "http:", "<b>", " | a", "@you", " :tada", "www.", " `code"):
+        assert alive not in outside
 
 
 def test_json_holds_what_tools_read():
