@@ -60,11 +60,11 @@ bench-serving: install ## compare the serving runtime with its peers, side by si
 	$(BIN)/python -m benchmarks.serving
 
 .PHONY: lock
-lock: install ## resolve requirements.lock and docker/requirements/*.txt anew
+lock: install ## resolve requirements.lock and docker/requirements/*/*.txt anew
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev --unsafe-package torch \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header \
 	  --output-file requirements.lock pyproject.toml
-	docker/requirements/lock.sh $(BIN)/pip-compile
+	$(BIN)/python -m custom_image.wheelhouse
 
 .PHONY: clean
 clean: ## remove build/, keeping what was downloaded

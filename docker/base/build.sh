@@ -1,20 +1,21 @@
 #!/bin/sh
 # Make the root file system of the base image from Debian packages, without any registry.
 #
-#   docker/base/build.sh base.tar          for real-time services: Python
-#   docker/base/build.sh base.tar batch    for batch services: also a headless JRE and zip
+#   docker/base/build.sh base.tar                    for real-time services: Python
+#   docker/base/build.sh base.tar bookworm batch     for batch services: also a headless JRE and zip
+#   docker/base/build.sh base.tar trixie             Debian 13, which has Python 3.13
 #   docker import base.tar my-base:latest
 #
 # As root on Debian or Ubuntu; mmdebstrap is installed where it is missing. Debian 12 whatever the
-# host is, because its Python 3.11 is what the locked wheels are for. Packages come from where this
-# machine's apt gets Debian 12 from, proxies and certificates included, else from where mmdebstrap
-# looks by itself; DEBIAN_MIRROR names another place. None of that stays in the image (trim.sh).
+# host is, unless told otherwise, for its Python 3.11. Packages come from where this machine's apt
+# gets Debian from, proxies and certificates included, else from where mmdebstrap looks by itself;
+# DEBIAN_MIRROR names another place. None of that stays in the image (trim.sh).
 set -eu
 
 here=$(dirname "$0")
 output=$1
-variant=${2:-}
-suite=bookworm
+suite=${2:-bookworm}
+variant=${3:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -31,7 +32,8 @@ if ! command -v mmdebstrap >/dev/null; then
     { cat "$work/log" >&2; say "apt-get could not install mmdebstrap"; exit 3; }
 fi
 
-# The sources of this machine's apt that hold this suite, in the one-line form. Debian's own alone:
+# The sources of this machine's apt that hold this suite, in the one-line form; else the mirror that
+# has this machine's own. Debian's own alone:
 # others name their suites alike, but sign with keys that are not known here. The origin is unknown,
 # and stays as it is written, until `apt-get update` has run.
 if [ -n "${DEBIAN_MIRROR:-}" ]; then
@@ -39,9 +41,11 @@ if [ -n "${DEBIAN_MIRROR:-}" ]; then
 else
   # shellcheck disable=SC2016 # apt's own variables
   apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)' \
-    'Created-By: Packages' | awk -v suite="$suite" '
-      $2 ~ "^" suite "(-updates|-security)?$" && $3 == "main" && $4 ~ /^(Debian$|\$\()/ {
-        print "deb", $1, $2, $3 }' | sort -u >"$work/sources.list"
+    'Created-By: Packages' | awk '$3 == "main" && $4 ~ /^(Debian$|\$\()/' >"$work/targets"
+  awk -v suite="$suite" '$2 ~ "^" suite "(-updates|-security)?$" { print "deb", $1, $2, $3 }' \
+    "$work/targets" | sort -u >"$work/sources.list"
+  [ -s "$work/sources.list" ] || awk -v suite="$suite" '$2 !~ /-/ { print "deb", $1, suite, $3 }' \
+    "$work/targets" | sort -u >"$work/sources.list"
 fi
 mirrors=$work/sources.list
 grep -q " $suite main" "$mirrors" || mirrors=

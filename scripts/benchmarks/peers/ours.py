@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["--require-hashes", "--requirement", "{root}/docker/requirements/onnx.txt"]
+# dependencies = ["--require-hashes", "--requirement", "{root}/docker/requirements/3.11/onnx.txt"]
 #
 # [tool.serving]
 # title = "This project"

@@ -1,7 +1,7 @@
 """The build context: all that a builder gets, and nothing that it would have to fetch.
 
     Dockerfile          docker/<scenario>/Dockerfile
-    requirements.txt    docker/requirements/<engine>.txt, and torch where that is the engine
+    requirements.txt    docker/requirements/<Python>/<engine>.txt, and torch where that is one
     wheelhouse/         the packages it locks, and pip to install them
     trim.py             leaves out of those packages what no service imports
     rootfs/             the image's own file system: docker/rootfs, model_service, the model package
@@ -31,7 +31,8 @@ from custom_image.build_context.rendering import Line, SourceText, size, tree_ht
 from custom_image.errors import PackageError, UsageError
 from custom_image.settings import find_project
 from custom_image.specification import MODEL_DIR
-from custom_image.wheelhouse import fill_wheelhouse, torch_pin
+from custom_image.target_python import TargetPython
+from custom_image.wheelhouse import fill_wheelhouse, lock_files, torch_pin
 
 if TYPE_CHECKING:
     from custom_image.packaging import ModelPackage
@@ -62,6 +63,7 @@ class BuildContext:
         digest: SHA-256 of its tar, which depends on names and contents only.
         base_image: what ``FROM`` names; empty for the one that is at hand.
         batch: whether the base must have what batch services need.
+        python: the base's, which the wheels are for.
         arguments: further build arguments.
     """
 
@@ -70,6 +72,7 @@ class BuildContext:
     digest: str
     base_image: str = ""
     batch: bool = False
+    python: TargetPython = field(default_factory=TargetPython)
     arguments: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, name: str) -> SourceText:
@@ -117,6 +120,7 @@ def write_build_context(
     *,
     base_image: str = "",
     batch: bool = False,
+    python: TargetPython | None = None,
     requirements: str = "",
     more: Path | None = None,
     layer_bytes: int = payload.LAYER_BYTES,
@@ -127,7 +131,8 @@ def write_build_context(
     ``folder`` is ``build/<scenario>/context`` unless told otherwise.
 
     ``base_image`` is what ``FROM`` names, empty for the one that is at hand when it is built;
-    ``batch`` asks for a base with what batch services need; ``requirements`` says which lock of
+    ``batch`` asks for a base with what batch services need; ``python`` is the base's, that of
+    Debian 12 where it is not told; ``requirements`` says which lock of
     docker/requirements the image installs, empty for that of the engine the weights are of;
     ``more`` is a file of what the package imports beyond that, one requirement a line;
     ``layer_bytes`` is the most that one layer of weights may hold where there are several.
@@ -153,8 +158,10 @@ def write_build_context(
             )
 
     engine = requirements or engine_of(files)
-    locks = [docker / "requirements" / f"{name}.txt" for name in (engine, "installer")]
-    wheels = fill_wheelhouse(locks, torch=torch_pin() if engine == "torch" else "", more=more)
+    python = python or TargetPython()
+    locks = lock_files(engine, python)
+    torch = torch_pin(python) if engine == "torch" else ""
+    wheels = fill_wheelhouse(locks, torch=torch, more=more, python=python)
 
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
@@ -183,8 +190,12 @@ def write_build_context(
     for chunk in archive(folder, _ignored(folder)):
         digest.update(chunk)
     apis = json.loads((package.folder / "config.json").read_bytes()).get("apis", [])
-    arguments = {"APIS": json.dumps(apis, separators=(",", ":"), ensure_ascii=False)}
-    return BuildContext(folder, scenario, digest.hexdigest(), base_image, batch, arguments)
+    arguments = {
+        "APIS": json.dumps(apis, separators=(",", ":"), ensure_ascii=False),
+        "PYTHON": python.executable,
+        "PYTHON_VERSION": python.minor,
+    }
+    return BuildContext(folder, scenario, digest.hexdigest(), base_image, batch, python, arguments)
 
 
 def write_rootfs(package_folder: Path, rootfs: Path) -> None:

@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from custom_image.engines import ImageFacts
+from custom_image.target_python import TargetPython
 
 if TYPE_CHECKING:
     from custom_image.build_context import BuildContext
@@ -93,6 +94,27 @@ def shorten(instruction: str) -> str:
     """Return an instruction on one line that fits beside its figures."""
     line = " ".join(instruction.split())
     return line if len(line) <= _LONGEST_INSTRUCTION else f"{line[: _LONGEST_INSTRUCTION - 4]} ..."
+
+
+def find_base(
+    reference: str = "", *, batch: bool = False, python: str = "", engine: Engine
+) -> tuple[str, TargetPython]:
+    """Return the name of the base image that there will be, and its Python, which it is asked.
+
+    Where no engine can ask it, the Python is the one that ``python`` names.
+
+    Raises:
+        UsageError: it has no Python that wheels can be had for, or not that one.
+        Unavailable: there is no base image, and none can be made here.
+    """
+    from custom_image.builders.base import ensure_base_image
+    from custom_image.builders.base_python import find_python
+    from custom_image.engines.docker.engine import DockerEngine
+
+    if not isinstance(engine, DockerEngine):
+        return reference, TargetPython(python) if python else TargetPython()
+    base = ensure_base_image(reference, batch=batch, python=python, engine=engine)
+    return base, find_python(base, python, engine=engine)
 
 
 def build(

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Final
 from custom_image.errors import BuildFailed, Unavailable
 from custom_image.progress import say
 from custom_image.settings import find_project
+from custom_image.target_python import DEFAULT
 
 if TYPE_CHECKING:
     from custom_image.engines.docker.engine import DockerEngine
 
-# The default of BASE_IMAGE in the Dockerfiles; a test compares.
-DEFAULT_BASE_IMAGE: Final = "docker.io/library/python:3.11-slim-bookworm"
 OWN_REPOSITORY: Final = "custom-image/base"
 _SILENCE_S: Final = 15.0
 # Exit code of docker/base/build.sh for a machine on which it cannot run at all.
@@ -25,26 +24,39 @@ _CANNOT_RUN_HERE: Final = 3
 _CHANGES: Final = (
     "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     'CMD ["bash"]',
-    'LABEL org.opencontainers.image.title="Debian 12 with Python 3.11"',
 )
+# What docker/base can be made of, by the Python that it then has.
+_DEBIANS: Final = {"3.11": "bookworm", "3.13": "trixie"}
 _refused: set[str] = set()
 
 
-def ensure_base_image(reference: str = "", *, batch: bool = False, engine: DockerEngine) -> str:
+def slim_python(minor: str = DEFAULT) -> str:
+    """Return the image of Docker Hub that has this Python on Debian 12."""
+    return f"docker.io/library/python:{minor}-slim-bookworm"
+
+
+# The default of BASE_IMAGE in the Dockerfiles; a test compares.
+DEFAULT_BASE_IMAGE: Final = slim_python()
+
+
+def ensure_base_image(
+    reference: str = "", *, batch: bool = False, python: str = "", engine: DockerEngine
+) -> str:
     """Return the name of a base image that the engine holds.
 
     That is ``reference``, else the one that the variable ``BASE_IMAGE`` names, else a slim Python,
     where it is there or can be pulled; otherwise one made of Debian packages by docker/base, once
     for each state of its recipe. A slim Python has no JRE and no zip, so for ``batch`` it is never
-    tried.
+    tried. ``python`` is the version that it must have where it is not named, ``3.8``.
 
     Raises:
         Unavailable: none is there, and none can be made on this machine.
         BuildFailed: the recipe failed; with its log.
     """
     named = reference or os.environ.get("BASE_IMAGE", "")
-    wanted = named or ("" if batch else DEFAULT_BASE_IMAGE)
-    own = own_base_image(batch=batch)
+    python = python or DEFAULT
+    wanted = named or ("" if batch else slim_python(python))
+    own = own_base_image(batch=batch, python=python)
     if wanted and engine.has_image(wanted):
         return wanted
     if not named and engine.has_image(own):
@@ -55,31 +67,41 @@ def ensure_base_image(reference: str = "", *, batch: bool = False, engine: Docke
             engine.pull(wanted, _SILENCE_S)
         except Unavailable as error:
             _refused.add(wanted)
-            say(f"{error}\nUsing a base made of Debian packages instead (docker/base): {own}")
+            say(str(error))
+            if python in _DEBIANS:
+                say(f"Using a base made of Debian packages instead (docker/base): {own}")
         else:
             return wanted
     if not engine.has_image(own):
-        _make(own, batch, engine)
+        _make(own, batch, python, engine)
     return own
 
 
-def own_base_image(*, batch: bool = False) -> str:
+def own_base_image(*, batch: bool = False, python: str = DEFAULT) -> str:
     """Return the name of the image that docker/base makes; it changes with the recipe."""
     recipe = hashlib.sha256()
     for path in sorted((find_project() / "docker/base").iterdir()):
         if path.is_file() and path.suffix != ".md":
             recipe.update(f"{path.name}\0".encode() + path.read_bytes())
     recipe.update("\0".join(_CHANGES).encode())
-    return f"{OWN_REPOSITORY}:{'batch-' if batch else ''}{recipe.hexdigest()[:12]}"
+    variant = f"{'batch-' if batch else ''}{f'{python}-' if python != DEFAULT else ''}"
+    return f"{OWN_REPOSITORY}:{variant}{recipe.hexdigest()[:12]}"
 
 
-def _make(reference: str, batch: bool, engine: DockerEngine) -> None:
+def _make(reference: str, batch: bool, python: str, engine: DockerEngine) -> None:
+    if python not in _DEBIANS:
+        raise Unavailable(
+            f"no base image with Python {python} can be made here: Debian has "
+            f"{' and '.join(_DEBIANS)}.\n"
+            "Name one that is there, or that can be pulled: --base-image, or BASE_IMAGE=..."
+        )
     folder = find_project() / "build/base"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as new:
         tar_path = Path(new) / "root.tar"
         script = find_project() / "docker/base/build.sh"
-        command = ["sh", str(script), str(tar_path), *(["batch"] if batch else [])]
+        command = ["sh", str(script), str(tar_path), _DEBIANS[python]]
+        command += ["batch"] if batch else []
         log = []
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -92,8 +114,10 @@ def _make(reference: str, batch: bool, engine: DockerEngine) -> None:
         if process.returncode == _CANNOT_RUN_HERE:
             raise Unavailable(
                 f"no base image can be made here: {log[-1] if log else 'no reason given'}.\n"
-                "Name one that is there, or that can be pulled: BASE_IMAGE=... (Python 3.11)"
+                f"Name one that is there, or that can be pulled: BASE_IMAGE=... (Python {python})"
             )
         if process.returncode:
             raise BuildFailed(f"docker/base/build.sh could not make {reference}:", log)
-        engine.import_root(tar_path, reference, _CHANGES)
+        title = f"Debian {_DEBIANS[python]} with Python {python}"
+        label = f'LABEL org.opencontainers.image.title="{title}"'
+        engine.import_root(tar_path, reference, [*_CHANGES, label])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from custom_image.builders import BuiltImage, Layer, shorten
 from custom_image.builders.base import ensure_base_image
+from custom_image.builders.base_python import fit_python
 from custom_image.builders.build_log import BuildLog, Step
 from custom_image.errors import BuildFailed
 from custom_image.image_reference import ImageReference
@@ -25,15 +26,19 @@ def build(context: BuildContext, tag: str, *, engine: DockerEngine) -> BuiltImag
 
     Raises:
         UsageError: ``tag`` is no name of an image.
+        UsageError: or the base has another Python than the wheels are for.
         BuildFailed: a step failed; with the log.
         Unavailable: there is no base image, and none can be made here.
     """
     ImageReference.parse(tag)
-    base = ensure_base_image(context.base_image, batch=context.batch, engine=engine)
+    base = ensure_base_image(
+        context.base_image, batch=context.batch, python=context.python.minor, engine=engine
+    )
+    arguments = {"BASE_IMAGE": base, **fit_python(context, base, engine=engine)}
     began = time.monotonic()
     log = BuildLog()
     with context.tar() as tar, progress_bar(None, f"building {tag}", "step") as bar:
-        for message in engine.build(tar, tag, {"BASE_IMAGE": base, **context.arguments}):
+        for message in engine.build(tar, tag, arguments):
             log.read(message)
             bar.total = log.total
             bar.update(len(log.steps) - bar.n)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from custom_image.builders.base import DEFAULT_BASE_IMAGE
+from custom_image.builders.base import slim_python
 from custom_image.errors import BuildFailed, UsageError
 from custom_image.image_reference import ImageReference
 from custom_image.progress import say
@@ -119,7 +119,9 @@ def build(context: BuildContext, tag: str) -> RegisteredImage:
 
 
 def _base_of(context: BuildContext) -> str:
-    return context.base_image or os.environ.get("BASE_IMAGE", "") or DEFAULT_BASE_IMAGE
+    return (
+        context.base_image or os.environ.get("BASE_IMAGE", "") or slim_python(context.python.minor)
+    )
 
 
 def _run(*words: str) -> Sequence[str]:

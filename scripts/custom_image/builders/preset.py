@@ -11,6 +11,7 @@ from custom_image.build_context import BuildContext
 from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
 from custom_image.settings import find_project
+from custom_image.target_python import DEFAULT
 from custom_image.wheelhouse import fill_wheelhouse, torch_pin
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ REPOSITORY: Final = "custom-image/preset"
 FOLDER: Final = "docker/preset"
 """Its recipe; as the name of a preset image this stands for the image that is made of it."""
 TORCH: Final = "docker/preset[torch]"
-_LOCKS: Final = ("docker/requirements/preset.txt", "docker/requirements/installer.txt")
-_TORCH_LOCK: Final = "docker/requirements/torch.txt"
+_REQUIREMENTS: Final = f"docker/requirements/{DEFAULT}"
+_LOCKS: Final = (f"{_REQUIREMENTS}/preset.txt", f"{_REQUIREMENTS}/installer.txt")
+_TORCH_LOCK: Final = f"{_REQUIREMENTS}/torch.txt"
 # Where a file or a folder of the project goes in the context.
 _PARTS: Final = {
     "docker/preset/Dockerfile": "Dockerfile",

@@ -15,6 +15,7 @@ from custom_image.cli.options import (
     Format,
     FormatOption,
     Mnist,
+    Python,
     Sample,
     Seed,
     keep_last,
@@ -27,8 +28,10 @@ from custom_image.settings import enter_project
 
 if TYPE_CHECKING:
     from custom_image.adoption import AdoptedPackage
+    from custom_image.build_context import BuildContext
     from custom_image.mnist import Digits
     from custom_image.packaging import ModelPackage
+    from custom_image.target_python import TargetPython
 
 
 class Engine(StrEnum):
@@ -150,6 +153,7 @@ def build(
     ],
     batch: Batch = False,
     base_image: BaseImage = "",
+    python: Python = "",
     tag: Annotated[
         str, typer.Option(metavar="REFERENCE", help="Name of the image; SCENARIO:latest if empty.")
     ] = "",
@@ -189,6 +193,7 @@ def build(
       custom-image build dockerfile_build
       custom-image build dockerfile_build --batch --tag mnist-batch:1
       custom-image build dockerfile_build --base-image registry.example.com/python:3.11
+      custom-image build dockerfile_build --package my/model --python 3.8
       custom-image build dockerfile_build --runtime torch
       custom-image build dockerfile_build --package my/model --requirements my/requirements.txt
       custom-image build ecs_build --server root@10.0.0.5 --tag mnist:1
@@ -196,6 +201,7 @@ def build(
     """
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
+    from custom_image.builders import find_base
     from custom_image.engines import open_engine
     from custom_image.scenarios import find_scenario
 
@@ -210,19 +216,31 @@ def build(
         ecs.attach_or_cancel(server, ssh_config, attach, cancel)
         return
     given = _adopt(package, strict) if package else None
-    engine = None if server else open_engine("docker")
-    context = write_build_context(
-        given or _package(mnist, sample, epochs, seed, runtime)[1],
-        scenario,
-        base_image=base_image,
-        batch=batch,
-        more=more,
-        folder=_context_folder(scenario),
-    )
-    if engine is None:
-        ecs.build(context, tag or f"{scenario}:latest", server, ssh_config, builder)
+    tag = tag or f"{scenario}:latest"
+
+    def write_context(base_and_python: tuple[str, TargetPython]) -> BuildContext:
+        base, target = base_and_python
+        return write_build_context(
+            given or _package(mnist, sample, epochs, seed, runtime)[1],
+            scenario,
+            base_image=base,
+            batch=batch,
+            python=target,
+            more=more,
+            folder=_context_folder(scenario),
+        )
+
+    if server:
+        from custom_image.ecs import build as build_there
+        from custom_image.ecs import find_base as find_there
+
+        with ecs.connected(server, ssh_config) as connection:
+            found = find_there(connection, base_image, batch=batch, python=python)
+            show(build_there(write_context(found), tag, connection=connection, builder=builder))
         return
-    show(build_image(context, tag or f"{scenario}:latest", engine=engine))
+    engine = open_engine("docker")
+    found = find_base(base_image, batch=batch, python=python, engine=engine)
+    show(build_image(write_context(found), tag, engine=engine))
 
 
 def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") -> None:
@@ -241,6 +259,7 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     """
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
+    from custom_image.builders import find_base
     from custom_image.engines import open_engine
     from custom_image.engines.client import predict as ask
     from custom_image.engines.readiness import wait_until_ready
@@ -254,9 +273,10 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     mnist = _absolute(mnist)
     enter_project()
     engine = open_engine()
+    base, python = find_base(base_image, engine=engine)
     digits, package = _package(mnist, sample)
     context = write_build_context(
-        package, scenario, base_image=base_image, folder=_context_folder(scenario)
+        package, scenario, base_image=base, python=python, folder=_context_folder(scenario)
     )
     image = build_image(context, f"{scenario}:latest", engine=engine)
     with engine.start(image.reference) as service:

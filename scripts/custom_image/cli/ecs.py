@@ -15,7 +15,6 @@ from custom_image.cli.options import show, write
 from custom_image.errors import UsageError
 
 if TYPE_CHECKING:
-    from custom_image.build_context import BuildContext
     from custom_image.ecs import Connection
     from custom_image.report import Report
 
@@ -110,14 +109,6 @@ def push(
     PUSHED.parent.mkdir(parents=True, exist_ok=True)
     write(PUSHED, json.dumps(asdict(pushed), indent=2) + "\n")
     show(pushed)
-
-
-def build(context: BuildContext, tag: str, server: str, ssh_config: str, builder: str) -> None:
-    """Build on a server, and print what came of it."""
-    from custom_image import ecs
-
-    with connected(server, ssh_config) as connection:
-        show(ecs.build(context, tag, connection=connection, builder=builder))
 
 
 def attach_or_cancel(server: str, ssh_config: str, attach: str, cancel: str) -> None:

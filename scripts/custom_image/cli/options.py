@@ -55,8 +55,16 @@ BaseImage = Annotated[
     str,
     typer.Option(
         metavar="REFERENCE",
-        help="What FROM names. Without it: the variable BASE_IMAGE, else a slim Python 3.11, else "
-        "one that is built here from the distribution's packages.",
+        help="What FROM names. Without it: the variable BASE_IMAGE, else a slim Python, else one "
+        "that is built here from the distribution's packages.",
+    ),
+]
+Python = Annotated[
+    str,
+    typer.Option(
+        metavar="VERSION",
+        help="The Python of the image, 3.7 to 3.14: which base is taken, or which of its Pythons. "
+        "Without it: the base's own, 3.11 where no base is named.",
     ),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]

@@ -11,7 +11,7 @@ from custom_image.image_saving.instance import NotebookInstance
 from custom_image.settings import find_project
 from custom_image.specification import NOTEBOOK_MOUNTS
 
-LOCK: Final = Path("docker/requirements/onnx.txt")
+LOCK: Final = Path("docker/requirements/3.11/onnx.txt")
 """What the serving runtime imports; see docker/README.md."""
 
 

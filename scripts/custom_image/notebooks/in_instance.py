@@ -26,7 +26,8 @@ from custom_image.image_saving.checkout import CHECKOUT, COMMAND, carry
 from custom_image.image_saving.switch_image import find_built, switch_and_ask
 from custom_image.progress import say
 from custom_image.settings import find_project
-from custom_image.wheelhouse import fill_wheelhouse
+from custom_image.target_python import TargetPython
+from custom_image.wheelhouse import fill_wheelhouse, lock_files
 
 ORGANIZATION: Final = "local"
 _OUTPUT: Final = "build/notebooks"
@@ -137,7 +138,7 @@ def _wheels() -> str:
         BuildFailed: pip finds none.
     """
     project = find_project()
-    locks = [project / f"docker/requirements/{name}.txt" for name in ("onnx", "installer")]
+    locks = lock_files("onnx", TargetPython())
     folder = fill_wheelhouse(locks, cache_dir=project / "build/wheelhouse")
     return str(folder.relative_to(project))
 

@@ -28,7 +28,7 @@ def wheelhouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "alpha-1.0-py3-none-any.whl").write_bytes(b"wheel")
 
-    def fill(locks: list[Path], *, torch: str, more: Path | None) -> Path:
+    def fill(locks: list[Path], *, torch: str, more: Path | None, python: object) -> Path:
         (folder / "torch.txt").unlink(missing_ok=True)
         if torch:
             (folder / "torch.txt").write_text(f"{torch} --hash=sha256:0\n")

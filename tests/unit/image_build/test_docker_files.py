@@ -22,11 +22,12 @@ from custom_image.specification import (
     USER_ID,
     USER_NAME,
 )
+from custom_image.target_python import DEFAULT, SUPPORTED
 
 DOCKER = Path(__file__).parents[3] / "docker"
 BIN = Path(sys.executable).parent
 DOCKERFILES = sorted(DOCKER.glob("*/Dockerfile"))
-LOCKS = sorted((DOCKER / "requirements").glob("*.txt"))
+LOCKS = sorted((DOCKER / "requirements").glob("*/*.txt"))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
@@ -83,7 +84,7 @@ def test_only_what_the_classic_builder_understands_is_used(dockerfile: str) -> N
     assert not re.search(r"--mount|--link|<<|^# syntax=", dockerfile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_locks_pin_every_package_with_hashes_and_name_no_index(path: Path) -> None:
     text = path.read_text()
     pins = re.findall(
@@ -95,19 +96,28 @@ def test_locks_pin_every_package_with_hashes_and_name_no_index(path: Path) -> No
     assert not re.search(r"https?://|--index|--extra|--find-links|--trusted", text)
 
 
-@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_locks_hold_what_their_input_asks_for(path: Path) -> None:
-    lines = path.with_suffix(".in").read_text().splitlines()
+    lines = (path.parents[1] / f"{path.stem}.in").read_text().splitlines()
     wanted = {name for line in lines for name in re.findall(r"^[\w.-]+", line) if name[0] != "-"}
     locked = set(re.findall(r"^([\w.-]+)==", path.read_text(), re.MULTILINE))
 
     assert wanted <= locked
 
 
-def test_both_engines_are_served_by_the_same_versions() -> None:
+def test_every_python_has_its_locks() -> None:
+    names = {path.stem for path in (DOCKER / "requirements").glob("*.in")}
+
+    for minor in SUPPORTED:
+        own = names if minor == DEFAULT else names - {"preset"}
+        assert {path.stem for path in LOCKS if path.parent.name == minor} == own
+
+
+@pytest.mark.parametrize("minor", SUPPORTED)
+def test_both_engines_are_served_by_the_same_versions(minor: str) -> None:
     onnx, torch_ = (
         dict(re.findall(r"^([\w.-]+)==(\S+)", path.read_text(), re.MULTILINE))
-        for path in (DOCKER / "requirements/onnx.txt", DOCKER / "requirements/torch.txt")
+        for path in (DOCKER / "requirements" / minor / f"{name}.txt" for name in ("onnx", "torch"))
     )
 
     shared = onnx.keys() & torch_.keys()

@@ -9,7 +9,10 @@ import pytest
 from wheels import write_wheel
 
 from custom_image.errors import BuildFailed, UsageError
+from custom_image.target_python import TargetPython
 from custom_image.wheelhouse import fill_wheelhouse, torch_pin
+
+INTEL = TargetPython(machine="x86_64")
 
 
 @pytest.fixture
@@ -23,10 +26,10 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _fill(tmp_path: Path, lock: str, machine: str = "x86_64", torch: str = "") -> list[str]:
+def _fill(tmp_path: Path, lock: str, python: TargetPython = INTEL, torch: str = "") -> list[str]:
     path = tmp_path / "lock.txt"
     path.write_text(lock)
-    folder = fill_wheelhouse([path], torch=torch, machine=machine, cache_dir=tmp_path / "cache")
+    folder = fill_wheelhouse([path], torch=torch, python=python, cache_dir=tmp_path / "cache")
     return sorted(wheel.name for wheel in folder.iterdir())
 
 
@@ -75,7 +78,42 @@ def test_a_wheel_that_would_not_run_there_counts_as_missing(
 def test_another_machine_gets_its_own_wheels(tmp_path: Path, index: Path) -> None:
     lock = write_wheel(index, "alpha", "cp311-cp311-manylinux_2_28_aarch64")
 
-    assert _fill(tmp_path, lock, "arm64") == ["alpha-1.0-cp311-cp311-manylinux_2_28_aarch64.whl"]
+    assert _fill(tmp_path, lock, TargetPython(machine="arm64")) == [
+        "alpha-1.0-cp311-cp311-manylinux_2_28_aarch64.whl"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "tag"),
+    [
+        ("3.7.16", "cp37-cp37m-manylinux_2_28_x86_64"),
+        ("3.8.18", "cp38-cp38-manylinux2014_x86_64"),
+        ("3.13.0", "cp313-cp313-manylinux_2_34_x86_64"),
+        ("3.14.0", "cp39-abi3-manylinux_2_28_x86_64"),
+    ],
+)
+def test_every_python_gets_its_own_wheels(
+    version: str, tag: str, tmp_path: Path, index: Path
+) -> None:
+    lock = write_wheel(index, "alpha", tag)
+
+    assert _fill(tmp_path, lock, TargetPython(version, "x86_64")) == [f"alpha-1.0-{tag}.whl"]
+    with pytest.raises(BuildFailed, match=r"no wheel of alpha==1\.0 for Python 3\.12 on"):
+        _fill(tmp_path, lock.replace("abi3", "none"), TargetPython("3.12", "aarch64"))
+
+
+def test_a_base_with_an_old_glibc_gets_wheels_that_run_there(tmp_path: Path, index: Path) -> None:
+    lock = write_wheel(index, "alpha", "cp311-cp311-manylinux_2_28_x86_64")
+    lock = (
+        lock.strip()
+        + " "
+        + write_wheel(index, "alpha", "cp311-cp311-manylinux_2_17_x86_64").partition(" ")[2]
+    )
+
+    assert _fill(tmp_path, lock, TargetPython(machine="x86_64", glibc=27)) == [
+        "alpha-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"
+    ]
+    assert _fill(tmp_path, lock, INTEL) == ["alpha-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"]
 
 
 def test_a_missing_wheel_is_named_and_leaves_nothing_behind(tmp_path: Path, index: Path) -> None:
@@ -120,12 +158,15 @@ def test_a_lock_that_is_not_there_says_what_writes_it(tmp_path: Path) -> None:
 # --- what a package of one's own imports beyond the locks -----------------------------------------
 
 
-def _more(tmp_path: Path, lock: str, requirements: str) -> tuple[list[str], str]:
+def _more(
+    tmp_path: Path, lock: str, requirements: str, python: TargetPython = INTEL
+) -> tuple[list[str], str]:
     """Return the wheels, and the lock of those that came beyond the lock."""
     files = tmp_path / "lock.txt", tmp_path / "requirements.txt"
     for file, text in zip(files, (lock, requirements), strict=True):
         file.write_text(text)
-    folder = fill_wheelhouse([files[0]], more=files[1], cache_dir=tmp_path / "cache")
+    cache_dir = tmp_path / "cache"
+    folder = fill_wheelhouse([files[0]], more=files[1], python=python, cache_dir=cache_dir)
     return sorted(p.name for p in folder.glob("*.whl")), (folder / "more.txt").read_text()
 
 
@@ -141,6 +182,19 @@ def test_what_it_depends_on_comes_along_in_the_versions_of_the_lock(
 
     assert wheels == [f"{name}-1.0-py3-none-any.whl" for name in ("alpha", "beta", "forest")]
     assert locked == beta + forest
+
+
+@pytest.mark.parametrize(("version", "comes"), [("3.7.16", True), ("3.13.0", False)])
+def test_markers_of_dependencies_are_read_for_the_python_of_the_image(
+    version: str, comes: bool, tmp_path: Path, index: Path
+) -> None:
+    lock = write_wheel(index, "alpha")
+    write_wheel(index, "beta")
+    write_wheel(index, "forest", needs="beta; python_version < '3.8'")
+
+    wheels, _ = _more(tmp_path, lock, "forest\n", TargetPython(version))
+
+    assert ("beta-1.0-py3-none-any.whl" in wheels) == comes
 
 
 def test_what_is_locked_already_is_not_locked_twice(tmp_path: Path, index: Path) -> None:

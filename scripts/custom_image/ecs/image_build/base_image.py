@@ -4,40 +4,66 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from custom_image.builders.base import DEFAULT_BASE_IMAGE, ensure_base_image, own_base_image
+from custom_image.builders.base import ensure_base_image, own_base_image, slim_python
+from custom_image.builders.base_python import find_python
+from custom_image.ecs.server.engine import engine_of
+from custom_image.ecs.server.server import Server, probe
 from custom_image.errors import Unavailable
 from custom_image.progress import progress_bar, say
+from custom_image.target_python import DEFAULT, TargetPython
 
 if TYPE_CHECKING:
-    from custom_image.build_context import BuildContext
-    from custom_image.ecs.server.server import Server
     from custom_image.ecs.ssh.connection import Connection
 
 _PULL_S: Final = 20
 """How long the server may stay without an answer of a registry: most have no way out."""
 
 
-def provide_base_image(connection: Connection, server: Server, context: BuildContext) -> str:
+def find_base(
+    connection: Connection, reference: str = "", *, batch: bool = False, python: str = ""
+) -> tuple[str, TargetPython]:
+    """Return the name of a base image that the server holds, and its Python, which it is asked.
+
+    Raises:
+        As :func:`provide_base_image`.
+        UsageError: it has no Python that wheels can be had for, or not the one of ``python``.
+    """
+    server = probe(connection)
+    base = provide_base_image(connection, server, reference, batch=batch, python=python)
+    with closing(engine_of(connection, server)) as engine:
+        return base, find_python(base, python, engine=engine)
+
+
+def provide_base_image(
+    connection: Connection,
+    server: Server,
+    reference: str = "",
+    *,
+    batch: bool = False,
+    python: str = "",
+) -> str:
     """Return the name of a base image that the server holds.
 
-    The one that the context or ``BASE_IMAGE`` names, else a slim Python, where it is there or the
-    server can pull it; else the one that this machine has or makes is sent, once.
+    The one that is named, by the argument or ``BASE_IMAGE``, else a slim Python, where it is there
+    or the server can pull it; else the one that this machine has or makes is sent, once.
 
     Raises:
         Unavailable: it is nowhere.
     """
-    named = context.base_image or os.environ.get("BASE_IMAGE", "")
-    wanted = named or ("" if context.batch else DEFAULT_BASE_IMAGE)
-    own = own_base_image(batch=context.batch)
+    python = python or DEFAULT
+    named = reference or os.environ.get("BASE_IMAGE", "")
+    wanted = named or ("" if batch else slim_python(python))
+    own = own_base_image(batch=batch, python=python)
     if wanted and _has(connection, wanted):
         return wanted
     if not named and _has(connection, own):
         return own
     if wanted and _pull(connection, wanted):
         return wanted
-    reference = _provide_here(server, wanted, context)
+    reference = _provide_here(server, wanted, batch, python)
     if not _has(connection, reference):
         _send(connection, reference)
     return reference
@@ -55,12 +81,12 @@ def _pull(connection: Connection, reference: str) -> bool:
     return not done.code
 
 
-def _provide_here(server: Server, wanted: str, context: BuildContext) -> str:
+def _provide_here(server: Server, wanted: str, batch: bool, python: str) -> str:
     from custom_image.engines.docker.engine import DockerEngine
 
     try:
         with_engine = DockerEngine.connect()
-        reference = ensure_base_image(context.base_image, batch=context.batch, engine=with_engine)
+        reference = ensure_base_image(wanted, batch=batch, python=python, engine=with_engine)
         architecture = with_engine.inspect(reference).architecture
     except Unavailable as error:
         raise Unavailable(

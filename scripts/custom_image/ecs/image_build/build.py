@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from custom_image.build_context.rendering import size
 from custom_image.builders import BuiltImage, Layer
+from custom_image.builders.base_python import fit_python
 from custom_image.builders.build_log import Step
 from custom_image.ecs.image_build.base_image import provide_base_image
 from custom_image.ecs.image_build.logs import AGAIN, BuildKitLog, ClassicLog, Log
@@ -102,11 +103,17 @@ def build(
     buildkit = _choose(builder, server)
     _check_machine(context, server)
     began = time.monotonic()
-    base = provide_base_image(connection, server, context)
+    base = provide_base_image(
+        *(connection, server, context.base_image),
+        batch=context.batch,
+        python=context.python.minor,
+    )
+    with closing(engine_of(connection, server)) as engine:
+        arguments = fit_python(context, base, engine=engine)
     key = context_key(tag)
     manifest = Manifest.read(context.folder, context.folder.parent / "hashes.json")
     note = {"tag": tag, "base": base, "digest": context.digest, "buildkit": buildkit}
-    values = {"BASE_IMAGE": base, **context.arguments}
+    values = {"BASE_IMAGE": base, **arguments}
     options = [w for name, value in values.items() for w in ("--build-arg", f"{name}={value}")]
 
     def start() -> tuple[Sent, Job]:

@@ -49,6 +49,7 @@ NO_PROC: Final = Path("/nonexistent")
 _NO_DEVICE: Final = re.compile(
     r"could not select device driver|gathering device information|unresolvable CDI|nvidia"
 )
+_RUN_S: Final = 60
 CPU_SHARES: Final = 512
 """Half the weight of a process of this machine, where both want the same CPU."""
 
@@ -122,6 +123,38 @@ class DockerEngine:
         except BaseException:  # an interrupt too must leave nothing behind
             remove_container(container)
             raise
+
+    def run(self, reference: str, command: Sequence[str], *, user: str = "") -> str:
+        """Run a command in an image, without a network; return what it wrote to its output.
+
+        Raises:
+            UsageError: the engine has no such image.
+            ServiceNotReady: the command could not be started, failed, or took longer than a minute.
+        """
+        container = self._create(
+            reference,
+            entrypoint=command[0],
+            command=list(command[1:]),
+            user=user,
+            network_mode="none",
+            working_dir="/",
+        )
+        try:
+            container.start()
+            code = container.wait(timeout=_RUN_S)["StatusCode"]
+            output, error = (
+                container.logs(stdout=of, stderr=not of).decode(errors="replace").strip()
+                for of in (True, False)
+            )
+        except docker.errors.APIError as failure:
+            raise ServiceNotReady(str(failure.explanation), "") from failure
+        except requests.exceptions.RequestException as failure:
+            raise ServiceNotReady(f"no end within {_RUN_S} s", "") from failure
+        finally:
+            remove_container(container)
+        if code:
+            raise ServiceNotReady(f"{command[0]} ended with {code}: {error or output}", error)
+        return output
 
     def has_image(self, reference: str) -> bool:
         """Tell whether the engine holds this image, without asking any registry."""

@@ -12,4 +12,10 @@ if [ -f model/1/.parts ]; then
   done <model/1/.parts
 fi
 export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
-exec python3 -m model_service
+# The image's own Python need not be the first in PATH: that of a conda or a virtual environment is not.
+# What the package starts as `python` is then the same one.
+PYTHON=${PYTHON:-python3}
+case $PYTHON in
+  */*) [ "$PYTHON" = "$(command -v python3)" ] || export PATH="${PYTHON%/*}:$PATH" ;;
+esac
+exec "$PYTHON" -m model_service

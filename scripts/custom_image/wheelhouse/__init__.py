@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import platform
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,19 +21,25 @@ from packaging.utils import parse_wheel_filename
 
 from custom_image.errors import BuildFailed, UsageError
 from custom_image.progress import say
+from custom_image.target_python import TargetPython
+from custom_image.wheelhouse.download import download
+from custom_image.wheelhouse.locks import lock_files
 
-PYTHON_VERSION: Final = "3.11"
-# glibc of Debian 12, the oldest base that is meant to work; wheels for any older one run there too.
-_GLIBC_MINOR: Final = 36
-_MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
-# PEP 600: manylinux1, 2010 and 2014 are the older names of these three.
-_OLD_NAMES: Final = {5: "manylinux1", 12: "manylinux2010", 17: "manylinux2014"}
+# Source: https://github.com/pytorch/pytorch/blob/main/RELEASE.md#release-compatibility-matrix
+_LAST_TORCH: Final = {"3.7": "1.13.1", "3.8": "2.4.1", "3.9": "2.8.0"}
 # Only asked where pip's own configuration knows no CPU build, as in scripts/install_torch.sh.
 _TORCH_INDEX: Final = "https://download.pytorch.org/whl/cpu"
 
+__all__ = ["fill_wheelhouse", "lock_files", "torch_pin"]
 
-def torch_pin() -> str:
-    """Return the CPU build of the torch that this project is pinned to: an image needs no CUDA."""
+
+def torch_pin(python: TargetPython | None = None) -> str:
+    """Return the CPU build of the torch that this project is pinned to: an image needs no CUDA.
+
+    For a Python that it has no wheel for any more, the last one that had.
+    """
+    if python and python.minor in _LAST_TORCH:
+        return f"torch=={_LAST_TORCH[python.minor]}+cpu"
     requirements = importlib.metadata.requires("modelarts-custom-image") or []
     return next(line for line in requirements if line.startswith("torch==")) + "+cpu"
 
@@ -46,7 +49,7 @@ def fill_wheelhouse(
     *,
     torch: str = "",
     more: Path | None = None,
-    machine: str = "",
+    python: TargetPython | None = None,
     cache_dir: Path = Path("build/wheelhouse"),
 ) -> Path:
     """Return a folder with exactly the wheels of the locks, fetched where it is not there yet.
@@ -60,7 +63,7 @@ def fill_wheelhouse(
         torch: a pin without a hash, see :func:`torch_pin`; empty for an image without torch.
         more: requirements beyond the locks, one a line; what they depend on comes along, in the
             versions of the locks where those have it.
-        machine: what the image runs on, such as ``x86_64``; this machine's where empty.
+        python: what the wheels must run on; that of Debian 12 by default.
         cache_dir: holds one folder a set of locks.
 
     Raises:
@@ -68,15 +71,16 @@ def fill_wheelhouse(
         BuildFailed: pip finds no wheel for one of the packages, or one with another hash, or
             ``more`` and the locks cannot be installed together.
     """
-    machine = machine or platform.machine().lower()
-    machine = _MACHINES.get(machine, machine)
+    python = python or TargetPython()
     missing = [str(lock) for lock in locks if not lock.is_file()]
     if missing:
         raise UsageError(f"no lock {', '.join(missing)}; `make lock` writes docker/requirements/.")
     texts = [lock.read_bytes() for lock in locks]
     if more:
         texts.append("\n".join(_requirements(more)).encode())
-    named = [name.encode() for name in (machine, PYTHON_VERSION, torch) if name]
+    version = python.version if more else python.minor
+    wanted = (python.machine, version, str(python.glibc), torch)
+    named = [name.encode() for name in wanted if name]
     key = hashlib.sha256(b"\0".join([*texts, *named]))
     folder = cache_dir / key.hexdigest()[:16]
     if folder.is_dir():
@@ -85,16 +89,16 @@ def fill_wheelhouse(
     with tempfile.TemporaryDirectory(dir=cache_dir, prefix=".new-") as new:
         wheels = Path(new) / "wheels"
         if more:
-            known = fill_wheelhouse(locks, torch=torch, machine=machine, cache_dir=cache_dir)
+            known = fill_wheelhouse(locks, torch=torch, python=python, cache_dir=cache_dir)
             shutil.copytree(known, wheels)
             say(f"fetching wheels of {more.name} with pip")
-            _download_more(more, locks, torch, machine, wheels)
+            _download_more(more, locks, torch, python, wheels)
         else:
             names = [lock.name for lock in locks] + ([torch] if torch else [])
             say(f"fetching wheels of {', '.join(names)} with pip")
-            _download(_arguments(locks), machine, wheels)
+            download(_arguments(locks), python, wheels)
             if torch:
-                _download_torch(torch, machine, wheels)
+                _download_torch(torch, python, wheels)
         wheels.rename(folder)  # complete or not there at all
     return folder
 
@@ -103,13 +107,13 @@ def _arguments(locks: Sequence[Path]) -> list[str]:
     return ["--require-hashes", *(part for lock in locks for part in ("--requirement", str(lock)))]
 
 
-def _download_torch(pin: str, machine: str, wheels: Path) -> None:
+def _download_torch(pin: str, python: TargetPython, wheels: Path) -> None:
     folder = wheels.with_name("torch")
     try:
-        _download([pin], machine, folder)
+        download([pin], python, folder)
     except BuildFailed as error:
         try:
-            _download(["--index-url", _TORCH_INDEX, pin], machine, folder)
+            download(["--index-url", _TORCH_INDEX, pin], python, folder)
         except BuildFailed:
             raise error from None  # what the author's own pip said is what the author can fix
     (wheel,) = folder.iterdir()
@@ -118,7 +122,7 @@ def _download_torch(pin: str, machine: str, wheels: Path) -> None:
 
 
 def _download_more(
-    more: Path, locks: Sequence[Path], torch: str, machine: str, wheels: Path
+    more: Path, locks: Sequence[Path], torch: str, python: TargetPython, wheels: Path
 ) -> None:
     folder, pins = wheels.with_name("more"), wheels.with_name("pins.txt")
     # Without their hashes, which pip would ask of every requirement.
@@ -127,7 +131,7 @@ def _download_more(
     pins.write_text("\n".join([*locked, torch]))
     arguments = ["--find-links", str(wheels), "--constraint", str(pins)]
     folder.mkdir()
-    _download([*arguments, *_requirements(more)], machine, folder, with_dependencies=True)
+    download([*arguments, *_requirements(more)], python, folder, with_dependencies=True)
     lines = []
     for wheel in sorted(folder.iterdir()):
         if not (wheels / wheel.name).exists():
@@ -167,52 +171,3 @@ def _requirements(file: Path) -> list[str]:
 def _locked(pin: str, wheel: Path) -> str:
     with wheel.open("rb") as file:
         return f"{pin} --hash=sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}\n"
-
-
-def _download(
-    arguments: list[str], machine: str, folder: Path, *, with_dependencies: bool = False
-) -> None:
-    platforms = []
-    for minor in range(_GLIBC_MINOR, 4, -1):
-        platforms.append(f"manylinux_2_{minor}_{machine}")
-        if minor in _OLD_NAMES:
-            platforms.append(f"{_OLD_NAMES[minor]}_{machine}")
-    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
-    command += ["--no-input", "--progress-bar", "off", "--dest", str(folder)]
-    command += [] if with_dependencies else ["--no-deps"]
-    command += ["--only-binary", ":all:"]
-    command += ["--implementation", "cp", "--python-version", PYTHON_VERSION]
-    command += [part for name in platforms for part in ("--platform", name)]
-    done = subprocess.run(
-        [*command, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BuildFailed(_explain(done.stdout, machine), done.stdout.splitlines())
-
-
-def _explain(output: str, machine: str) -> str:
-    for pattern, message in (
-        (
-            r"Cannot install ([^\n]+?) because these package versions have conflicting",
-            "{} cannot be installed beside what serves the model, whose versions stand in "
-            "docker/requirements/.\nAsk for other versions, or change the lock there.",
-        ),
-        (
-            r"No matching distribution found for (\S+)",
-            f"no wheel of {{}} for Python {PYTHON_VERSION} on Linux {machine} where pip looks.\n"
-            "See `pip config list`; add an index or a folder that has it (PIP_EXTRA_INDEX_URL, "
-            "PIP_FIND_LINKS).",
-        ),
-        (
-            r"DO NOT MATCH THE HASHES[\s\S]*?\n\s+(\S+==\S+)",
-            "{} was found with another hash than the lock's: it is another file than was locked.\n"
-            "Do not use that index before you know why, or lock again with `make lock`.",
-        ),
-    ):
-        if match := re.search(pattern, output):
-            return message.format(match[1])
-    return "pip could not fetch the wheels that the image needs:"

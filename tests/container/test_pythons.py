@@ -1,0 +1,117 @@
+"""Bases with another Python than Debian's, wherever it is: found, built for, started, answering."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import requests
+from python_bases import make_base
+
+from custom_image.build_context import write_build_context
+from custom_image.builders import find_base
+from custom_image.builders.base_python import find_python
+from custom_image.builders.docker import build
+from custom_image.engines.docker.engine import DockerEngine
+from custom_image.engines.readiness import wait_until_ready
+from custom_image.errors import UsageError
+
+SERVICE = '''
+"""Says which Python serves."""
+
+import sys
+
+from model_service.model_service import SingleNodeService
+
+
+class Service(SingleNodeService):
+    def _preprocess(self, data):
+        return data
+
+    def _inference(self, data):
+        return {"python": "%d.%d" % sys.version_info[:2], "executable": sys.executable, **data}
+
+    def _postprocess(self, data):
+        return data
+'''
+CONFIG = {
+    "model_algorithm": "echo",
+    "model_type": "Image",
+    "metrics": {},
+    "apis": [
+        {
+            "url": "/",
+            "method": "post",
+            "request": {
+                "Content-type": "application/json",
+                "data": {"type": "object", "properties": {"number": {"type": "number"}}},
+            },
+            "response": {"Content-type": "application/json", "data": {"type": "object"}},
+        }
+    ],
+    "health": {"check_method": "HTTP", "protocol": "http", "url": "/health"},
+}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> SimpleNamespace:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "customize_service.py").write_text(SERVICE)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    return SimpleNamespace(folder=folder)
+
+
+def serves(package: SimpleNamespace, base: str, minor: str, engine: DockerEngine) -> dict:
+    """Build for a base's Python, start the image, and return what it answers."""
+    base, python = find_base(base, python=minor, engine=engine)
+    context = write_build_context(
+        package, base_image=base, python=python, folder=package.folder.parent / "context"
+    )
+    image = build(context, f"custom-image/tests:on-{base.rpartition(':')[2]}", engine=engine)
+    with engine.start(image.reference) as service:
+        wait_until_ready(service, "/health", timeout_s=60)
+        answer = requests.post(service.url, json={"number": 7}, timeout=60)
+        assert answer.ok, f"{answer.text}\n{service.logs()}"
+        return answer.json()
+
+
+def test_an_environment_of_conda_is_found_although_nobody_activated_it(
+    docker_engine: DockerEngine,
+) -> None:
+    python = find_python(make_base("3.8", "conda", docker_engine), engine=docker_engine)
+
+    assert (python.minor, python.executable) == ("3.8", "/opt/conda/envs/serving/bin/python3")
+
+
+def test_a_virtual_environment_is_started_by_its_own_path(docker_engine: DockerEngine) -> None:
+    python = find_python(make_base("3.13", "venv", docker_engine), engine=docker_engine)
+
+    assert (python.minor, python.executable) == ("3.13", "/opt/venv/bin/python3")
+
+
+def test_of_two_the_one_that_is_asked_for_is_taken(
+    docker_engine: DockerEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = make_base("3.13", "last", docker_engine)
+
+    assert find_python(base, engine=docker_engine).executable == "/usr/bin/python3"
+    assert "--python 3.13" in capsys.readouterr().err
+    python = find_python(base, "3.13", engine=docker_engine)
+    assert python.executable == "/usr/local/lib/python/bin/python3"
+    with pytest.raises(UsageError, match=r"expected Python 3\.7"):
+        find_python(base, "3.7", engine=docker_engine)
+
+
+def test_an_image_on_another_python_answers(
+    package: SimpleNamespace, docker_engine: DockerEngine
+) -> None:
+    answer = serves(package, make_base("3.13", "last", docker_engine), "3.13", docker_engine)
+
+    assert answer == {
+        "python": "3.13",
+        "executable": "/usr/local/lib/python/bin/python3",
+        "number": 7,
+    }
