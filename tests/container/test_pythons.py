@@ -92,15 +92,16 @@ def test_a_virtual_environment_is_started_by_its_own_path(docker_engine: DockerE
     assert (python.minor, python.executable) == ("3.13", "/opt/venv/bin/python3")
 
 
-def test_of_two_the_one_that_is_asked_for_is_taken(
+def test_the_distributions_own_gives_way_unless_it_is_asked_for(
     docker_engine: DockerEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = make_base("3.13", "last", docker_engine)
 
-    assert find_python(base, engine=docker_engine).executable == "/usr/bin/python3"
-    assert "--python 3.13" in capsys.readouterr().err
-    python = find_python(base, "3.13", engine=docker_engine)
-    assert python.executable == "/usr/local/lib/python/bin/python3"
+    python = find_python(base, engine=docker_engine)
+    assert python.executable == "/usr/local/lib/python/bin/python"
+    said = capsys.readouterr().err
+    assert "it also has Python 3.11.2 (/usr/bin/python3), which --python would take" in said
+    assert find_python(base, "3.11", engine=docker_engine).executable == "/usr/bin/python3"
     with pytest.raises(UsageError, match=r"expected Python 3\.7"):
         find_python(base, "3.7", engine=docker_engine)
 
@@ -112,6 +113,6 @@ def test_an_image_on_another_python_answers(
 
     assert answer == {
         "python": "3.13",
-        "executable": "/usr/local/lib/python/bin/python3",
+        "executable": "/usr/local/lib/python/bin/python",
         "number": 7,
     }

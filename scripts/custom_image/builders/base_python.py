@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from custom_image.errors import CustomImageError, ServiceNotReady, UsageError
@@ -43,8 +44,8 @@ def find_python(reference: str, minor: str = "", *, engine: DockerEngine) -> Tar
     """Return the Python of a base image that an image made of it starts.
 
     Of several, that is the one of an activated environment (``VIRTUAL_ENV``, ``CONDA_PREFIX``),
-    else the first in ``PATH``; but the distribution's own gives way to an environment that somebody
-    has installed beside it.
+    else the first in ``PATH``; but the distribution's own gives way to one in ``PATH`` or to an
+    environment that somebody has installed beside it.
 
     Args:
         reference: of the base image, which the engine holds.
@@ -92,10 +93,11 @@ def _find(reference: str, minor: str, engine: DockerEngine) -> TargetPython:
     fitting = [python for python in found if minor in ("", python.minor)]
     if fitting:
         chosen, *_ = fitting
-        others = [python for python in found if python.minor != chosen.minor]
         say(f"{reference}: {_shown([chosen])}")
+        others = {python.minor: python for python in reversed(found)}
+        others.pop(chosen.minor)
         if others and not minor:
-            say(f"it also has {_shown(others)}: --python {others[0].minor} takes that")
+            say(f"it also has {_shown(others.values())}, which --python would take")
         return chosen
     if found:
         raise UsageError(
@@ -141,5 +143,5 @@ def _rank(answer: tuple[str, str]) -> int:
     return 1 if how == "path" else 2
 
 
-def _shown(pythons: list[TargetPython]) -> str:
+def _shown(pythons: Iterable[TargetPython]) -> str:
     return ", ".join(f"Python {python.version} ({python.executable})" for python in pythons)

@@ -72,7 +72,7 @@ def write_locks(folder: Path, minor: str, *, upgrade: bool = False) -> None:
                 hashes[name].add(_digest(package))
     (folder / minor).mkdir(exist_ok=True)
     for path, lock in zip(inputs, locks, strict=True):
-        needed = _closure(_names(path), report, TargetPython(minor, _MACHINES[0]))
+        needed = _closure(path, report, TargetPython(version, _MACHINES[0]))
         lock.write_text("".join(_entry(name, report, hashes, needed) for name in sorted(needed)))
 
 
@@ -111,17 +111,20 @@ def _report(*arguments: str, python: TargetPython) -> Report:
     return {canonicalize_name(found["metadata"]["name"]): found for found in packages}
 
 
-def _closure(names: Iterable[str], report: Report, python: TargetPython) -> dict[str, set[str]]:
-    """Return what must be installed for some packages, each with those that need it."""
-    needed: dict[str, set[str]] = {name: set() for name in names}
+def _closure(path: Path, report: Report, python: TargetPython) -> dict[str, set[str]]:
+    """Return what must be installed for a ``.in`` file, each with the packages that need it."""
+    needed: dict[str, set[str]] = {
+        canonicalize_name(wanted.name): set()
+        for wanted in map(Requirement, _lines(path))
+        if _applies(wanted, python)
+    }
     waiting = list(needed)
     while waiting:
         parent = waiting.pop()
         for line in report[parent]["metadata"].get("requires_dist", []):
             wanted = Requirement(line)
             name = canonicalize_name(wanted.name)
-            applies = not wanted.marker or wanted.marker.evaluate({**python.markers, "extra": ""})
-            if not applies or name in _LEFT_OUT.get(parent, ()):
+            if not _applies(wanted, python) or name in _LEFT_OUT.get(parent, ()):
                 continue
             if name not in needed:
                 waiting.append(name)
@@ -129,16 +132,20 @@ def _closure(names: Iterable[str], report: Report, python: TargetPython) -> dict
     return needed
 
 
-def _names(path: Path) -> list[str]:
-    """Return the packages that a ``.in`` file names, those of files that it includes among them."""
-    names = []
+def _applies(wanted: Requirement, python: TargetPython) -> bool:
+    return not wanted.marker or wanted.marker.evaluate({**python.markers, "extra": ""})
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the requirements of a ``.in`` file, those of files that it includes among them."""
+    lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.partition("#")[0].strip()
         if text.startswith("-r "):
-            names += _names(path.parent / text[3:].strip())
+            lines += _lines(path.parent / text[3:].strip())
         elif text:
-            names.append(canonicalize_name(Requirement(text).name))
-    return names
+            lines.append(text)
+    return lines
 
 
 def _entry(
