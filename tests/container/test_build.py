@@ -12,10 +12,13 @@ import pytest
 from tiny_package import write_tiny_package
 
 from custom_image.build_context import BuildContext, write_build_context
+from custom_image.builders.base import ensure_base_image
+from custom_image.builders.build_log import BuildLog
 from custom_image.builders.docker import build
 from custom_image.engines import StartOptions
 from custom_image.errors import BuildFailed, UsageError
 from custom_image.specification import BOOT_COMMAND, GROUP_ID, MODEL_DIR, PORT, USER_HOME, USER_ID
+from custom_image.target_python import TargetPython
 
 LARGEST_ADDITION_BYTES = 170 * 10**6
 
@@ -135,23 +138,25 @@ def test_a_tag_that_is_none_is_refused_before_anything_is_built(docker_engine, t
         build(_context(tmp_path, ""), "Custom/Tests", engine=docker_engine)
 
 
-def test_packages_for_another_python_fail_with_a_sentence(docker_engine, tmp_path):
-    claim = "import sys; sys.version = '3.9.0 (a claim)'"
-    lines = f'RUN mkdir /old && echo "{claim}" >/old/sitecustomize.py\nENV PYTHONPATH=/old'
-    base = build(
-        _context(tmp_path / "old", lines), "custom-image/tests:other-python", engine=docker_engine
-    )
+def test_packages_for_another_python_are_refused_before_the_build_and_in_it(
+    docker_engine, tmp_path
+):
+    base = ensure_base_image(engine=docker_engine)
     context = write_build_context(
         write_tiny_package(tmp_path / "model"),
-        base_image=base.reference,
+        base_image=base,
+        python=TargetPython("3.13"),
         folder=tmp_path / "context",
     )
 
-    try:
-        with pytest.raises(BuildFailed, match=r"BASE_IMAGE has Python 3\.9\.0, the wheels are for"):
-            build(context, "custom-image/tests:broken", engine=docker_engine)
-    finally:
-        docker_engine.remove_image(base.reference)
+    with pytest.raises(UsageError, match=r"has Python 3\.11.*; expected Python 3\.13"):
+        build(context, "custom-image/tests:broken", engine=docker_engine)
+    # As who gives the folder to `docker build` would.
+    log = BuildLog()
+    arguments = {"BASE_IMAGE": base, **context.arguments}
+    for message in docker_engine.build(context.tar(), "custom-image/tests:broken", arguments):
+        log.read(message)
+    assert any("BASE_IMAGE has Python 3.11, the wheels are for 3.13" in line for line in log.lines)
 
 
 def test_batch_needs_a_larger_base_and_gets_it(tiny_image, batch_image):
@@ -166,9 +171,7 @@ def test_a_batch_image_has_what_batch_services_call(docker_engine, batch_image):
         assert container.wait(60) == 0, container.logs()
 
 
-def test_the_docker_command_builds_the_same_folder_with_buildkit(
-    docker_engine, tmp_path, tiny_image
-):
+def test_the_docker_command_builds_the_same_folder_with_buildkit(docker_engine, tmp_path):
     command = _docker_with_buildkit()
     if not command:
         pytest.skip("no docker command with BuildKit here")
