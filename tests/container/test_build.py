@@ -171,7 +171,9 @@ def test_a_batch_image_has_what_batch_services_call(docker_engine, batch_image):
         assert container.wait(60) == 0, container.logs()
 
 
-def test_the_docker_command_builds_the_same_folder_with_buildkit(docker_engine, tmp_path):
+def test_the_docker_command_builds_the_same_folder_with_buildkit(
+    docker_engine, tmp_path, tiny_image
+):
     command = _docker_with_buildkit()
     if not command:
         pytest.skip("no docker command with BuildKit here")
