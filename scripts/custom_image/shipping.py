@@ -3,7 +3,7 @@
     deployment = ship(image, config)      into the registry, published as a model, deployed
     deployment.predict(jpeg)              through the gateway
     deployment.rehearse_upgrade()         A to B and back under load, on the local ModelArts
-    deployment.take_down()
+    deployment.delete()
 
 It goes to the local ModelArts unless ``platform="cloud"`` says otherwise. The same verbs, one by
 one, are those of :mod:`custom_image.cloud`.
@@ -25,12 +25,12 @@ from custom_image.cloud import (
     PublishedImage,
     SavedImage,
     Service,
+    delete,
     deploy,
     find_image,
     open_cloud,
     publish,
     push,
-    take_down,
 )
 from custom_image.cloud.images import choose_target, log_in
 from custom_image.ecs import Connection, ServerImage
@@ -90,7 +90,7 @@ class NotDeployed(NotDone):
         """Say that there is nothing to upgrade."""
         return NotDone("upgraded", self.reason)
 
-    def take_down(self) -> NotDone:
+    def delete(self) -> NotDone:
         """Say that there is nothing to take down."""
         return NotDone("taken down", self.reason)
 
@@ -155,14 +155,14 @@ class Deployment:
         finally:
             local_platform.stop(folder, purge=True)
 
-    def take_down(self) -> TakenDown:
+    def delete(self) -> TakenDown:
         """Delete the service; a local ModelArts that was started for it, and has no other, ends.
 
         Raises:
             CloudRefused: the platform refuses.
             Unavailable: it does not answer.
         """
-        take_down(self.service)
+        delete(self.service)
         others = self.cloud.call("GET", "/services", what="list the services that are left")
         if self.was_started and not others.get("services"):
             local_platform.stop()

@@ -47,13 +47,13 @@ def custom_image(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([COMMAND, *words], capture_output=True, text=True)
 
 
-def test_build_says_where_the_image_is_and_attach_says_it_again(built, server, shared_server):
+def test_build_says_where_the_image_is_and_its_job_says_it_again(built, server, shared_server):
     assert built.returncode == 0, built.stderr
     assert f"on {shared_server.host}" in built.stdout
     assert shared_server.run(f"docker image inspect --format x {IMAGE}").strip() == "x"
     (job,) = re.findall(r"^job (\S+): sent", built.stderr, flags=re.MULTILINE)
 
-    attached = custom_image("build", "ecs_build", "--attach", job, *server)
+    attached = custom_image("jobs", "follow", job, *server)
 
     assert attached.returncode == 0, attached.stderr
     assert attached.stdout.split(",")[0] == built.stdout.split(",")[0]
@@ -61,7 +61,7 @@ def test_build_says_where_the_image_is_and_attach_says_it_again(built, server, s
 
 def test_verify_judges_it_there_by_every_rule(built, shared_server, tmp_path):
     done = custom_image(
-        *("verify", IMAGE, "--engine", f"ssh://{shared_server.host}"),
+        *("verify", IMAGE, "--server", shared_server.host),
         *("--ssh-config", str(shared_server.ssh_config)),
         *("--output", str(tmp_path / "report.json")),
     )
@@ -82,9 +82,7 @@ def test_push_uses_the_login_of_the_server_and_keeps_the_digest(
         input=PASSWORD.encode(),
     )
     try:
-        done = custom_image(
-            "ecs", "push", IMAGE, *server, "--to", f"{shared_registry.host}/org/{IMAGE}"
-        )
+        done = custom_image("push", IMAGE, *server, "--to", f"{shared_registry.host}/org/{IMAGE}")
     finally:
         shared_server.run(f"docker logout {shared_registry.host}")
 
@@ -97,12 +95,8 @@ def test_push_uses_the_login_of_the_server_and_keeps_the_digest(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("ecs", "push", "x:1"), "which server? Name it: --server user@host"),
-        (
-            ("verify", "x:1", "--engine", "10.0.0.5"),
-            "engine is '10.0.0.5'; expected ssh://user@host",
-        ),
-        (("build", "ecs_build", "--attach", "20260101-000000-abcd"), "which server?"),
+        (("push", "x:1", "--server", "nobody@127.0.0.1"), "to where? Name it: --to"),
+        (("jobs", "follow", "20260101-000000-abcd"), "which server?"),
     ],
 )
 def test_what_is_missing_is_said_before_anything_is_done(words, said):
@@ -114,7 +108,7 @@ def test_what_is_missing_is_said_before_anything_is_done(words, said):
 
 
 def test_a_job_that_is_not_there_is_named(server):
-    done = custom_image("build", "ecs_build", "--attach", "20260101-000000-abcd", *server)
+    done = custom_image("jobs", "follow", "20260101-000000-abcd", *server)
 
     assert done.returncode == 2
     assert "20260101-000000-abcd" in done.stderr

@@ -128,7 +128,7 @@ def test_a_server_without_engine_says_how_to_prepare_it(connect, ecs_server):
     ):
         probe(connection)
 
-    assert "custom-image doctor --ecs" in str(refused.value)
+    assert "custom-image doctor --server" in str(refused.value)
 
 
 def test_many_commands_at_once_share_the_connection(connection):

@@ -1,4 +1,4 @@
-"""`custom-image doctor --ecs`: what it finds on real servers, and what it fixes."""
+"""`custom-image doctor --server`: what it finds on real servers, and what it fixes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def doctor(monkeypatch, capsys):
     """Run the command; return its exit code, the findings by name, and what it said meanwhile."""
 
     def run(server: EcsServer, *options: str, user: str = "root"):
-        arguments = ["custom-image", "doctor", "--ecs", server.host_of(user), "--format", "json"]
+        arguments = ["custom-image", "doctor", "--server", server.host_of(user), "--format", "json"]
         arguments += ["--ssh-config", str(server.ssh_config), *options]
         monkeypatch.setattr(sys, "argv", arguments)
         code = 0
@@ -134,7 +134,7 @@ def test_options_of_a_server_need_one(option, monkeypatch, capsys):
         cli.main()
 
     assert left.value.code == 2
-    assert "go with --ecs" in capsys.readouterr().err
+    assert "go with --server" in capsys.readouterr().err
 
 
 @pytest.mark.true_time

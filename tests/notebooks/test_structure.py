@@ -42,7 +42,7 @@ SAVED = [
 ]
 # Cells that do the same in every scenario, by id: a reader who knows one notebook knows them all.
 SHARED = ["digits", "train", "loss", "package", "config", "bad", "timeline", "pass", "size"]
-SHARED += ["gateway", "take-down"]
+SHARED += ["gateway", "delete"]
 SHARED_HERE = [*SHARED, "ship", "upgrade"]
 SHARED_BUILT = [*SHARED, "static", "verdict"]
 MACHINE_PATH = re.compile(

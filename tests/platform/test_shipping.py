@@ -55,7 +55,7 @@ def model(here, published, config) -> cloud.Model:
 def service(here, model) -> Iterator[cloud.Service]:
     found = cloud.deploy(model, environment=WAITS, pool="pool", cloud=here)
     yield found
-    cloud.take_down(found)
+    cloud.delete(found)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_inference_2_0_deploys_the_same_model_and_upgrades_it(
         assert (changed.was_there, changed.id) == (False, service.id)
         assert changed.predict(seven).ok
     finally:
-        cloud.take_down(service)
+        cloud.delete(service)
 
 
 def test_verbs_that_a_kill_of_the_platform_interrupts_come_to_their_end_when_repeated(
@@ -161,7 +161,7 @@ def test_verbs_that_a_kill_of_the_platform_interrupts_come_to_their_end_when_rep
     assert (found.id, upgraded.id) == (service.id, service.id)
     assert found.model.version == "1.0.1"
     assert wait_for(lambda: found.predict(seven).ok, "it answers")
-    cloud.take_down(found)
+    cloud.delete(found)
 
 
 @pytest.mark.parametrize("inference_2_0", [False, True], ids=["classic", "2.0"])
@@ -181,7 +181,7 @@ def test_an_asynchronous_service_delivers_by_a_task(here, published, config, sev
         assert "by a task" in answer.request
         assert "mnist_result" in answer.json
     finally:
-        cloud.take_down(service)
+        cloud.delete(service)
 
 
 def test_a_batch_of_a_folder_names_what_failed_and_is_found_again(here, model, tmp_path):
@@ -229,7 +229,7 @@ def test_a_deployment_that_fails_leaves_a_bundle_with_the_logs_of_its_instances(
     assert "GET /nowhere answered 404" in str(failed.value)
     assert str(failed.value).count("\n") == 2
     found = cloud.find_service("ill", cloud=here)
-    cloud.take_down(found)
+    cloud.delete(found)
 
 
 def test_the_command_line_ships_and_asks(
@@ -258,4 +258,4 @@ def test_the_command_line_ships_and_asks(
     assert "ran already" in run("deploy", "cli", *waits)
     dry = run("deploy", "cli", "--dry-run", *waits)
     assert f"POST {platform.endpoint}/v1/" in dry
-    assert run("take-down", "cli") == "cli is gone\n"
+    assert run("delete", "cli") == "cli is gone\n"

@@ -18,7 +18,7 @@ def test_without_an_image_every_step_says_not_checked(image):
 
     asked = deployment.predict(b"", filename="seven.jpg")
     upgraded = plot_upgrade_timeline(deployment.rehearse_upgrade())
-    steps = [deployment, asked, upgraded, deployment.take_down(), *deployment.steps().values()]
+    steps = [deployment, asked, upgraded, deployment.delete(), *deployment.steps().values()]
     assert [
         str(step) for step in steps if not str(step).startswith("NOT CHECKED: nothing was")
     ] == []

@@ -13,16 +13,16 @@ import typer
 
 from custom_image import __version__
 from custom_image.cli import (
-    ask,
     audit,
-    chain,
-    ecs,
-    judge,
-    machine,
+    build,
+    doctor,
+    jobs,
     notebooks,
     platform,
+    predict,
     rehearsal,
     ship,
+    verify,
 )
 from custom_image.errors import CustomImageError
 from custom_image.progress import say
@@ -36,27 +36,27 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    machine.doctor,
-    chain.demo,
-    chain.train,
-    chain.package,
-    chain.build,
+    doctor.doctor,
+    build.demo,
+    build.train,
+    build.package,
+    build.build,
     ship.push,
     ship.publish,
     ship.deploy,
-    ask.predict,
-    ask.batch,
-    ship.take_down,
+    predict.predict,
+    predict.batch,
+    ship.delete,
     rehearsal.rehearse,
-    judge.verify,
-    judge.rules,
+    verify.verify,
+    verify.rules,
     audit.audit,
 ):
     app.command()(command)
 app.add_typer(notebooks.app)
 app.add_typer(platform.app)
-app.add_typer(ecs.app)
-app.command()(machine.clean)
+app.add_typer(jobs.app)
+app.command()(doctor.clean)
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def common(
     """Author a ModelArts custom image and prove that it obeys the platform before you upload it.
 
     \b
-    See what this machine can do, then watch the whole chain once:
+    See what this machine can do, then watch the whole build once:
       custom-image doctor
       custom-image demo
 

@@ -23,7 +23,7 @@ def rehearse(
         bool, typer.Option(help="Also upgrade without a drain, which must lose something.")
     ] = True,
     picture: Annotated[
-        Path, typer.Option(dir_okay=False, metavar="PNG", help="Where the timeline is drawn.")
+        Path, typer.Option(dir_okay=False, metavar="PNG", help="Endpoint the timeline is drawn.")
     ] = Path("build/rehearsal.png"),
 ) -> None:
     """Rehearse an upgrade that loses no request.

@@ -1,4 +1,4 @@
-"""Commands that ship an image: push, publish, deploy, take-down."""
+"""Commands that ship an image: push, publish, deploy, delete."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from custom_image.cli import server as build_server
 from custom_image.cli.options import show
 from custom_image.errors import Unavailable, UsageError
 from custom_image.settings import enter_project
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from custom_image.model_config import ModelConfig
 
 
-class Where(StrEnum):
+class Endpoint(StrEnum):
     """Which ModelArts is meant."""
 
     AUTO = "auto"
@@ -27,10 +28,10 @@ class Where(StrEnum):
     CLOUD = "cloud"
 
 
-At = Annotated[
-    Where,
+EndpointOption = Annotated[
+    Endpoint,
     typer.Option(
-        "--at",
+        "--endpoint",
         help="Which ModelArts: the local one, the cloud that the environment names, or auto: the "
         "cloud where it is named.",
     ),
@@ -60,28 +61,43 @@ CONFIG = Path("build/model_package/model/config.json")
 
 
 def push(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="An image of the Docker engine.")],
+    image: Annotated[
+        str, typer.Argument(metavar="IMAGE", help="An image of the Docker engine, or of a server.")
+    ],
     name: Annotated[
         str,
-        typer.Option("--to", metavar="ORG/NAME:TAG", help="Its name in SWR; its own if empty."),
+        typer.Option(
+            "--to",
+            metavar="ORG/NAME:TAG",
+            help="Its name in SWR; its own if empty. From a server also of another registry, whose "
+            "host comes first, by the server's own `docker login`.",
+        ),
     ] = "",
-    at: At = Where.AUTO,
+    server: build_server.Server = "",
+    ssh_config: build_server.SshConfig = "",
+    endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Push an image into the registry SWR.
 
     Logs in for the occasion, creates the organization where there is none, and sends nothing where
-    the registry has this very image already.
+    the registry has this very image already. From a server an image does not pass this machine, and
+    the push goes on when the connection breaks off (`custom-image jobs follow`).
 
     \b
     Examples:
       custom-image push dockerfile_build:latest --to my-org/mnist:1.0.0
       custom-image push dockerfile_build:latest --dry-run
+      custom-image push mnist:1 --server root@10.0.0.5 --to my-org/mnist:1.0.0
     """
     from custom_image.cloud import push as run
 
+    ssh_config = build_server.absolute(ssh_config)
     enter()
-    show(run(image, name, cloud=connect(at, dry_run)))
+    if server:
+        build_server.push(image, name, server, ssh_config)
+        return
+    show(run(image, name, cloud=connect(endpoint, dry_run)))
 
 
 def publish(
@@ -91,7 +107,7 @@ def publish(
     config: Config = None,
     description: Annotated[str, typer.Option(help="A few words; the digest follows them.")] = "",
     asynchronous: Asynchronous = False,
-    at: At = Where.AUTO,
+    endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Publish a pushed image as a model (an AI application).
@@ -108,7 +124,7 @@ def publish(
 
     named = read_config(config).resolve() if config else None
     enter()
-    cloud = connect(at, dry_run)
+    cloud = connect(endpoint, dry_run)
     published = find_image(image, cloud=cloud)
     show(
         run(
@@ -135,7 +151,7 @@ def deploy(
     ] = "",
     asynchronous: Asynchronous = False,
     inference_2_0: TwoZero = False,
-    at: At = Where.AUTO,
+    endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Deploy a model as a real-time service.
@@ -154,7 +170,7 @@ def deploy(
 
     enter()
     variables = variables_of(environment)
-    cloud = connect(at, dry_run)
+    cloud = connect(endpoint, dry_run)
     found = find_model(model, version, config=planned(dry_run), cloud=cloud)
     show(
         run(
@@ -170,35 +186,35 @@ def deploy(
     )
 
 
-def take_down(
+def delete(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The name of a service.")],
     model: Annotated[str, typer.Option(help="Of Inference 2.0: what it serves.")] = "",
     inference_2_0: TwoZero = False,
-    at: At = Where.AUTO,
+    endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Delete a service and wait until it is gone.
 
     \b
     Example:
-      custom-image take-down mnist
+      custom-image delete mnist
     """
+    from custom_image.cloud import delete as run
     from custom_image.cloud import find_model, find_service
-    from custom_image.cloud import take_down as run
 
     enter()
-    cloud = connect(at, dry_run)
+    cloud = connect(endpoint, dry_run)
     found = find_model(model, cloud=cloud) if model else None
     run(find_service(service, model=found, inference_2_0=inference_2_0, cloud=cloud))
     if not dry_run:
         typer.echo(f"{service} is gone")
 
 
-def connect(at: Where, dry_run: bool = False) -> Cloud:
-    """Return the client that ``--at`` and ``--dry-run`` ask for."""
+def connect(endpoint: Endpoint, dry_run: bool = False) -> Cloud:
+    """Return the client that ``--endpoint`` and ``--dry-run`` ask for."""
     from custom_image.cloud import open_cloud
 
-    return open_cloud(at, dry_run=dry_run)
+    return open_cloud(endpoint, dry_run=dry_run)
 
 
 def enter(*paths: Path) -> list[Path]:

@@ -5,7 +5,7 @@
     service = deploy(model)                         a real-time service, instances behind a gateway
     service.predict(jpeg)                           as any client would
     upgrade(service, better_model)                  a rolling update
-    take_down(service)
+    delete(service)
 
 Each verb finds what is there already, waits with progress and a deadline, and leaves one bundle
 below ``build/bundles`` where it fails. :mod:`custom_image.cloud.validation` refuses what the
@@ -19,7 +19,7 @@ from custom_image.cloud.model import Model
 from custom_image.cloud.models import publish
 from custom_image.cloud.saved_image import SavedImage
 from custom_image.cloud.services.batch import BatchJob, batch
-from custom_image.cloud.services.deploy import deploy, take_down, upgrade
+from custom_image.cloud.services.deploy import delete, deploy, upgrade
 from custom_image.cloud.services.service import DeployOptions, Service
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "SavedImage",
     "Service",
     "batch",
+    "delete",
     "deploy",
     "find_image",
     "find_model",
@@ -38,6 +39,5 @@ __all__ = [
     "open_cloud",
     "publish",
     "push",
-    "take_down",
     "upgrade",
 ]

@@ -151,8 +151,8 @@ class Job:
 def _going_on(connection: Connection, job_id: str) -> Iterator[None]:
     """Tell how to come back to a job when the connection breaks off, or somebody interrupts."""
     message = (
-        f"Job {job_id} goes on on {connection.address}: come back to it with --attach {job_id}, "
-        f"or end it with --cancel {job_id}."
+        f"Job {job_id} goes on on {connection.address}: `custom-image jobs follow {job_id}` "
+        f"comes back to it, `jobs cancel {job_id}` ends it."
     )
     try:
         yield

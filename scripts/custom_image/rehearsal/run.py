@@ -23,7 +23,7 @@ from custom_image.cloud.api.polling import wait_until
 from custom_image.cloud.images import PublishedImage, push
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import publish
-from custom_image.cloud.services.deploy import deploy, take_down, upgrade
+from custom_image.cloud.services.deploy import delete, deploy, upgrade
 from custom_image.cloud.services.predict import signed_headers
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
@@ -160,7 +160,7 @@ def _upgrade_under_load(
             if entry["at"] >= began_at
         )
     finally:
-        take_down(service)
+        delete(service)
     found = tuple(_noted(routed, began) for routed in gateway.routed())
     return Load(found, happenings, upgrades, seconds)
 

@@ -21,7 +21,7 @@ CORPUS = Path(__file__).parents[2] / "corpus"
 COMMANDS = [
     *(["doctor"], ["demo"], ["train"], ["package"], ["build"], ["predict"], ["verify"], ["rules"]),
     *(["notebooks", "run"], ["notebooks", "refresh"], ["clean"]),
-    *(["push"], ["publish"], ["deploy"], ["batch"], ["take-down"], ["rehearse"]),
+    *(["push"], ["publish"], ["deploy"], ["batch"], ["delete"], ["rehearse"]),
 ]
 
 

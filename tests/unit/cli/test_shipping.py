@@ -46,7 +46,7 @@ def test_a_dry_run_of_each_verb_prints_its_calls_and_sends_nothing(api, run, con
     published = run("publish", "team/mnist:1.0.0", "--config", config, "--dry-run")
     deployed = run("deploy", "mnist", "--pool", "mine", "--dry-run")
     later = run("deploy", "mnist", "--inference-2.0", "--asynchronous", "--dry-run")
-    gone = run("take-down", "mnist", "--dry-run")
+    gone = run("delete", "mnist", "--dry-run")
 
     done = (pushed, published, deployed, later, gone)
     assert [code for code, _, _ in done] == [0] * len(done), done
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_said_with_what_to_do(api, run):
     api.answers["GET /v1/project/services"] = [(200, {"services": []})]
 
     assert "Publish it." in run("deploy", "mnist")[2]
-    assert "Deploy it first." in run("take-down", "mnist")[2]
+    assert "Deploy it first." in run("delete", "mnist")[2]
 
 
 def test_without_a_cloud_and_a_local_platform_nothing_is_shown_for_nothing(

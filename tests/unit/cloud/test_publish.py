@@ -266,8 +266,8 @@ def test_taking_down_waits_until_it_is_gone_and_may_be_repeated(api, cloud):
     remember_service(api)
     service = shipping.deploy(known_model(cloud), cloud=cloud)
 
-    shipping.take_down(service)
-    shipping.take_down(service)
+    shipping.delete(service)
+    shipping.delete(service)
 
     assert len(api.calls(f"DELETE {SERVICES}/s-1")) == 2
 
@@ -486,7 +486,7 @@ def test_a_dry_run_prints_every_call_masked_and_sends_nothing(api, capsys):
     secret = {"DB_PASSWORD": "hunter2x", "LEVEL": "info"}
     service = shipping.deploy(model, environment=secret, cloud=cloud)
     service.predict(b"x")
-    shipping.take_down(service)
+    shipping.delete(service)
 
     said = capsys.readouterr().out
     assert api.asked == []

@@ -88,7 +88,7 @@ def upgrade(service: Service, model: Model, *, timeout_s: float = 0) -> Service:
     return _deploy(service.cloud, generation, model, service.name, *kept, timeout_s)
 
 
-def take_down(service: Service, *, timeout_s: float = LONGEST_STOP_S) -> None:
+def delete(service: Service, *, timeout_s: float = LONGEST_STOP_S) -> None:
     """Delete a service and wait until it is gone. Harmless if repeated.
 
     Raises:
@@ -96,7 +96,7 @@ def take_down(service: Service, *, timeout_s: float = LONGEST_STOP_S) -> None:
         Unavailable: the API does not answer.
     """
     generation, cloud = _generation(service), service.cloud
-    with Bundle(cloud, "take-down", service.name) as bundle:
+    with Bundle(cloud, "delete", service.name) as bundle:
         _describe(bundle, generation, service.id, {"service": repr(service)}, service.model)
         generation.delete(service.id)
         if cloud.wire.dry_run:

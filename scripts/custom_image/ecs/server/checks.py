@@ -62,7 +62,7 @@ class Looks:
     @property
     def remediation(self) -> str:
         """The command that does what can be done from here."""
-        return f"custom-image doctor --ecs {self.address} --fix"
+        return f"custom-image doctor --server {self.address} --fix"
 
     @property
     def engine(self) -> list[str]:
@@ -180,7 +180,7 @@ def _disk(looks: Looks) -> Finding:
     if looks["unused"]:
         remediation = (
             f"{looks.needs_gb:g} GB are needed. {looks['unused']} is unused: make a file system on "
-            "it (mkfs.ext4) and mount it,\nthen: custom-image doctor --ecs "
+            "it (mkfs.ext4) and mount it,\nthen: custom-image doctor --server "
             f"{looks.address} --fix --data-root largest"
         )
     return Finding("disk", State.LIMITED, found, remediation)

@@ -64,7 +64,7 @@ def probe(connection: Connection) -> Server:
     if done.code:
         raise Unavailable(f"{connection.address} cannot be used: {done.error.strip()}")
     said = dict(line.partition("=")[::2] for line in done.output.splitlines())
-    prepare = f"Prepare it: custom-image doctor --ecs {connection.address}"
+    prepare = f"Prepare it: custom-image doctor --server {connection.address}"
     if said["missing"]:
         raise Unavailable(f"{connection.address} lacks: {said['missing']}.\n{prepare}")
     if not said["engine"]:

@@ -53,7 +53,8 @@ class Busy(Unavailable):
     def __init__(self, job: str) -> None:
         super().__init__(
             f"job {job} builds this image on the server already.\n"
-            f"Go on with it (--attach {job}), cancel it (--cancel {job}), or choose another --tag."
+            f"Go on with it (custom-image jobs follow {job}), cancel it (jobs cancel {job}), "
+            "or choose another --tag."
         )
         self.job = job
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from custom_image.cli import ecs
+from custom_image.cli import server as build_server
 from custom_image.cli.options import (
     BaseImage,
     Epochs,
@@ -178,11 +178,9 @@ def build(
     epochs: Epochs = 0,
     seed: Seed = 7,
     runtime: Runtime = Engine.ONNX,
-    server: ecs.Server = "",
-    ssh_config: ecs.SshConfig = "",
-    attach: ecs.Attach = "",
-    cancel: ecs.Cancel = "",
-    builder: ecs.Builder = "auto",
+    server: build_server.Server = "",
+    ssh_config: build_server.SshConfig = "",
+    builder: build_server.Builder = "auto",
 ) -> None:
     """Build the image, without a network.
 
@@ -197,7 +195,6 @@ def build(
       custom-image build dockerfile_build --runtime torch
       custom-image build dockerfile_build --package my/model --requirements my/requirements.txt
       custom-image build ecs_build --server root@10.0.0.5 --tag mnist:1
-      custom-image build ecs_build --server root@10.0.0.5 --attach 20260131-235959-4f2a
     """
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
@@ -212,9 +209,6 @@ def build(
     more = requirements.resolve() if requirements else None
     package = package.resolve() if package else None
     enter_project()
-    if attach or cancel:
-        ecs.attach_or_cancel(server, ssh_config, attach, cancel)
-        return
     given = _adopt(package, strict) if package else None
     tag = tag or f"{scenario}:latest"
 
@@ -234,7 +228,7 @@ def build(
         from custom_image.ecs import build as build_there
         from custom_image.ecs import find_base as find_there
 
-        with ecs.connected(server, ssh_config) as connection:
+        with build_server.connected(server, ssh_config) as connection:
             found = find_there(connection, base_image, batch=batch, python=python)
             show(build_there(write_context(found), tag, connection=connection, builder=builder))
         return
@@ -293,7 +287,7 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     try:
         through_gateway = deployment.predict(encode_jpeg(digits.example(7)), filename="seven.jpg")
     finally:
-        taken_down = deployment.take_down()
+        taken_down = deployment.delete()
     chain = {
         "digits": digits,
         "package": package,

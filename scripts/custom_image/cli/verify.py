@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custom_image.cli import ecs
+from custom_image.cli import server as build_server
 from custom_image.cli.options import keep_last, show, write
 from custom_image.errors import UsageError
 from custom_image.progress import say
@@ -99,14 +99,8 @@ def verify(
             help="A file with the array apis, where there is no config.json.",
         ),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(
-            metavar="ssh://USER@HOST",
-            help="Where the image is and is started: a build server; this machine if empty.",
-        ),
-    ] = "",
-    ssh_config: ecs.SshConfig = "",
+    server: build_server.Server = "",
+    ssh_config: build_server.SshConfig = "",
     edition: Annotated[
         str, typer.Option(help="Whose limits hold: international, otc or before-2024.")
     ] = "international",
@@ -166,7 +160,7 @@ def verify(
       custom-image verify registry.example.com/team/model:2 --config config.json --level full
       custom-image verify http://127.0.0.1:8080 --config config.json
       custom-image verify build/model_package/model --level static --format json
-      custom-image verify mnist:1 --engine ssh://root@10.0.0.5
+      custom-image verify mnist:1 --server root@10.0.0.5
       custom-image verify saved:1 --command "sh /home/ma-user/infer/run.sh"
       custom-image verify llm:3 --volume /mnt/weights:/weights --env WEIGHTS_PATH=/weights
       custom-image verify mnist:1 --output report.xml --output report.sarif
@@ -201,11 +195,11 @@ def verify(
             gpus=gpus,
             device=device or (),
             network=network,
-            is_here=not engine,
+            is_here=not server,
         ),
     }
-    if engine:
-        report = ecs.verify(target, engine, ssh_config, **options)
+    if server:
+        report = build_server.verify(target, server, ssh_config, **options)
     else:
         report = judge(target, **options)
     keep_last(report)

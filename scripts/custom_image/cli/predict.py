@@ -11,13 +11,13 @@ import typer
 
 from custom_image.cli.options import show
 from custom_image.cli.ship import (
-    At,
     DryRun,
+    Endpoint,
+    EndpointOption,
     Environment,
     ModelName,
     TwoZero,
     Version,
-    Where,
     connect,
     enter,
     planned,
@@ -46,7 +46,7 @@ def predict(
     ] = "images",
     model: Annotated[str, typer.Option(help="Of Inference 2.0: whose config.json holds.")] = "",
     inference_2_0: TwoZero = False,
-    at: At = Where.AUTO,
+    endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Send a file to a service, as a client of the platform would.
@@ -70,7 +70,7 @@ def predict(
     if "://" in target:
         answer = ask(target.rstrip("/"), content, field=field, filename=file.name)
     else:
-        cloud, config = connect(at, dry_run), planned(dry_run)
+        cloud, config = connect(endpoint, dry_run), planned(dry_run)
         found = find_model(model, config=config, cloud=cloud) if model else None
         service = find_service(
             target, model=found, inference_2_0=inference_2_0, config=config, cloud=cloud
@@ -104,7 +104,7 @@ def batch(
     ] = None,
     environment: Environment = None,
     instances: Annotated[int, typer.Option(min=1, help="How many share the work.")] = 1,
-    at: At = Where.AUTO,
+    endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Ask a model about every file of a folder, or of a manifest.
@@ -124,7 +124,7 @@ def batch(
     source = source if "://" in source else str(Path(source).resolve())
     schema = _members(rule) if rule else None
     enter()
-    cloud = connect(at, dry_run)
+    cloud = connect(endpoint, dry_run)
     job = run(
         find_model(model, version, config=planned(dry_run), cloud=cloud),
         source,

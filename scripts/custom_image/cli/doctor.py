@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from custom_image.cli.ecs import SshConfig
 from custom_image.cli.options import Format, FormatOption, render
+from custom_image.cli.server import SshConfig
 from custom_image.errors import UsageError
 
 
 def doctor(
     form: FormatOption = Format.TABLE,
-    ecs: Annotated[
+    server: Annotated[
         str,
         typer.Option(metavar="USER@HOST", help="Look at a build server instead of this machine."),
     ] = "",
@@ -55,16 +55,16 @@ def doctor(
     Examples:
       custom-image doctor
       custom-image doctor --format json
-      custom-image doctor --ecs root@10.0.0.5 --needs-gb 80
-      custom-image doctor --ecs root@10.0.0.5 --fix --data-root largest
+      custom-image doctor --server root@10.0.0.5 --needs-gb 80
+      custom-image doctor --server root@10.0.0.5 --fix --data-root largest
     """
-    if ecs:
+    if server:
         from custom_image.ecs.server.checks import DISK_GB
         from custom_image.ecs.server.doctor import diagnose_server, fix_server
         from custom_image.ecs.ssh.connection import Connection
 
         def connect() -> Connection:
-            return Connection.open(ecs, config_file=ssh_config)
+            return Connection.open(server, config_file=ssh_config)
 
         if fix:
             with connect() as connection:
@@ -73,7 +73,9 @@ def doctor(
         with connect() as connection:
             diagnosis = diagnose_server(connection, needs_gb=needs_gb or DISK_GB)
     elif fix or needs_gb or data_root or debs or ntp_server:
-        raise UsageError("--fix, --needs-gb, --data-root, --debs and --ntp-server go with --ecs.")
+        raise UsageError(
+            "--fix, --needs-gb, --data-root, --debs and --ntp-server go with --server."
+        )
     else:
         from custom_image.doctor import diagnose
 
