@@ -4,6 +4,7 @@
 #   docker/base/build.sh base.tar                    for real-time services: Python
 #   docker/base/build.sh base.tar bookworm batch     for batch services: also a headless JRE and zip
 #   docker/base/build.sh base.tar trixie             Debian 13, which has Python 3.13
+#   docker/base/build.sh base.tar bookworm real-time libgl1    and whatever Python packages need
 #   docker import base.tar my-base:latest
 #
 # As root on Debian or Ubuntu; mmdebstrap is installed where it is missing. Debian 12 whatever the
@@ -16,6 +17,7 @@ here=$(dirname "$0")
 output=$1
 suite=${2:-bookworm}
 variant=${3:-}
+shift $(($# < 3 ? $# : 3))
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -57,6 +59,7 @@ lists=$here/packages.txt
 [ "$variant" != batch ] || lists="$lists $here/packages-batch.txt"
 # shellcheck disable=SC2086 # one or two names
 include=$(packages $lists)
+for package in "$@"; do include=$include,$package; done
 
 # One date for all files: of the recipe's last change, so that the same packages give the same tar.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1767225600}

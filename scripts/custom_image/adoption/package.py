@@ -200,15 +200,10 @@ def _declared(
             log.add(
                 Kind.READ, REQUIREMENTS_NAME, why, ", ".join(d.text for d in dependencies.lines)
             )
-    for line in dependencies.lines:
-        if line.origin.startswith(CONFIG_NAME):
-            log.add(
-                Kind.MOVED,
-                line.origin,
-                "is installed when the image is built",
-                line.text,
-                REQUIREMENTS_NAME,
-            )
+    if blocks and dependencies.lines:
+        why = "the platform installs nothing into a custom image; the build does"
+        lines = ", ".join(line.text for line in dependencies.lines)
+        log.add(Kind.MOVED, f"{CONFIG_NAME}: dependencies", why, lines, REQUIREMENTS_NAME)
     return dependencies.lines
 
 

@@ -35,6 +35,7 @@ from custom_image.target_python import TargetPython
 from custom_image.wheelhouse import fill_wheelhouse, lock_files, torch_pin
 
 if TYPE_CHECKING:
+    from custom_image.adoption.wheels import PackageWheels
     from custom_image.packaging import ModelPackage
 
 _MODEL: Final = f"rootfs{MODEL_DIR}"
@@ -123,6 +124,7 @@ def write_build_context(
     python: TargetPython | None = None,
     requirements: str = "",
     more: Path | None = None,
+    wheels: PackageWheels | None = None,
     layer_bytes: int = payload.LAYER_BYTES,
     folder: Path | None = None,
 ) -> BuildContext:
@@ -135,6 +137,7 @@ def write_build_context(
     Debian 12 where it is not told; ``requirements`` says which lock of
     docker/requirements the image installs, empty for that of the engine the weights are of;
     ``more`` is a file of what the package imports beyond that, one requirement a line;
+    ``wheels`` is all that the image installs, fetched already, in place of the three;
     ``layer_bytes`` is the most that one layer of weights may hold where there are several.
 
     Raises:
@@ -157,21 +160,19 @@ def write_build_context(
                 "`custom-image package` writes one; ModelArts' specification tells what is in it."
             )
 
-    engine = requirements or engine_of(files)
-    python = python or TargetPython()
-    locks = lock_files(engine, python)
-    torch = torch_pin(python) if engine == "torch" else ""
-    wheels = fill_wheelhouse(locks, torch=torch, more=more, python=python)
+    python = wheels.python if wheels else python or TargetPython()
+    if wheels:
+        wheelhouse, lock = wheels.folder, wheels.lock
+    else:
+        engine = requirements or engine_of(files)
+        wheelhouse, lock = _wheels_of_locks(engine, more, python)
 
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     _copy(dockerfile, new / "Dockerfile")
     _copy(docker / "requirements/trim.py", new / "trim.py")
-    _copy(locks[0], new / "requirements.txt")
-    with (new / "requirements.txt").open("a") as file:
-        for name in ["torch.txt"] * (engine == "torch") + ["more.txt"] * (more is not None):
-            file.write((wheels / name).read_text())
-    for wheel in sorted(wheels.glob("*.whl")):
+    (new / "requirements.txt").write_text(lock)
+    for wheel in sorted(wheelhouse.glob("*.whl")):
         _link(wheel, new / "wheelhouse" / wheel.name)
     write_rootfs(package.folder, new / "rootfs")
     weights = [name for name in files if is_weights(name)]
@@ -196,6 +197,16 @@ def write_build_context(
         "PYTHON_VERSION": python.minor,
     }
     return BuildContext(folder, scenario, digest.hexdigest(), base_image, batch, python, arguments)
+
+
+def _wheels_of_locks(engine: str, more: Path | None, python: TargetPython) -> tuple[Path, str]:
+    """Return the folder of what docker/requirements locks, and the lock of all that came."""
+    locks = lock_files(engine, python)
+    torch = torch_pin(python) if engine == "torch" else ""
+    wheels = fill_wheelhouse(locks, torch=torch, more=more, python=python)
+    names = ["torch.txt"] * bool(torch) + ["more.txt"] * (more is not None)
+    files = [locks[0], *(wheels / name for name in names)]
+    return wheels, "".join(file.read_text() for file in files)
 
 
 def write_rootfs(package_folder: Path, rootfs: Path) -> None:

@@ -40,23 +40,29 @@ DEFAULT_BASE_IMAGE: Final = slim_python()
 
 
 def ensure_base_image(
-    reference: str = "", *, batch: bool = False, python: str = "", engine: DockerEngine
+    reference: str = "",
+    *,
+    batch: bool = False,
+    python: str = "",
+    packages: tuple[str, ...] = (),
+    engine: DockerEngine,
 ) -> str:
     """Return the name of a base image that the engine holds.
 
     That is ``reference``, else the one that the variable ``BASE_IMAGE`` names, else a slim Python,
     where it is there or can be pulled; otherwise one made of Debian packages by docker/base, once
     for each state of its recipe. A slim Python has no JRE and no zip, so for ``batch`` it is never
-    tried. ``python`` is the version that it must have where it is not named, ``3.8``.
+    tried. ``python`` is the version that it must have where it is not named, ``3.8``; ``packages``
+    are Debian packages that it must have besides, which only one that is made here can.
 
     Raises:
         Unavailable: none is there, and none can be made on this machine.
         BuildFailed: the recipe failed; with its log.
     """
-    named = reference or os.environ.get("BASE_IMAGE", "")
+    named = "" if packages else reference or os.environ.get("BASE_IMAGE", "")
     python = python or DEFAULT
-    wanted = named or ("" if batch else slim_python(python))
-    own = own_base_image(batch=batch, python=python)
+    wanted = named or ("" if batch or packages else slim_python(python))
+    own = own_base_image(batch=batch, python=python, packages=packages)
     if wanted and engine.has_image(wanted):
         return wanted
     if not named and engine.has_image(own):
@@ -73,22 +79,31 @@ def ensure_base_image(
         else:
             return wanted
     if not engine.has_image(own):
-        _make(own, batch, python, engine)
+        _make(own, batch, python, packages, engine)
     return own
 
 
-def own_base_image(*, batch: bool = False, python: str = DEFAULT) -> str:
+def can_make(python: str) -> bool:
+    """Tell whether docker/base can make a base with this Python."""
+    return python in _DEBIANS
+
+
+def own_base_image(
+    *, batch: bool = False, python: str = DEFAULT, packages: tuple[str, ...] = ()
+) -> str:
     """Return the name of the image that docker/base makes; it changes with the recipe."""
     recipe = hashlib.sha256()
     for path in sorted((find_project() / "docker/base").iterdir()):
         if path.is_file() and path.suffix != ".md":
             recipe.update(f"{path.name}\0".encode() + path.read_bytes())
-    recipe.update("\0".join(_CHANGES).encode())
+    recipe.update("\0".join((*_CHANGES, *packages)).encode())
     variant = f"{'batch-' if batch else ''}{f'{python}-' if python != DEFAULT else ''}"
     return f"{OWN_REPOSITORY}:{variant}{recipe.hexdigest()[:12]}"
 
 
-def _make(reference: str, batch: bool, python: str, engine: DockerEngine) -> None:
+def _make(
+    reference: str, batch: bool, python: str, packages: tuple[str, ...], engine: DockerEngine
+) -> None:
     if python not in _DEBIANS:
         raise Unavailable(
             f"no base image with Python {python} can be made here: Debian has "
@@ -101,7 +116,7 @@ def _make(reference: str, batch: bool, python: str, engine: DockerEngine) -> Non
         tar_path = Path(new) / "root.tar"
         script = find_project() / "docker/base/build.sh"
         command = ["sh", str(script), str(tar_path), _DEBIANS[python]]
-        command += ["batch"] if batch else []
+        command += ["batch" if batch else "real-time", *packages]
         log = []
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

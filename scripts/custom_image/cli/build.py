@@ -28,6 +28,7 @@ from custom_image.settings import enter_project
 
 if TYPE_CHECKING:
     from custom_image.adoption import AdoptedPackage
+    from custom_image.adoption.wheels import PackageWheels
     from custom_image.build_context import BuildContext
     from custom_image.mnist import Digits
     from custom_image.packaging import ModelPackage
@@ -166,6 +167,14 @@ def build(
         ),
     ] = None,
     strict: Strict = False,
+    relax: Annotated[
+        bool,
+        typer.Option(
+            "--relax",
+            help="Where a version that the package asks for has no wheel for the base's Python, "
+            "take the nearest one that has.",
+        ),
+    ] = False,
     requirements: Annotated[
         Path | None,
         typer.Option(
@@ -191,16 +200,20 @@ def build(
       custom-image build dockerfile_build
       custom-image build dockerfile_build --batch --tag mnist-batch:1
       custom-image build dockerfile_build --base-image registry.example.com/python:3.11
+      custom-image build dockerfile_build --package my/model --relax
       custom-image build dockerfile_build --package my/model --python 3.8
       custom-image build dockerfile_build --runtime torch
       custom-image build dockerfile_build --package my/model --requirements my/requirements.txt
       custom-image build ecs_build --server root@10.0.0.5 --tag mnist:1
     """
+    from custom_image.adoption.wheels import fetch_wheels
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
     from custom_image.builders import find_base
+    from custom_image.builders.base_libraries import add_libraries
     from custom_image.engines import open_engine
     from custom_image.scenarios import find_scenario
+    from custom_image.wheelhouse import read_requirements
 
     find_scenario(scenario)
     if package:
@@ -212,29 +225,50 @@ def build(
     given = _adopt(package, strict) if package else None
     tag = tag or f"{scenario}:latest"
 
-    def write_context(base_and_python: tuple[str, TargetPython]) -> BuildContext:
-        base, target = base_and_python
+    def fetch(target: TargetPython) -> PackageWheels | None:
+        if given is None:
+            return None
+        wheels = fetch_wheels(
+            given,
+            python=target,
+            relax=relax,
+            more=read_requirements(more) if more else (),
+            command=f"custom-image build {scenario} --package {given.source}",
+        )
+        say(str(wheels))
+        return wheels
+
+    def write_context(
+        base: str, target: TargetPython, wheels: PackageWheels | None
+    ) -> BuildContext:
         return write_build_context(
             given or _package(mnist, sample, epochs, seed, runtime)[1],
             scenario,
             base_image=base,
             batch=batch,
             python=target,
-            more=more,
+            more=None if wheels else more,
+            wheels=wheels,
             folder=_context_folder(scenario),
         )
 
     if server:
+        from custom_image.ecs import add_libraries as add_there
         from custom_image.ecs import build as build_there
         from custom_image.ecs import find_base as find_there
 
         with build_server.connected(server, ssh_config) as connection:
-            found = find_there(connection, base_image, batch=batch, python=python)
-            show(build_there(write_context(found), tag, connection=connection, builder=builder))
+            base, target = find_there(connection, base_image, batch=batch, python=python)
+            if wheels := fetch(target):
+                base = add_there(connection, base, wheels.libraries, batch=batch, python=target)
+            context = write_context(base, target, wheels)
+            show(build_there(context, tag, connection=connection, builder=builder))
         return
     engine = open_engine("docker")
-    found = find_base(base_image, batch=batch, python=python, engine=engine)
-    show(build_image(write_context(found), tag, engine=engine))
+    base, target = find_base(base_image, batch=batch, python=python, engine=engine)
+    if wheels := fetch(target):
+        base = add_libraries(base, wheels.libraries, batch=batch, python=target, engine=engine)
+    show(build_image(write_context(base, target, wheels), tag, engine=engine))
 
 
 def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") -> None:

@@ -7,7 +7,7 @@
 README.md beside this file tells where a behaviour lives, and what is on the server.
 """
 
-from custom_image.ecs.image_build.base_image import find_base
+from custom_image.ecs.image_build.base_image import add_libraries, find_base
 from custom_image.ecs.image_build.build import ServerImage, attach, build
 from custom_image.ecs.image_build.size_estimate import Estimate, Limits, estimate_size
 from custom_image.ecs.job import Job
@@ -27,6 +27,7 @@ __all__ = [
     "Limits",
     "Server",
     "ServerImage",
+    "add_libraries",
     "attach",
     "attach_push",
     "build",

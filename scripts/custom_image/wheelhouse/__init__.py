@@ -30,7 +30,7 @@ _LAST_TORCH: Final = {"3.7": "1.13.1", "3.8": "2.4.1", "3.9": "2.8.0"}
 # Only asked where pip's own configuration knows no CPU build, as in scripts/install_torch.sh.
 _TORCH_INDEX: Final = "https://download.pytorch.org/whl/cpu"
 
-__all__ = ["fill_wheelhouse", "lock_files", "torch_pin"]
+__all__ = ["fill_wheelhouse", "lock_files", "read_requirements", "torch_pin"]
 
 
 def torch_pin(python: TargetPython | None = None) -> str:
@@ -77,7 +77,7 @@ def fill_wheelhouse(
         raise UsageError(f"no lock {', '.join(missing)}; `make lock` writes docker/requirements/.")
     texts = [lock.read_bytes() for lock in locks]
     if more:
-        texts.append("\n".join(_requirements(more)).encode())
+        texts.append("\n".join(read_requirements(more)).encode())
     version = python.version if more else python.minor
     wanted = (python.machine, version, str(python.glibc), torch)
     named = [name.encode() for name in wanted if name]
@@ -131,7 +131,7 @@ def _download_more(
     pins.write_text("\n".join([*locked, torch]))
     arguments = ["--find-links", str(wheels), "--constraint", str(pins)]
     folder.mkdir()
-    download([*arguments, *_requirements(more)], python, folder, with_dependencies=True)
+    download([*arguments, *read_requirements(more)], python, folder, with_dependencies=True)
     lines = []
     for wheel in sorted(folder.iterdir()):
         if not (wheels / wheel.name).exists():
@@ -141,7 +141,7 @@ def _download_more(
     (wheels / "more.txt").write_text("".join(lines))
 
 
-def _requirements(file: Path) -> list[str]:
+def read_requirements(file: Path) -> list[str]:
     """Return the requirements of a file, one a line.
 
     Raises:

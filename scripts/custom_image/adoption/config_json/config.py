@@ -84,12 +84,12 @@ def correct_config(
     document = _read(content, where, log)
     dependencies = document.pop("dependencies", None)
     corrected = _correct(document, inputs or Inputs(), log, complete=complete)
-    if dependencies is not None:
-        why = "the platform installs nothing into a custom image; the build does"
-        log.add(Kind.MOVED, "dependencies", why, "", "requirements.txt")
     text = json.dumps(corrected, ensure_ascii=False, indent=2)
     config = parse_model_config(text, where)
     if not complete:
+        if dependencies:
+            why = "the platform installs nothing into a custom image"
+            log.add(Kind.MOVED, "dependencies", why, "", "requirements.txt")
         config.remember(_remarks(log.changes))
     return CorrectedConfig(config, dependencies, log.changes)
 

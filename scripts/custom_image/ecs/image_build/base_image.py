@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from custom_image.builders.base import ensure_base_image, own_base_image, slim_python
+from custom_image.builders.base_libraries import missing_packages
 from custom_image.builders.base_python import find_python
 from custom_image.ecs.server.engine import engine_of
 from custom_image.ecs.server.server import Server, probe
@@ -35,6 +37,33 @@ def find_base(
     base = provide_base_image(connection, server, reference, batch=batch, python=python)
     with closing(engine_of(connection, server)) as engine:
         return base, find_python(base, python, engine=engine)
+
+
+def add_libraries(
+    connection: Connection,
+    base: str,
+    needed: Mapping[str, str],
+    *,
+    batch: bool = False,
+    python: TargetPython,
+) -> str:
+    """Return a base image on the server that has the shared objects which packages need.
+
+    One that has them is made here and sent.
+
+    Raises:
+        UsageError: the base was named by somebody, and lacks one; with its Debian package.
+        Unavailable: none can be made here.
+    """
+    server = probe(connection)
+    with closing(engine_of(connection, server)) as engine:
+        packages = missing_packages(base, needed, python=python, engine=engine)
+    if not packages:
+        return base
+    reference = _provide_here(server, "", batch, python.minor, packages)
+    if not _has(connection, reference):
+        _send(connection, reference)
+    return reference
 
 
 def provide_base_image(
@@ -81,12 +110,16 @@ def _pull(connection: Connection, reference: str) -> bool:
     return not done.code
 
 
-def _provide_here(server: Server, wanted: str, batch: bool, python: str) -> str:
+def _provide_here(
+    server: Server, wanted: str, batch: bool, python: str, packages: tuple[str, ...] = ()
+) -> str:
     from custom_image.engines.docker.engine import DockerEngine
 
     try:
         with_engine = DockerEngine.connect()
-        reference = ensure_base_image(wanted, batch=batch, python=python, engine=with_engine)
+        reference = ensure_base_image(
+            wanted, batch=batch, python=python, packages=packages, engine=with_engine
+        )
         architecture = with_engine.inspect(reference).architecture
     except Unavailable as error:
         raise Unavailable(
