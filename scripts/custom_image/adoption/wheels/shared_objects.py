@@ -102,7 +102,7 @@ def read_needs(content: bytes) -> tuple[str, list[str]]:
     """
     try:
         return _read_needs(content)
-    except (struct.error, ValueError, UnicodeDecodeError):
+    except (struct.error, ValueError, OverflowError):
         return "", []
 
 
