@@ -38,7 +38,6 @@ class LocalPlatform:
         registry: host and port; the first part of an image's address.
         credentials_file: read by the official SDK where ``HUAWEICLOUD_SDK_CREDENTIALS_FILE`` names
             it. It holds a secret; nothing else here does.
-        authority_file: the certificate that the registry's own is signed with.
         network: the Docker network of the instances.
         obs_folder: the folder that stands in for OBS: ``obs://bucket/key`` is a file below it.
     """
@@ -49,7 +48,6 @@ class LocalPlatform:
     registry: str
     project_id: str
     credentials_file: str
-    authority_file: str
     network: str
     obs_folder: str = ""  # a platform that was started by an earlier release has none
 

@@ -27,18 +27,12 @@ class Scenario:
     """One way to make a custom image.
 
     Attributes:
-        when: the condition under which the platform recommends it.
-        made_on: where the image is made.
-        made_by: the step that makes it.
         largest: how large the image may become on that way.
         notebook: the tutorial, below notebooks/.
     """
 
     slug: str
     title: str
-    when: str
-    made_on: str
-    made_by: str
     largest: Requirement[int]
     notebook: str
     source: Source
@@ -50,9 +44,6 @@ SCENARIOS: Final = {
         Scenario(
             slug="image_saving",
             title="Save a notebook instance as an image",
-            when="the preset image has the software; only a model package is added",
-            made_on="a notebook instance",
-            made_by="saving the running instance",
             largest=NOTEBOOK_IMAGE_SIZE,
             notebook="01_image_saving.ipynb",
             source=SPECIFICATIONS,
@@ -60,9 +51,6 @@ SCENARIOS: Final = {
         Scenario(
             slug="dockerfile_build",
             title="Build from a Dockerfile",
-            when="the preset image lacks software that the model needs",
-            made_on="a notebook instance, or wherever a Docker engine runs",
-            made_by="a Dockerfile",
             largest=NOTEBOOK_IMAGE_SIZE,
             notebook="02_dockerfile_build.ipynb",
             source=SPECIFICATIONS,
@@ -70,9 +58,6 @@ SCENARIOS: Final = {
         Scenario(
             slug="ecs_build",
             title="Build on an ECS",
-            when=f"the image becomes larger than {NOTEBOOK_IMAGE_SIZE}",
-            made_on="a server with a Docker engine, such as an ECS",
-            made_by="a Dockerfile",
             largest=IMAGE_SIZE,
             notebook="03_ecs_build.ipynb",
             source=ECS_EXAMPLE,

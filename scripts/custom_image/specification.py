@@ -271,15 +271,6 @@ TRAFFIC_LIMIT: Final = Source(
     "Troubleshooting: Error ModelArts.4206",
     "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0217.html",
 )
-UPGRADE: Final = Source(
-    "Modifying a Real-Time Service: scenarios for hitless rolling upgrade",
-    "https://support.huaweicloud.com/intl/en-us/usermanual-standard-modelarts/"
-    "inference-modelarts-0087.html",
-)
-UPGRADE_2_0: Final = Source(
-    "Inference 2.0: rolling upgrades for real-time service deployment",
-    "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0102.md",
-)
 TOKENS: Final = Source(
     "API reference of IAM: Obtaining a User Token",
     "https://support.huaweicloud.com/intl/en-us/api-iam/iam_30_0001.html",

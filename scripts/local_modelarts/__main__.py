@@ -22,14 +22,15 @@ from local_modelarts.console import PREFIX as CONSOLE
 from local_modelarts.console import console
 from local_modelarts.gateway.async_tasks import Tasks
 from local_modelarts.gateway.request import PREFIX
-from local_modelarts.http.server import Answer, make_app
+from local_modelarts.http.messages import Answer
+from local_modelarts.http.server import make_app
 from local_modelarts.jobs import Jobs
-from local_modelarts.notebooks.containers import Containers, endpoint
+from local_modelarts.notebooks.containers import Containers
 from local_modelarts.notebooks.image_building import building_calls
 from local_modelarts.notebooks.image_saving import Saving
 from local_modelarts.notebooks.images import Images
 from local_modelarts.notebooks.routes import modelarts_calls
-from local_modelarts.platform import Platform
+from local_modelarts.platform import Platform, endpoint
 from local_modelarts.registry.certificates import ensure_certificates
 from local_modelarts.registry.client import Registry
 from local_modelarts.registry.logins import Logins
@@ -149,7 +150,6 @@ def _serve(platform: Platform, presets: list[str]) -> None:
             "registry": platform.registry.host,
             "project_id": platform.identity.project_id,
             "credentials_file": str(platform.folder.credentials),
-            "authority_file": str(platform.registry.authority),
             "network": platform.identity.network,
             "obs_folder": str(platform.folder.obs),
         }

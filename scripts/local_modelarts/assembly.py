@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from local_modelarts.gateway.app import Gateway
 from local_modelarts.http.iam_tokens import Tokens
-from local_modelarts.http.server import Calls
+from local_modelarts.http.messages import Calls
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.reconciler import ServiceLoop
 from local_modelarts.runtime.routing import Routing

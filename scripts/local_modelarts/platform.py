@@ -30,3 +30,8 @@ class Platform:
     logins: Logins
     jobs: Jobs
     gateway: str
+
+
+def endpoint(platform: Platform, address: str) -> str:
+    """Return the address of the API as seen from ``address``'s network."""
+    return f"http://{address}:{platform.identity.port}"

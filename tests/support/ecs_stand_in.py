@@ -16,7 +16,7 @@ from pathlib import Path
 from ecs_machine import Unable
 from ecs_server import EcsServer
 
-from custom_image.ecs.ssh.opening import CONFIG_VARIABLE, SERVER_VARIABLE
+from custom_image.ecs.ssh.connection import CONFIG_VARIABLE, SERVER_VARIABLE
 
 
 def main(command: list[str]) -> int:

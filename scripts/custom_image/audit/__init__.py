@@ -11,10 +11,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from custom_image.audit.files import judge_lost, judge_saved
-from custom_image.audit.findings import Audit, Finding, NotAudited
+from custom_image.audit.findings import Audit, Finding, NotAudited, remove
 from custom_image.audit.layers import Carried, search_layers
 from custom_image.audit.packages import PACKAGES, count_layers, find_drift, judge_layers
-from custom_image.audit.removing import remove
 from custom_image.audit.walk import Place, walk
 from custom_image.errors import UsageError
 

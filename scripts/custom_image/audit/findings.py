@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+import os
+import shutil
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from typing import Final
 
@@ -133,6 +135,24 @@ class Audit:
             for n in self.not_audited
         )
         return f"<p><b>{escape(self.summary)}</b></p><table>{rows}</table>"
+
+
+def remove(finding: Finding) -> Finding:
+    """Remove what was found, and return the finding with what became of it.
+
+    Nothing is followed out of it: links are removed, not what they lead to.
+    """
+    try:
+        if os.path.isdir(finding.raw) and not os.path.islink(finding.raw):  # noqa: PTH112, PTH114
+            shutil.rmtree(finding.raw)
+        else:
+            os.unlink(finding.raw)  # noqa: PTH108 - a path in bytes
+    except OSError as error:
+        return replace(
+            finding,
+            remediation=f"It could not be removed ({error.strerror}). {finding.remediation}",
+        )
+    return replace(finding, is_removed=True)
 
 
 def _explained(finding: Finding) -> str:

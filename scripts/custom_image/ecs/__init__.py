@@ -13,10 +13,8 @@ from custom_image.ecs.image_build.size_estimate import Estimate, Limits, estimat
 from custom_image.ecs.job import Job
 from custom_image.ecs.push.plan import Forecast
 from custom_image.ecs.push.push import attach_push, push
-from custom_image.ecs.server.engine import engine_of
-from custom_image.ecs.server.server import Server, probe
-from custom_image.ecs.ssh.connection import Connection
-from custom_image.ecs.ssh.opening import open_server
+from custom_image.ecs.server.server import Server, engine_of, probe
+from custom_image.ecs.ssh.connection import Connection, open_server
 from custom_image.ecs.verifying import verify
 
 __all__ = [

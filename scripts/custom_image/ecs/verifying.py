@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from custom_image.ecs.server.engine import engine_of
-from custom_image.ecs.server.server import probe
+from custom_image.ecs.server.server import engine_of, probe
 from custom_image.errors import ConnectionLost
 from custom_image.verification import verify as judge
 

@@ -25,7 +25,7 @@ from local_modelarts.errors import (
     too_many_services,
     wrong_service_state,
 )
-from local_modelarts.long_jobs import LongJobs
+from local_modelarts.jobs import LongJobs
 from local_modelarts.platform import Platform
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.store import BATCH, SERVICE, Row, WrongStatus

@@ -20,10 +20,10 @@ from local_modelarts.batch.requests import find_api
 from local_modelarts.batch.results import Results
 from local_modelarts.batch.run import BatchRun
 from local_modelarts.errors import ApiError, parameter
-from local_modelarts.notebooks.containers import now_ms
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.instances import ServingInstances, spec_of_model
 from local_modelarts.services.models import find_published
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.events import Events
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.store import BATCH, Row, WrongStatus

@@ -16,8 +16,7 @@ from local_modelarts.console.forms import Form, Upload, body_of
 from local_modelarts.errors import ApiError
 from local_modelarts.gateway.request import PREFIX as GATEWAY
 from local_modelarts.http.iam_tokens import Tokens
-from local_modelarts.notebooks.containers import endpoint
-from local_modelarts.platform import Platform
+from local_modelarts.platform import Platform, endpoint
 from local_modelarts.storage.store import Row
 
 MOST_BYTES: Final = CONSOLE_BODY.value * MIB

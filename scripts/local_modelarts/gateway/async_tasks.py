@@ -33,10 +33,10 @@ from local_modelarts.errors import (
     too_many_tasks,
 )
 from local_modelarts.gateway.app import check_api
-from local_modelarts.long_jobs import LongJobs
-from local_modelarts.notebooks.containers import now_ms
+from local_modelarts.jobs import LongJobs
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.states import DEPLOYING, SERVING
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.obs import write_whole
 from local_modelarts.storage.store import SERVICE, TASK, Row, WrongStatus
 

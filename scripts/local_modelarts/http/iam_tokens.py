@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from local_modelarts.errors import wrong_signature
-from local_modelarts.http.server import Answer, Call
+from local_modelarts.http.messages import Answer, Call
 from local_modelarts.storage.paths import Identity
 
 _STAMP: Final = "%Y-%m-%dT%H:%M:%S.000000Z"

@@ -1,7 +1,7 @@
 """HTTP: who calls, which call it is, and how an answer or a refusal is written.
 
-A handler is a plain function from a :class:`Call` to an :class:`Answer`; it runs in a thread. What
-no route claims is answered 501 with the name of the call, never with something made up.
+Handlers run in threads. What no route claims is answered 501 with the name of the call, never with
+something made up.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import json
 import logging
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import IO, Any, Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -24,47 +24,13 @@ from starlette.types import ASGIApp
 from custom_image.errors import CustomImageError
 from local_modelarts.errors import ApiError, not_implemented, parameter, wrong_project
 from local_modelarts.http.aksk_signature import check_signature
+from local_modelarts.http.messages import Answer, Call, Calls, Handler
 from local_modelarts.platform import Platform
 
 _log = logging.getLogger("local_modelarts")
 UPLOAD: Final = "application/x-tar"
 """The one content that is no JSON: a file, too large to be held in memory."""
 _METHODS: Final = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call whose signature is right.
-
-    Attributes:
-        path: the variables of the path.
-        body: the JSON object that came with it; empty where none came.
-        upload: the file that came in its place, open until the call is answered.
-    """
-
-    path: Mapping[str, str]
-    query: Mapping[str, str]
-    body: Mapping[str, Any]
-    headers: Mapping[str, str]
-    upload: IO[bytes] | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a handler returns.
-
-    Attributes:
-        body: None for an empty one; a string is plain text, anything else JSON.
-    """
-
-    body: Any = None
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Handler = Callable[[Call], Answer]
-Calls = Sequence[tuple[str, str, Handler]]
-"""Method, path as the SDK spells it (``/v1/{project_id}/notebooks``), handler."""
 
 
 def make_app(

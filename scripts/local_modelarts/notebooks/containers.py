@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from contextlib import suppress
 from typing import Final
 
@@ -18,7 +17,8 @@ from custom_image.errors import CustomImageError
 from custom_image.specification import GROUP_ID, NOTEBOOK_MOUNTS, USER_HOME, USER_ID
 from local_modelarts.errors import ApiError, no_image
 from local_modelarts.notebooks.responses import DEDICATED
-from local_modelarts.platform import Platform
+from local_modelarts.platform import Platform, endpoint
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.paths import credentials_text, write_secret
 from local_modelarts.storage.store import IMAGE, NOTEBOOK, Row, State, WrongStatus
 
@@ -167,11 +167,6 @@ def volume_name(notebook_id: str) -> str:
     return f"local-modelarts-work-{notebook_id}"
 
 
-def endpoint(platform: Platform, address: str) -> str:
-    """Return the address of the API as seen from ``address``'s network."""
-    return f"http://{address}:{platform.identity.port}"
-
-
 def usable_image(state: State, image_id: object) -> Row:
     """Return an image that an instance can be made from.
 
@@ -186,8 +181,3 @@ def usable_image(state: State, image_id: object) -> Row:
 
 def _label(platform: Platform) -> str:
     return "=".join(next(iter(platform.identity.labels.items())))
-
-
-def now_ms() -> int:
-    """Return this moment: UTC, milliseconds, as the platform counts."""
-    return time.time_ns() // 1_000_000

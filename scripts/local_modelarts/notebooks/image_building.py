@@ -18,7 +18,7 @@ from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import Unavailable
 from local_modelarts import errors, validation
 from local_modelarts.errors import ApiError, image_exists, parameter
-from local_modelarts.http.server import Answer, Call, Calls
+from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
 from local_modelarts.registry.client import Manifest
 from local_modelarts.storage.store import ORGANIZATION

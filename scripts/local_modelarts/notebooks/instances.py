@@ -10,8 +10,9 @@ from typing import Any, Final
 from custom_image.specification import NOTEBOOK_FLAVOR, NOTEBOOK_LEASE_LONGEST
 from local_modelarts import validation
 from local_modelarts.errors import no_instance, parameter, too_many_instances, wrong_state
-from local_modelarts.notebooks.containers import Containers, now_ms, usable_image
+from local_modelarts.notebooks.containers import Containers, usable_image
 from local_modelarts.platform import Platform
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.store import NOTEBOOK, Row, WrongStatus
 
 _RUNNING: Final = ("RUNNING", "SNAPSHOTTING")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from local_modelarts.http.server import Answer, Call, Calls
+from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.notebooks.containers import Containers
 from local_modelarts.notebooks.image_saving import Saving
 from local_modelarts.notebooks.images import Images

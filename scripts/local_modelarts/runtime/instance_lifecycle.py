@@ -17,13 +17,13 @@ from typing import Any, Final
 
 from custom_image.engines.serving_host import ServingState
 from custom_image.errors import CustomImageError, Unavailable
-from local_modelarts.notebooks.containers import now_ms
 from local_modelarts.platform import Platform
+from local_modelarts.runtime.instance_logs import log_file
 from local_modelarts.runtime.instances import InstanceSpec, ServingInstances
 from local_modelarts.runtime.prober import Monitor
 from local_modelarts.runtime.probes import from_json
-from local_modelarts.services.backend import log_file
 from local_modelarts.storage import events
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.events import Events
 from local_modelarts.storage.store import INSTANCE, Row, WrongStatus
 

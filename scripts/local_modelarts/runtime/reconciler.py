@@ -10,9 +10,9 @@ import threading
 from collections import defaultdict
 from typing import Any, Final
 
-from local_modelarts.notebooks.containers import now_ms
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.instance_lifecycle import LIVE, InstanceCare
+from local_modelarts.runtime.instance_logs import forget_logs
 from local_modelarts.runtime.instances import ServingInstances
 from local_modelarts.runtime.rolling_update import Goal, Slot, is_done, plan
 from local_modelarts.runtime.routing import Route, Routing, Target
@@ -28,8 +28,8 @@ from local_modelarts.runtime.states import (
     UPGRADING,
     settled,
 )
-from local_modelarts.services.backend import forget_logs
 from local_modelarts.storage import events
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.events import Events
 from local_modelarts.storage.store import INSTANCE, SERVICE, Row, WrongStatus
 

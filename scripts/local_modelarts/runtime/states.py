@@ -29,7 +29,6 @@ STATES: Final = (
     FAILED,
     DELETING,
 )
-TRANSIENT: Final = (DEPLOYING, UPGRADING, STOPPING, DELETING)
 SERVING: Final = (DEPLOYING, RUNNING, UPGRADING, CONCERNING)
 """In these a service has, or is given, instances; STOPPING keeps them until its delay is over."""
 

@@ -6,10 +6,8 @@ of the API end up here; they differ in how a request is read and how a service i
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from local_modelarts.errors import (
@@ -18,11 +16,12 @@ from local_modelarts.errors import (
     too_many_services,
     wrong_service_state,
 )
-from local_modelarts.notebooks.containers import now_ms
 from local_modelarts.platform import Platform
+from local_modelarts.runtime.instance_logs import log_file
 from local_modelarts.runtime.rolling_update import match_groups
 from local_modelarts.runtime.states import CALLS, DELETING, DEPLOYING, UPGRADING
 from local_modelarts.storage import events
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.events import Events
 from local_modelarts.storage.store import INSTANCE, SERVICE, Row, WrongStatus
 
@@ -189,14 +188,3 @@ class Services:
             if error.status:
                 raise wrong_service_state(error.status.lower(), what) from error
             raise no_service(service_id) from error
-
-
-def log_file(platform: Platform, instance: Row) -> Path:
-    """Return where the log of an instance is kept that is gone."""
-    folder = platform.folder.root / "services" / str(instance["service_id"])
-    return folder / f"{instance['name']}.log"
-
-
-def forget_logs(platform: Platform, service_id: str) -> None:
-    """Remove the kept logs of a service. Harmless when repeated."""
-    shutil.rmtree(platform.folder.root / "services" / service_id, ignore_errors=True)

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local_modelarts.gateway.request import PREFIX
-from local_modelarts.notebooks.containers import endpoint
-from local_modelarts.platform import Platform
+from local_modelarts.platform import Platform, endpoint
 from local_modelarts.runtime.states import SERVING, classic_name
 from local_modelarts.storage.store import Row
 

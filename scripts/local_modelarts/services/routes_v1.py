@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from local_modelarts.errors import ApiError, parameter
-from local_modelarts.http.server import Answer, Call, Calls
+from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
 from local_modelarts.services.backend import Services
 from local_modelarts.services.models import Models

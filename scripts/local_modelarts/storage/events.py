@@ -27,7 +27,6 @@ NOT_SHARED: Final = (
 TOO_LARGE: Final = "{} [{}] is larger than {}G and cannot be imported."
 WRONG_HEALTH_URL: Final = "The health check url of custom image model must be {}."
 INVALID_CONFIG: Final = "Invalid {} in config.json."
-NO_COPY: Final = "Failed to create the image."
 
 # --- services -------------------------------------------------------------------------------------
 DEPLOYING: Final = "The service starts to deploy."

@@ -9,7 +9,7 @@ import base64
 import binascii
 from typing import Any, Final
 
-from local_modelarts.http.server import Answer, Call, Calls
+from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
 from local_modelarts.registry.logins import read_scopes
 from local_modelarts.storage.store import ORGANIZATION

@@ -10,8 +10,7 @@ from custom_image.model_config import parse_model_config
 from custom_image.probing.http import Answer
 from custom_image.report import Verdict
 from custom_image.rules.service.api import answers
-from custom_image.rules.service.http import judge_times
-from custom_image.rules.service.slow import PATIENCE_S, propose
+from custom_image.rules.service.http import PATIENCE_S, judge_times, propose
 from custom_image.specification import GATEWAY_LATENCY, SYNCHRONOUS_LATENCY
 
 WAY_OUT = "custom-image deploy --asynchronous"

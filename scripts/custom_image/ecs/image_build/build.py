@@ -18,8 +18,7 @@ from custom_image.ecs.image_build.base_image import provide_base_image
 from custom_image.ecs.image_build.logs import AGAIN, BuildKitLog, ClassicLog, Log
 from custom_image.ecs.image_build.size_estimate import Limits, estimate_size
 from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, ObjectMissing
-from custom_image.ecs.server.engine import engine_of
-from custom_image.ecs.server.server import Server, probe
+from custom_image.ecs.server.server import Server, engine_of, probe
 from custom_image.ecs.ssh.connection import Connection
 from custom_image.ecs.transfer.manifest import Manifest
 from custom_image.ecs.transfer.send import Sent, send

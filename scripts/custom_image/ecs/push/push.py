@@ -13,8 +13,7 @@ from custom_image.cloud.images import PublishedImage
 from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, new_id
 from custom_image.ecs.push.plan import forecast
 from custom_image.ecs.push.registry_client import Registry
-from custom_image.ecs.server.engine import engine_of
-from custom_image.ecs.server.server import probe
+from custom_image.ecs.server.server import engine_of, probe
 from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import Unavailable
 from custom_image.image_reference import ImageReference

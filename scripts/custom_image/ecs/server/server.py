@@ -8,6 +8,7 @@ from typing import Final
 
 from custom_image.ecs.ssh.connection import Connection
 from custom_image.ecs.transfer.send import STORE
+from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import Unavailable
 from custom_image.specification import GB
 
@@ -89,6 +90,19 @@ def probe(connection: Connection) -> Server:
         docker_free_bytes=int(said["docker_free"] or said["store_free"]),
         same_disk=said["same_disk"] == "yes",
     )
+
+
+def engine_of(connection: Connection, server: Server) -> DockerEngine:
+    """Return an engine that starts and inspects there what would else be started here.
+
+    Containers publish their ports on the server's loopback, and the connection leads there: no
+    port of the server is opened. It lasts as long as the connection.
+
+    Raises:
+        Unavailable: the server forwards no sockets, or its engine does not answer.
+    """
+    socket = connection.forward_socket(server.socket)
+    return DockerEngine.connect(tunnel=f"unix://{socket}", lead=connection.forward_port)
 
 
 def _has_buildkit(client: str, buildx: str) -> bool:

@@ -9,6 +9,7 @@ Source: ControlMaster and ControlPath in ssh_config(5), https://man.openbsd.org/
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -35,6 +36,8 @@ KEEP_ALIVE_S: Final = 15
 _KEEP_ALIVE_COUNT: Final = 3
 _POLL_S: Final = 0.02
 _FORWARD_TRIES: Final = 5
+SERVER_VARIABLE: Final = "ECS_SERVER"
+CONFIG_VARIABLE: Final = "ECS_SSH_CONFIG"
 
 
 class Connection:
@@ -185,11 +188,6 @@ class Connection:
             "Its sshd_config needs AllowTcpForwarding yes, which is the default."
         )
 
-    def release_port(self, port: int, remote_port: int, remote_host: str = "127.0.0.1") -> None:
-        """Undo :meth:`forward_port`. Harmless when the connection is gone."""
-        with suppress(Unavailable):
-            self._control("cancel", f"127.0.0.1:{port}:{remote_host}:{remote_port}")
-
     def lend_port(self, port: int) -> None:
         """Let the server reach a port of 127.0.0.1 here as its own, until the connection closes.
 
@@ -270,3 +268,26 @@ def script_command(name: str, *arguments: str | int) -> str:
     """Return the command that runs a script of ``on_server/``, which the server need not have."""
     text = files("custom_image.ecs").joinpath("on_server", name).read_text()
     return shlex.join(["sh", "-c", text, name, *map(str, arguments)])
+
+
+def open_server(address: str = "") -> Connection:
+    """Connect to a build server; the connection lasts as long as this Python.
+
+    Args:
+        address: ``user@host``, or a name of the ssh configuration; empty for the one that the
+            variable ``ECS_SERVER`` names, with ``ECS_SSH_CONFIG`` in place of ``~/.ssh/config``.
+
+    Raises:
+        UsageError: neither names a server.
+        Unavailable: it does not answer, is not who it was, or refuses the key.
+    """
+    if address:
+        return Connection.open(address)
+    address = os.environ.get(SERVER_VARIABLE, "").strip()
+    if not address:
+        raise UsageError(
+            "Which server to build on is not known.\n"
+            f"Set server to user@host, as ssh takes it, or the variable {SERVER_VARIABLE}; "
+            "notebooks/README.md tells how to try it without one."
+        )
+    return Connection.open(address, config_file=os.environ.get(CONFIG_VARIABLE, ""))

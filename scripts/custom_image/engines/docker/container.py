@@ -7,6 +7,7 @@ import posixpath
 import tarfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +17,6 @@ import requests.exceptions
 
 from custom_image.engines import ImageFile, Lookup, Process, Socket
 from custom_image.engines.docker.exec import execute
-from custom_image.engines.docker.removal import remove_container
 from custom_image.engines.process import procfs
 from custom_image.errors import CustomImageError, Unavailable
 from custom_image.specification import MIB
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.05
 _KILLED_S = 10.0
+_CONFLICT = 409
 LARGEST_FILE_BYTES = 256 * MIB
 _LONGEST_LINK_CHAIN = 8
 # Directories, devices, pipes and sockets in Go's os.FileMode, which the engine's API speaks.
@@ -231,6 +232,20 @@ class DockerContainer:
                 if "for folder in /proc/" not in command:  # this script's own shells
                     found.append(Process(int(pid), int(fields.split()[1]), command))
         return sorted(found, key=lambda process: process.pid)
+
+
+def remove_container(container: Container) -> None:
+    """Kill and remove a container with its unnamed volumes: it is gone when this returns.
+
+    Idempotent, and safe to call from several threads at once.
+    """
+    with suppress(docker.errors.NotFound):
+        try:
+            container.remove(force=True, v=True)
+        except docker.errors.APIError as error:
+            if error.status_code != _CONFLICT:
+                raise
+            container.wait(condition="removed")
 
 
 def read_file(container: Container, path: str) -> bytes | None:

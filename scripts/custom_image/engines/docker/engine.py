@@ -29,10 +29,10 @@ from custom_image.engines.docker.container import (
     LARGEST_FILE_BYTES,
     DockerContainer,
     find_file,
+    remove_container,
 )
 from custom_image.engines.docker.offline import OfflineContainer, require_namespaces
 from custom_image.engines.docker.owners import OWNER_LABEL, is_gone, this_process
-from custom_image.engines.docker.removal import remove_container
 from custom_image.engines.image_facts import image_facts
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 from custom_image.specification import MIB

@@ -19,7 +19,7 @@ import requests.exceptions
 from docker.types import Mount
 
 from custom_image.engines.docker.connection import connect
-from custom_image.engines.docker.removal import remove_container
+from custom_image.engines.docker.container import remove_container
 from custom_image.engines.process import procfs
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 

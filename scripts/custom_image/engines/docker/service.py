@@ -10,7 +10,7 @@ import docker.errors
 from docker.types import Mount
 
 from custom_image.engines.docker.connection import connect
-from custom_image.engines.docker.removal import remove_container
+from custom_image.engines.docker.container import remove_container
 from custom_image.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from custom_image.rules import (
     rule,
     warned,
 )
-from custom_image.rules.service.slow import PATIENCE_S, propose
+from custom_image.rules.service.http import PATIENCE_S, propose
 from custom_image.specification import CONFIG_FILE, SPECIFICATIONS
 
 NOT_SERVED = (404, 405, 415)

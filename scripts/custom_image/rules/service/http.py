@@ -20,8 +20,8 @@ from custom_image.rules import (
     passed,
     rule,
 )
-from custom_image.rules.service.slow import propose
 from custom_image.specification import (
+    GATEWAY_LATENCY,
     SERVICE_OVERLOADED,
     SYNCHRONOUS_LATENCY,
     Requirement,
@@ -31,6 +31,14 @@ LOOK_S = 0.5
 """How often an idle connection is looked at; the time of its end is known this exactly."""
 WARM_UP_REQUESTS = 3
 BAD_INPUT_PATIENCE_S = 15.0
+PATIENCE_S = GATEWAY_LATENCY.value + 5.0
+"""An answer that takes longer is none to any client of the platform."""
+
+_ASYNCHRONOUS = (
+    f"A prediction that takes longer than {GATEWAY_LATENCY} is answered ModelArts.4503 by the "
+    "gateway: deploy it as an asynchronous service (custom-image deploy --asynchronous), or make "
+    "the model faster."
+)
 
 
 @rule(
@@ -215,3 +223,8 @@ def _hold(context: Context, service: Service, wait_s: float) -> _Held:
     finally:
         for connection in connections:
             connection.close()
+
+
+def propose(slowest_s: float) -> str:
+    """Return what to do about the slowest prediction; empty where the gateway waits for it."""
+    return _ASYNCHRONOUS if slowest_s > GATEWAY_LATENCY.value else ""
