@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 from custom_image.builders.base import ensure_base_image, own_base_image, slim_python
 from custom_image.builders.base_libraries import missing_packages
 from custom_image.builders.base_python import find_python
-from custom_image.ecs.server.engine import engine_of
-from custom_image.ecs.server.server import Server, probe
+from custom_image.ecs.server.server import Server, engine_of, probe
 from custom_image.errors import Unavailable
 from custom_image.progress import progress_bar, say
 from custom_image.target_python import DEFAULT, TargetPython
