@@ -33,6 +33,7 @@ from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
 from local_modelarts.runtime.instances import InstanceSpec
 from local_modelarts.services.requests_v1 import (
+    check_weights,
     cores,
     environment,
     mounts,
@@ -131,8 +132,10 @@ def read_version(
     shortest, longest = DEPLOY_TIMEOUT_RANGE_2_0
     minutes = number(body, "deploy_timeout_minutes", DEPLOY_TIMEOUT.value, shortest, longest)
     rolling = _object(_object(body, "upgrade_config"), "rolling_update")
+    config = [_group(platform, groups[0], invoke, rolling, version)]
+    check_weights(config)
     return {
-        "config": [_group(platform, groups[0], invoke, rolling, version)],
+        "config": config,
         "pool": str(groups[0].get("pool_id") or ""),
         "apis": [],
         "auth": choice(invoke, "auth_type", ("TOKEN", "NONE"), "TOKEN"),
