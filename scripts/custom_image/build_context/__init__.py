@@ -66,6 +66,8 @@ class BuildContext:
         batch: whether the base must have what batch services need.
         python: the base's, which the wheels are for.
         arguments: further build arguments.
+        is_own: whether Dockerfile and files are the author's: see ``dockerfile_context``.
+        network: whether ``RUN`` steps have one.
     """
 
     folder: Path
@@ -75,6 +77,13 @@ class BuildContext:
     batch: bool = False
     python: TargetPython = field(default_factory=TargetPython)
     arguments: Mapping[str, str] = field(default_factory=dict)
+    is_own: bool = False
+    network: bool = False
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Files of the folder that no builder gets."""
+        return frozenset() if self.is_own else _ignored(self.folder)
 
     def read(self, name: str) -> SourceText:
         """Return a text file of the context, highlighted in Jupyter.
@@ -89,16 +98,17 @@ class BuildContext:
 
     def names(self) -> list[str]:
         """Return the files that the builder gets, wheels left out."""
-        left_out = _ignored(self.folder)
+        left_out = self.left_out
+        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         return [
             name
-            for name in list_files(self.folder)
+            for name in (path.relative_to(self.folder).as_posix() for path in files)
             if name not in left_out and not name.startswith("wheelhouse/")
         ]
 
     def tar(self) -> IO[bytes]:
         """Return the context as the builder reads it, byte for byte the same every time."""
-        stream = Stream(archive(self.folder, _ignored(self.folder)))
+        stream = Stream(archive(self.folder, self.left_out, own_modes=self.is_own))
         return io.BufferedReader(stream, buffer_size=2**20)
 
     def __str__(self) -> str:
@@ -112,7 +122,7 @@ class BuildContext:
         return f"{self.folder}: {size(total)}, sha256:{self.digest[:12]}"
 
     def _lines(self) -> list[Line]:
-        return _lines(self.folder, self.folder, _ignored(self.folder))
+        return _lines(self.folder, self.folder, self.left_out, {} if self.is_own else _NOTES)
 
 
 def write_build_context(
@@ -261,16 +271,22 @@ def _ignored(folder: Path) -> frozenset[str]:
     return frozenset((folder / ".dockerignore").read_text().splitlines())
 
 
-def _lines(folder: Path, root: Path, left_out: frozenset[str], depth: int = 0) -> list[Line]:
+def _lines(
+    folder: Path,
+    root: Path,
+    left_out: frozenset[str],
+    notes: Mapping[str, str],
+    depth: int = 0,
+) -> list[Line]:
     lines: list[Line] = []
     for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         name = path.relative_to(root).as_posix()
-        note = _NOTES.get(name, "")
+        note = notes.get(name, "")
         if path.is_file():
             if name not in left_out:
                 lines.append(Line(path.name, depth, path.stat().st_size, note))
             continue
-        inside = _lines(path, root, left_out, depth + 1)
+        inside = _lines(path, root, left_out, notes, depth + 1)
         files = [f for f in path.rglob("*") if f.is_file()]
         sizes = [f.stat().st_size for f in files if f.relative_to(root).as_posix() not in left_out]
         is_listed = name not in ("wheelhouse", _SERVICE)

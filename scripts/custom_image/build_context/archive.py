@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 _CHUNK_BYTES: Final = 2**20
 
 
-def archive(folder: Path, left_out: frozenset[str] = frozenset()) -> Iterator[bytes]:
-    """Yield the tar of a folder: sorted, of 1970, owned by root, modes by name alone.
+def archive(
+    folder: Path, left_out: frozenset[str] = frozenset(), *, own_modes: bool = False
+) -> Iterator[bytes]:
+    """Yield the tar of a folder: sorted, of 1970, owned by root, modes by :func:`mode_of`.
 
     Raises:
         UsageError: a file changed its size meanwhile.
@@ -33,15 +35,16 @@ def archive(folder: Path, left_out: frozenset[str] = frozenset()) -> Iterator[by
             yield member.tobuf(tarfile.PAX_FORMAT)
             continue
         member.size = path.stat().st_size
-        member.mode = mode_of(path)
+        member.mode = mode_of(path, own=own_modes)
         yield member.tobuf(tarfile.PAX_FORMAT)
         yield from _content(path, member.size)
     yield b"\0" * 2 * tarfile.BLOCKSIZE
 
 
-def mode_of(path: Path) -> int:
-    """Return the permissions that a file gets, whatever it has here."""
-    return 0o755 if path.suffix == ".sh" else 0o644
+def mode_of(path: Path, *, own: bool = False) -> int:
+    """Return the permissions that a file gets: by its name alone, or by its own execute bit."""
+    runs = path.stat().st_mode & 0o100 if own else path.suffix == ".sh"
+    return 0o755 if runs else 0o644
 
 
 class Stream(io.RawIOBase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from custom_image.build_context.stages import final_base
 from custom_image.builders import BuiltImage, Layer, shorten
 from custom_image.builders.base import ensure_base_image
 from custom_image.builders.base_python import fit_python
@@ -31,14 +32,11 @@ def build(context: BuildContext, tag: str, *, engine: DockerEngine) -> BuiltImag
         Unavailable: there is no base image, and none can be made here.
     """
     ImageReference.parse(tag)
-    base = ensure_base_image(
-        context.base_image, batch=context.batch, python=context.python.minor, engine=engine
-    )
-    arguments = {"BASE_IMAGE": base, **fit_python(context, base, engine=engine)}
+    base, arguments = _prepare(context, engine)
     began = time.monotonic()
     log = BuildLog()
     with context.tar() as tar, progress_bar(None, f"building {tag}", "step") as bar:
-        for message in engine.build(tar, tag, arguments):
+        for message in engine.build(tar, tag, arguments, network=context.network):
             log.read(message)
             bar.total = log.total
             bar.update(len(log.steps) - bar.n)
@@ -48,16 +46,26 @@ def build(context: BuildContext, tag: str, *, engine: DockerEngine) -> BuiltImag
         raise BuildFailed(f"{tag} could not be built: {log.failure}", log.lines)
     facts = engine.inspect(tag)
     seconds = time.monotonic() - began
-    layers = image_layers(log.last_stage, facts, base, len(engine.inspect(base).history))
+    layers = image_layers(log.last_stage, facts, base)
     image = BuiltImage(tag, facts, layers, seconds, context.digest)
     say(image.summary)
     return image
 
 
-def image_layers(
-    steps: list[Step], facts: ImageFacts, base: str, base_steps: int
-) -> tuple[Layer, ...]:
+def _prepare(context: BuildContext, engine: DockerEngine) -> tuple[str, dict[str, str]]:
+    """Return what the last stage is made from, and the build arguments."""
+    if context.is_own:
+        arguments = {"BASE_IMAGE": context.base_image} if context.base_image else {}
+        return final_base(context.read("Dockerfile"), arguments), arguments
+    base = ensure_base_image(
+        context.base_image, batch=context.batch, python=context.python.minor, engine=engine
+    )
+    return base, {"BASE_IMAGE": base, **fit_python(context, base, engine=engine)}
+
+
+def image_layers(steps: list[Step], facts: ImageFacts, base: str) -> tuple[Layer, ...]:
     """Put what the builder said of the last stage beside the sizes in the image's history."""
+    base_steps = len(facts.history) - len(steps)
     base_bytes = sum(size for _, size in facts.history[:base_steps])
     made = zip(steps, facts.history[base_steps:], strict=True)
     return (

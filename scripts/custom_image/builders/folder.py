@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from custom_image.errors import Unavailable
 from custom_image.report import Verdict
 
 if TYPE_CHECKING:
@@ -34,5 +35,14 @@ class UnbuiltImage:
 
 
 def build(context: BuildContext) -> UnbuiltImage:
-    """Return the part of a context that runs without an image."""
+    """Return the part of a context that runs without an image.
+
+    Raises:
+        Unavailable: its Dockerfile is the author's own, which only a builder understands.
+    """
+    if context.is_own:
+        raise Unavailable(
+            f"{context.folder} cannot be built: no Docker engine answers, and there is no ma-cli.\n"
+            "`custom-image doctor` says why; a server may have one: --server user@host."
+        )
     return UnbuiltImage(str(context.folder / "rootfs" / "home"))

@@ -37,7 +37,8 @@ class RegisteredImage:
     """An image that stands in SWR and in image management, and not on this machine.
 
     Attributes:
-        reference: the folder that stands in for it here, to be started and verified like an image.
+        reference: the folder that stands in for it here, to be started and verified like an image;
+            the path where nothing does, as for a Dockerfile of one's own.
         path: in SWR, ``organization/name:tag``.
         was_there: whether an earlier run had built it from the same context.
         seconds: of building, pushing and registering.
@@ -64,9 +65,11 @@ class RegisteredImage:
         return f"<p>{escape(self.summary)}</p><p>{notes}</p>"
 
     def _notes(self) -> list[str]:
+        stands_in = f"{self.reference}, which it was built from, stands in for it below."
+        if self.reference == self.path:
+            stands_in = "Nothing here stands in for one of a Dockerfile of your own."
         return [
-            f"{Verdict.NOT_CHECKED} here: the image itself. {self.reference}, which it was built "
-            "from, stands in for it below.",
+            f"{Verdict.NOT_CHECKED} here: the image itself. {stands_in}",
             "To ask the image: stop this instance, change its image to this one, and start it.",
         ]
 
@@ -101,7 +104,7 @@ def build(context: BuildContext, tag: str) -> RegisteredImage:
     was_there = any(path in line for line in _run("image", "get-image", "--type", "DEDICATED"))
     if not was_there:
         say(f"{builder} builds {path}")
-        arguments = {"BASE_IMAGE": _base_of(context), **context.arguments}
+        arguments = _arguments(context)
         options = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
         folder = str(context.folder)
         # Forced: what stands under this tag and is not registered is of a run that broke off.
@@ -111,17 +114,17 @@ def build(context: BuildContext, tag: str) -> RegisteredImage:
         )
         _run("image", "register", "-swr", path)
     seconds = time.monotonic() - began
-    image = RegisteredImage(
-        str(context.folder / "rootfs" / "home"), path, was_there, seconds, builder
-    )
+    here = path if context.is_own else str(context.folder / "rootfs" / "home")
+    image = RegisteredImage(here, path, was_there, seconds, builder)
     say(image.summary)
     return image
 
 
-def _base_of(context: BuildContext) -> str:
-    return (
-        context.base_image or os.environ.get("BASE_IMAGE", "") or slim_python(context.python.minor)
-    )
+def _arguments(context: BuildContext) -> dict[str, str]:
+    if context.is_own:
+        return {"BASE_IMAGE": context.base_image} if context.base_image else {}
+    named = context.base_image or os.environ.get("BASE_IMAGE", "")
+    return {"BASE_IMAGE": named or slim_python(context.python.minor), **context.arguments}
 
 
 def _run(*words: str) -> Sequence[str]:

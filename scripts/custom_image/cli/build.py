@@ -145,6 +145,29 @@ def package(
     show(package)
 
 
+OwnContext = Annotated[
+    Path | None,
+    typer.Option(
+        "--context",
+        metavar="DIR",
+        help="Build a Dockerfile of your own: DIR, without what its .dockerignore names.",
+    ),
+]
+OwnDockerfile = Annotated[
+    Path | None,
+    typer.Option("--dockerfile", metavar="FILE", help="With --context; DIR/Dockerfile if empty."),
+]
+Network = Annotated[
+    bool, typer.Option("--network", help="With --context: RUN steps may reach the network.")
+]
+WithSecrets = Annotated[
+    bool,
+    typer.Option(
+        "--with-secrets", help="With --context: send files although they look like secrets."
+    ),
+]
+
+
 def build(
     scenario: Annotated[
         str,
@@ -182,6 +205,10 @@ def build(
             help="What its code imports beyond the engine's packages: a requirement of pip a line.",
         ),
     ] = None,
+    own: OwnContext = None,
+    dockerfile: OwnDockerfile = None,
+    network: Network = False,
+    with_secrets: WithSecrets = False,
     mnist: Mnist = "",
     sample: Sample = False,
     epochs: Epochs = 0,
@@ -194,6 +221,7 @@ def build(
     """Build the image, without a network.
 
     Its context is written below build/ first: model package, server, and Python packages as wheels.
+    With --context it is a copy of that folder, and its Dockerfile says what becomes of it.
 
     \b
     Examples:
@@ -204,6 +232,8 @@ def build(
       custom-image build dockerfile_build --package my/model --python 3.8
       custom-image build dockerfile_build --runtime torch
       custom-image build dockerfile_build --package my/model --requirements my/requirements.txt
+      custom-image build dockerfile_build --context my/image --tag mine:1
+      custom-image build ecs_build --context my/image --network --server root@10.0.0.5
       custom-image build ecs_build --server root@10.0.0.5 --tag mnist:1
     """
     from custom_image.adoption.wheels import fetch_wheels
@@ -218,12 +248,38 @@ def build(
     find_scenario(scenario)
     if package:
         _refuse_both(mnist, sample, epochs, runtime)
+    _check_own(
+        own,
+        for_own={"--dockerfile": dockerfile, "--network": network, "--with-secrets": with_secrets},
+        for_ours={
+            "--package": package,
+            "--requirements": requirements,
+            "--python": python,
+            "--batch": batch,
+            "--strict": strict,
+            "--mnist": mnist,
+            "--sample": sample,
+        },
+    )
+    own = own.resolve() if own else None
+    dockerfile = dockerfile.resolve() if dockerfile else None
     mnist, ssh_config = _absolute(mnist), _absolute(ssh_config)
     more = requirements.resolve() if requirements else None
     package = package.resolve() if package else None
     enter_project()
-    given = _adopt(package, strict) if package else None
     tag = tag or f"{scenario}:latest"
+    if own:
+        context = write_dockerfile_context(
+            *(own, dockerfile),
+            scenario=scenario,
+            base_image=base_image,
+            network=network,
+            with_secrets=with_secrets,
+            folder=_context_folder(scenario),
+        )
+        _build_own(context, tag, server, ssh_config, builder)
+        return
+    given = _adopt(package, strict) if package else None
 
     def fetch(target: TargetPython) -> PackageWheels | None:
         if given is None:
@@ -343,6 +399,34 @@ def _refuse_both(mnist: str, sample: bool, epochs: int, runtime: Engine) -> None
             "the package is one that is there; --mnist, --sample, --epochs and --runtime are of "
             "the example.\nLeave one or the other out. The engine follows from the package."
         )
+
+
+def _build_own(context: BuildContext, tag: str, server: str, ssh_config: str, builder: str) -> None:
+    """Build the author's Dockerfile: on a server, here, or by ma-cli of a notebook instance."""
+    from custom_image.builders import build as build_image
+    from custom_image.ecs import build as build_there
+    from custom_image.engines import open_engine
+
+    say(str(context))
+    if server:
+        with build_server.connected(server, ssh_config) as connection:
+            show(build_there(context, tag, connection=connection, builder=builder))
+    else:
+        show(build_image(context, tag, engine=open_engine()))
+
+
+def _check_own(
+    context: Path | None, *, for_own: dict[str, object], for_ours: dict[str, object]
+) -> None:
+    """Refuse options that would change nothing."""
+    wrong = [name for name, value in (for_ours if context else for_own).items() if value]
+    if wrong and context:
+        raise UsageError(
+            f"{', '.join(wrong)}: --context builds your own Dockerfile, which says itself what it "
+            "takes.\nLeave one or the other out."
+        )
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: expected with --context DIR, a folder of your own.")
 
 
 def _absolute(folder: str) -> str:

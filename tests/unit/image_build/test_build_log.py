@@ -88,7 +88,7 @@ def test_layers_join_what_was_said_with_what_was_measured() -> None:
     steps += _read("Step 1/9 : FROM x\nStep 3/4 : USER 1\nStep 4/4 : COPY b c\n").last_stage
     facts = _facts((("ADD rootfs", 100), ("CMD", 0), ("RUN a", 20), ("USER 1", 0), ("COPY", 3)))
 
-    assert image_layers(steps, facts, "base:1", base_steps=2) == (
+    assert image_layers(steps, facts, "base:1") == (
         Layer("FROM base:1", 100, reused=True),
         Layer("RUN a", 20, reused=True),
         Layer("COPY b c", 3, reused=False),

@@ -97,6 +97,31 @@ def provide_base_image(
     return reference
 
 
+def provide_image(connection: Connection, server: Server, reference: str) -> None:
+    """See that a server has an image: it is there, is pulled there, or is sent from here.
+
+    Raises:
+        Unavailable: it is nowhere.
+    """
+    from custom_image.engines.docker.engine import DockerEngine
+
+    if _has(connection, reference) or _pull(connection, reference):
+        return
+    try:
+        engine = DockerEngine.connect()
+        is_here = engine.has_image(reference)
+        architecture = engine.inspect(reference).architecture if is_here else ""
+    except Unavailable:
+        is_here = False
+    if not is_here or architecture != server.architecture:
+        raise Unavailable(
+            f"{server.address} has no image {reference} and cannot pull it, and no engine here has "
+            f"it for {server.architecture}.\n"
+            f"Fetch it where there is a network (`docker pull {reference}`), then build again."
+        )
+    _send(connection, reference)
+
+
 def _has(connection: Connection, reference: str) -> bool:
     return not connection.run(f"docker image inspect {shlex.quote(reference)} >/dev/null 2>&1").code
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from custom_image.build_context.rendering import size
+from custom_image.build_context.stages import external_images, final_base
 from custom_image.builders import BuiltImage, Layer
 from custom_image.builders.base_python import fit_python
 from custom_image.builders.build_log import Step
-from custom_image.ecs.image_build.base_image import provide_base_image
+from custom_image.ecs.image_build.base_image import provide_base_image, provide_image
 from custom_image.ecs.image_build.logs import AGAIN, BuildKitLog, ClassicLog, Log
 from custom_image.ecs.image_build.size_estimate import Limits, estimate_size
 from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, ObjectMissing
@@ -95,24 +96,19 @@ def build(
     if builder not in BUILDERS:
         raise UsageError(f"builder is {builder!r}; expected one of: {', '.join(BUILDERS)}.")
     estimate = estimate_size(context, limits=limits)
-    estimate.check()
+    if not context.is_own:  # of that nobody knows what the image takes
+        estimate.check()
     say(f"estimated size: {estimate.advice}")
     server = probe(connection)
     say(str(server))
     buildkit = _choose(builder, server)
     _check_machine(context, server)
     began = time.monotonic()
-    base = provide_base_image(
-        *(connection, server, context.base_image),
-        batch=context.batch,
-        python=context.python.minor,
-    )
-    with closing(engine_of(connection, server)) as engine:
-        arguments = fit_python(context, base, engine=engine)
+    base, values = _prepare(connection, server, context)
     key = context_key(tag)
-    manifest = Manifest.read(context.folder, context.folder.parent / "hashes.json")
+    cache = context.folder.parent / "hashes.json"
+    manifest = Manifest.read(context.folder, cache, is_own=context.is_own)
     note = {"tag": tag, "base": base, "digest": context.digest, "buildkit": buildkit}
-    values = {"BASE_IMAGE": base, **arguments}
     options = [w for name, value in values.items() for w in ("--build-arg", f"{name}={value}")]
 
     def start() -> tuple[Sent, Job]:
@@ -124,7 +120,7 @@ def build(
             connection,
             "build.sh",
             key,
-            [tag, int(buildkit), *options],
+            [tag, int(buildkit), "default" if context.network else "none", *options],
             limit_s=limit_s,
             manifest=manifest,
             note=json.dumps(note),
@@ -172,7 +168,7 @@ def _finish(job: Job, server: Server, sent: Sent | None, began: float) -> Server
         raise BuildFailed(_explain(job, log, tag), [line for line in job.log if line])
     with closing(engine_of(job.connection, server)) as engine:
         facts = engine.inspect(tag)
-        layers = _layers(log.last_stage, facts, base, len(engine.inspect(base).history))
+    layers = _layers(log.last_stage, facts, base)
     seconds = time.monotonic() - began
     image = ServerImage(
         *(tag, facts, layers, seconds, str(note["digest"])), server.address, job.id, sent
@@ -203,18 +199,39 @@ def _check_machine(context: BuildContext, server: Server) -> None:
             )
 
 
-def _layers(steps: list[Step], facts: ImageFacts, base: str, base_steps: int) -> tuple[Layer, ...]:
+def _prepare(
+    connection: Connection, server: Server, context: BuildContext
+) -> tuple[str, dict[str, str]]:
+    """Return what the last stage is made from, and the build arguments, once the server has it."""
+    if context.is_own:
+        arguments = {"BASE_IMAGE": context.base_image} if context.base_image else {}
+        dockerfile = context.read("Dockerfile")
+        for image in external_images(dockerfile, arguments):
+            provide_image(connection, server, image)
+        return final_base(dockerfile, arguments), arguments
+    base = provide_base_image(
+        *(connection, server, context.base_image),
+        batch=context.batch,
+        python=context.python.minor,
+    )
+    with closing(engine_of(connection, server)) as engine:
+        return base, {"BASE_IMAGE": base, **fit_python(context, base, engine=engine)}
+
+
+def _layers(steps: list[Step], facts: ImageFacts, base: str) -> tuple[Layer, ...]:
     """Put what the builder said of the last stage beside the sizes in the image's history.
 
     The classic builder tells of every instruction, BuildKit of those that make files.
     """
-    base_bytes = sum(size_bytes for _, size_bytes in facts.history[:base_steps])
     steps = [step for step in steps if step.instruction.split()[0].upper() in _WITH_FILES]
     made = [
         (instruction.removesuffix(" # buildkit"), size_bytes)
-        for instruction, size_bytes in facts.history[base_steps:]
-        if instruction.split()[0].upper() in _WITH_FILES or re.match(r"\|\d+ ", instruction)
+        for instruction, size_bytes in facts.history
+        if instruction.partition(" ")[0].upper() in _WITH_FILES or re.match(r"\|\d+ ", instruction)
     ]
+    made = made[len(made) - len(steps) :]
+    base_bytes = sum(size_bytes for _, size_bytes in facts.history)
+    base_bytes -= sum(size_bytes for _, size_bytes in made)
     return (
         Layer(f"FROM {base}", base_bytes, reused=True),
         *(

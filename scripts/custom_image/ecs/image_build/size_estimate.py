@@ -115,9 +115,17 @@ def estimate_size(
 ) -> Estimate:
     """Return how large the image of a context will become, within some percent.
 
-    What ``RUN`` steps of a Dockerfile of one's own download or make cannot be foreseen.
+    Of a Dockerfile of one's own that is its base and what it is sent; what ``RUN`` steps download
+    or make, and what the image leaves behind, cannot be foreseen.
     """
     folder = context.folder
+    if context.is_own:
+        files = {name: (folder / name).stat().st_size for name in context.names()}
+        largest = sorted(files.items(), key=lambda part: part[1], reverse=True)[:_NAMED]
+        rest = sum(files.values()) - sum(size_bytes for _, size_bytes in largest)
+        parts = [("base image", base_bytes), *largest, ("other files of the context", rest)]
+        parts.sort(key=lambda part: part[1], reverse=True)
+        return Estimate(tuple(parts), limits or Limits())
     weights = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in (folder / "weights").rglob("*")

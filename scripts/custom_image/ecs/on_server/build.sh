@@ -2,9 +2,9 @@
 # shellcheck disable=SC2154 # job.sh, which stands before it, sets them
 # Build the image of the context KEY; follows job.sh.
 #
-#   ... JOB KEY LIMIT_S TAG BUILDKIT [--build-arg NAME=VALUE]...
-tag=$1 buildkit=$2
-shift 2
+#   ... JOB KEY LIMIT_S TAG BUILDKIT NETWORK [--build-arg NAME=VALUE]...
+tag=$1 buildkit=$2 network=$3
+shift 3
 # Of its own, so that no proxy and no credential of this user reaches the image.
 export DOCKER_CONFIG="$PWD/docker" DOCKER_BUILDKIT="$buildkit" BUILDKIT_PROGRESS=plain
 log=$folder/log
@@ -12,7 +12,7 @@ before=$(docker images --quiet --no-trunc "$tag" 2>/dev/null)
 [ "$buildkit" = 1 ] || set -- --force-rm "$@"
 
 build() {
-  limited docker build --network none --tag "$tag" "$@" "contexts/$key/tree"
+  limited docker build --network "$network" --tag "$tag" "$@" "contexts/$key/tree"
 }
 went_away='Cannot connect to the Docker daemon|error during connect|unexpected EOF|transport is closing|error reading from server|graceful_stop|Unavailable desc'
 remove_containers() {

@@ -76,12 +76,13 @@ class Manifest:
         self.size_bytes = sum(found.size_bytes for found in names.values())
 
     @classmethod
-    def read(cls, folder: Path, cache: Path | None = None) -> Manifest:
+    def read(cls, folder: Path, cache: Path | None = None, *, is_own: bool = False) -> Manifest:
         """Read a folder, without the files that its .dockerignore names.
 
         Args:
             folder: the context.
             cache: a file that keeps hashes, so that a file unchanged since is not read again.
+            is_own: whether files are the author's: none is left out, and modes are theirs.
 
         Raises:
             UsageError: it holds a link, a device, or a name that is not UTF-8.
@@ -91,7 +92,7 @@ class Manifest:
         folders: list[str] = []
         names: dict[str, Object] = {}
         counts: dict[str, int] = {}
-        for name in sorted(_walk(folder, _ignored(folder))):
+        for name in sorted(_walk(folder, frozenset() if is_own else _ignored(folder))):
             path = folder / name
             if path.is_dir():
                 folders.append(name)
@@ -100,7 +101,7 @@ class Manifest:
             key = f"{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
             chunks = known.get(key) or _hash(path)
             seen[key] = chunks
-            mode = mode_of(path)
+            mode = mode_of(path, own=is_own)
             base = hashlib.sha256(f"{mode:o}\n".encode() + "\n".join(chunks).encode()).hexdigest()
             copies = counts[base] = counts.get(base, -1) + 1
             names[name] = Object(

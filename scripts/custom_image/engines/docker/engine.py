@@ -252,9 +252,18 @@ class DockerEngine:
         )
 
     def build(
-        self, context: IO[bytes], reference: str, arguments: Mapping[str, str]
+        self,
+        context: IO[bytes],
+        reference: str,
+        arguments: Mapping[str, str],
+        *,
+        network: bool = False,
     ) -> Iterator[dict[str, Any]]:
-        """Build an image without network from a context's tar; yield the builder's messages."""
+        """Build an image from a context's tar; yield the builder's messages.
+
+        ``RUN`` steps have no network, unless ``network`` gives them that of the engine's machine,
+        with the proxies of this user.
+        """
         # The SDK speaks to the classic builder only: https://github.com/docker/docker-py/issues/3178
         try:
             yield from self._client.api.build(
@@ -262,12 +271,12 @@ class DockerEngine:
                 custom_context=True,
                 tag=reference,
                 buildargs=dict(arguments),
-                network_mode="none",
+                network_mode=None if network else "none",
                 rm=True,
                 forcerm=True,
                 decode=True,
                 # The author's proxies would become build arguments, and so part of the history.
-                use_config_proxy=False,
+                use_config_proxy=network,
             )
         except docker.errors.APIError as error:  # refused before the first step
             yield {"error": str(error.explanation)}
