@@ -241,6 +241,7 @@ def build(
     from custom_image.builders import build as build_image
     from custom_image.builders import find_base
     from custom_image.builders.base_libraries import add_libraries
+    from custom_image.dockerfile_context import write_dockerfile_context
     from custom_image.engines import open_engine
     from custom_image.scenarios import find_scenario
     from custom_image.wheelhouse import read_requirements
@@ -253,6 +254,7 @@ def build(
         for_own={"--dockerfile": dockerfile, "--network": network, "--with-secrets": with_secrets},
         for_ours={
             "--package": package,
+            "--relax": relax,
             "--requirements": requirements,
             "--python": python,
             "--batch": batch,
