@@ -36,7 +36,7 @@ from custom_image.cloud.images import choose_target, log_in
 from custom_image.ecs import Connection, ServerImage
 from custom_image.ecs import push as push_there
 from custom_image.errors import Unavailable, UsageError
-from custom_image.image_saving.instance import BOOT_COMMAND
+from custom_image.image_saving.targets import BOOT_COMMAND
 from custom_image.rehearsal.run import platform_settings, rehearse
 from custom_image.report import Verdict
 

@@ -15,7 +15,7 @@ from custom_image.ecs.push.plan import Forecast
 from custom_image.ecs.push.push import attach_push, push
 from custom_image.ecs.server.server import Server, engine_of, probe
 from custom_image.ecs.ssh.connection import Connection, open_server
-from custom_image.ecs.verifying import verify
+from custom_image.ecs.verification import verify
 
 __all__ = [
     "Connection",

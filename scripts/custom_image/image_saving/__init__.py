@@ -9,17 +9,16 @@
 Where there is no notebook instance, a folder below ``build/`` stands in for its ``/home``.
 """
 
-from custom_image.image_saving.auditing import audit_instance
 from custom_image.image_saving.instance import (
     STAND_IN_HOME,
-    InstanceTarget,
     NotebookInstance,
-    SavedTarget,
+    audit_instance,
     open_instance,
+    start_service,
 )
 from custom_image.image_saving.package import InstalledPackage, install_package
-from custom_image.image_saving.saving import UnsavedImage, save_instance
-from custom_image.image_saving.serving import start_service
+from custom_image.image_saving.save import UnsavedImage, save_instance
+from custom_image.image_saving.targets import InstanceTarget, SavedTarget
 
 __all__ = [
     "STAND_IN_HOME",

@@ -6,68 +6,36 @@ brings, and where its server listens are looked up when they matter. See docker/
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from custom_image.audit import Audit, audit_folder
 from custom_image.build_context.rendering import SourceText
-from custom_image.engines import ImageFacts, Instance, StartOptions
-from custom_image.engines.process import procfs
+from custom_image.engines import Instance, StartOptions
+from custom_image.engines.client import ask_health
 from custom_image.engines.process.engine import ProcessEngine
-from custom_image.errors import UsageError
-from custom_image.image_saving.port_discovery import find_port
-from custom_image.rules import Needs
+from custom_image.engines.readiness import wait_until_ready
+from custom_image.errors import Unavailable, UsageError
+from custom_image.image_saving.port_discovery import LISTEN_TIMEOUT_S, find_port
+from custom_image.image_saving.preset_python import PresetPython, ask_python
+from custom_image.image_saving.targets import BOOT_COMMAND, InstanceTarget
 from custom_image.settings import find_project
-from custom_image.specification import NOTEBOOK_MOUNTS, USER_HOME
-from custom_image.verification.targets import ImageTarget, ProcessTarget
+from custom_image.specification import HEALTH_URL, NOTEBOOK_MOUNTS, USER_HOME
 
 STAND_IN_HOME: Final = Path("build/image_saving/home")
-BOOT_COMMAND: Final = ("sh", f"{USER_HOME.value}/infer/run.sh")
+LOCK: Final = Path("docker/requirements/3.11/onnx.txt")
+"""What the serving runtime imports; see docker/README.md."""
 WORK_DIR: Final = Path(NOTEBOOK_MOUNTS[0])
 # What the model package and the example of the platform's own pages ask of a preset's Python.
 _PACKAGES: Final = ("numpy", "pillow", "onnxruntime", "torch", "tensorflow", "mindspore")
-# The date of a package's metadata tells whether the image brought it or somebody here installed it.
-ASK_PYTHON: Final = """
-import json, os, platform, sys
-def date(path):
-    try:
-        return os.stat(str(path)).st_ctime
-    except (OSError, TypeError):
-        return 0
-try:
-    from importlib.metadata import distributions
-    found = {(d.metadata["Name"] or "").lower(): (d.version, date(getattr(d, "_path", None)))
-             for d in distributions()}
-except ImportError:  # Python 3.7, which old presets have
-    try:
-        from pkg_resources import working_set
-        found = {d.project_name.lower(): (d.version, date(d.egg_info)) for d in working_set}
-    except ImportError:
-        found = None
-print(json.dumps([platform.python_version(), sys.executable, found]))
-"""
-
-
-@dataclass(frozen=True)
-class PresetPython:
-    """The Python that ``run.sh`` of a preset image starts: not the one of this notebook.
-
-    Attributes:
-        packages: version by name in lower case; None where it cannot tell.
-        added: the names of those that were installed since this instance was started.
-    """
-
-    version: str
-    executable: str
-    packages: dict[str, str] | None
-    added: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -112,31 +80,19 @@ class NotebookInstance:
         executable = shutil.which("python3", path=path)
         if executable is None:
             raise UsageError(f"run.sh would find no python3 in PATH={path}.")
-        environment = {"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run(
-            [executable, "-c", ASK_PYTHON], env=environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise UsageError(f"{executable} cannot be asked: {done.stderr.strip()[-300:]}")
-        version, executable, found = json.loads(done.stdout)
-        if found is None:
-            return PresetPython(version, executable, None)
-        began = procfs.started_at(1)
-        return PresetPython(
-            version,
-            executable,
-            {name: version for name, (version, _) in found.items()},
-            frozenset(name for name, (_, date) in found.items() if began and date > began),
-        )
+        return ask_python(executable, path)
 
-    def start(self, options: StartOptions | None = None) -> Instance:
+    def start(
+        self, options: StartOptions | None = None, *, listen_timeout_s: float = LISTEN_TIMEOUT_S
+    ) -> Instance:
         """Start the preset's ``run.sh``, and find out where it listens.
 
         The stand-in and this project's server heed ``PORT``. The platform's own images do not:
-        their server is found by its sockets: see :func:`.listening.find_port`.
+        their server is found by its sockets: see :func:`.port_discovery.find_port`.
 
         Raises:
-            ServiceNotReady: it ends, or listens nowhere within a minute; with its log.
+            ServiceNotReady: it ends, or listens nowhere within ``listen_timeout_s``; with its
+                log.
         """
         options = options or StartOptions(environment={"WORKERS": "1"})
         environment = dict(options.environment)
@@ -151,7 +107,7 @@ class NotebookInstance:
                 command=options.command or BOOT_COMMAND,
             ),
         )
-        find_port(service, BOOT_COMMAND[1])
+        find_port(service, BOOT_COMMAND[1], listen_timeout_s)
         return service
 
     def read(self, name: str) -> SourceText:
@@ -197,44 +153,6 @@ class NotebookInstance:
         ]
 
 
-class InstanceTarget(ProcessTarget):
-    """An instance, or its stand-in, under verification: as its boot file would start it."""
-
-    kind = "an instance"
-
-    def __init__(self, instance: NotebookInstance) -> None:
-        super().__init__(instance.home, ProcessEngine(), instance.name)
-        self._instance = instance
-        # Reading all files would read `work` too, which is in no image. The audit does that part.
-        self.offers = ProcessTarget.offers & ~Needs.CONTENTS
-
-    def mentions(self, variables: set[str]) -> bool:
-        """Look for the names in the server and its boot file alone."""
-        infer = self._instance.infer
-        files = [infer / "run.sh", *infer.glob("model_service/*.py")]
-        text = "".join(file.read_text(errors="replace") for file in files if file.is_file())
-        return all(variable in text for variable in variables)
-
-    def start(self, options: StartOptions) -> Instance:
-        """Start the boot file of the instance."""
-        return self._instance.start(options)
-
-
-class SavedTarget(ImageTarget):
-    """A saved image under verification: started as the model's start command says.
-
-    Its own command is that of a notebook instance, JupyterLab.
-    """
-
-    def image(self) -> ImageFacts:
-        """Return the metadata, with the start command of the model in place of the image's."""
-        return replace(super().image(), command=BOOT_COMMAND, shell_form=False)
-
-    def start(self, options: StartOptions) -> Instance:
-        """Start the boot file."""
-        return super().start(replace(options, command=options.command or BOOT_COMMAND))
-
-
 def open_instance(notebook_id: str = "") -> NotebookInstance:
     """Return the notebook instance that this process runs in, or a stand-in below build/.
 
@@ -254,6 +172,60 @@ def open_instance(notebook_id: str = "") -> NotebookInstance:
             "inference.\nCreate the instance from an inference image, or use dockerfile_build."
         )
     return instance
+
+
+def start_service(instance: NotebookInstance, *, timeout_s: float = 120.0) -> Instance:
+    """Start the boot file of an instance, and return when the service says that it is well.
+
+    The server of a preset image may have no health route (404): then its first answer has to do,
+    and a prediction that comes too early is refused by it.
+
+    Raises:
+        ServiceNotReady: it ended, or was not well in time; with its log.
+    """
+    service = instance.start()
+    try:
+        if ask_health(service.url).status == HTTPStatus.NOT_FOUND:
+            return service
+    except Unavailable:
+        pass  # it listens and does not answer yet
+    try:
+        wait_until_ready(service, HEALTH_URL.value, timeout_s)
+    except BaseException:
+        service.stop()
+        raise
+    return service
+
+
+def audit_instance(
+    instance: NotebookInstance,
+    *,
+    keep: Collection[Path] = (),
+    lock: Path | None = None,
+    fix: bool = False,
+) -> Audit:
+    """Look through what a save of this instance would carry along, and what it would lose.
+
+    Args:
+        instance: whose home directory is looked through.
+        keep: see :func:`~custom_image.audit.audit_folder`.
+        lock: the requirements of its Python; None for those of the serving runtime.
+        fix: remove what is safe to remove.
+
+    Raises:
+        UsageError: its Python cannot be asked, or it has no home directory.
+    """
+    return audit_folder(
+        instance.user_home,
+        lost=[Path(mount) for mount in NOTEBOOK_MOUNTS[1:]] if instance.is_real else [],
+        keep=keep,
+        packages=instance.python.packages,
+        added=instance.python.added if instance.is_real else (),
+        lock=lock or find_project() / LOCK,
+        python=instance.python.executable if instance.is_real else "python3",
+        in_container=instance.is_real,
+        fix=fix,
+    )
 
 
 def _is_instance() -> bool:

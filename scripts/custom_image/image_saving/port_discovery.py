@@ -20,7 +20,7 @@ LISTEN_TIMEOUT_S: Final = 60.0
 _HANDSHAKE_S: Final = 2.0
 
 
-def find_port(service: LocalProcess, name: str, timeout_s: float = LISTEN_TIMEOUT_S) -> None:
+def find_port(service: LocalProcess, name: str, timeout_s: float) -> None:
     """Wait for a service to listen for HTTP, and correct its URL where it does so elsewhere.
 
     The port that it was told comes first, then 8080, then any that speaks no TLS.

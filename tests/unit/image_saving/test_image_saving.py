@@ -20,8 +20,8 @@ from custom_image.image_saving import (
     save_instance,
     start_service,
 )
-from custom_image.image_saving.instance import ASK_PYTHON
-from custom_image.image_saving.port_discovery import find_port, speaks_tls
+from custom_image.image_saving.port_discovery import speaks_tls
+from custom_image.image_saving.preset_python import ASK_PYTHON
 from custom_image.settings import find_project
 from custom_image.verification import verify
 from local_modelarts.registry.certificates import ensure_certificates
@@ -141,12 +141,11 @@ def test_a_server_with_a_tls_port_is_asked_on_the_other(instance, tmp_path):
         assert {port: speaks_tls(port) for port in ports} == {port: port != asked for port in ports}
 
 
-def test_a_server_that_speaks_tls_only_is_named_with_how_to_ask_it(instance, tmp_path, monkeypatch):
+def test_a_server_that_speaks_tls_only_is_named_with_how_to_ask_it(instance, tmp_path):
     serve_tls(instance, tmp_path, sockets=1)
-    monkeypatch.setattr(find_port, "__defaults__", (1.5,))
 
     with pytest.raises(ServiceNotReady, match=r"listens with TLS only \(port \d+\)[\s\S]*curl -kv"):
-        instance.start()
+        instance.start(listen_timeout_s=1.5)
 
 
 def test_a_boot_file_that_ends_is_told_with_its_log(instance):

@@ -10,7 +10,7 @@ from custom_image.errors import CloudRefused, Unavailable
 from custom_image.progress import progress_bar
 
 _T = TypeVar("_T")
-_PATIENCE_S: Final = 60.0
+SILENCE_S: Final = 60.0
 """How long an API may be silent while something is waited for: it may be starting again itself."""
 
 
@@ -22,12 +22,13 @@ def wait_until(
     describe: Callable[[_T], str],
     timeout_s: float,
     poll_s: float,
+    silence_s: float = SILENCE_S,
 ) -> _T:
     """Look again and again until something has settled; return what was then seen.
 
     Raises:
         CloudRefused: it has not settled by the deadline, or the API refuses to say.
-        Unavailable: the API has not answered for a minute.
+        Unavailable: the API has not answered for ``silence_s``.
     """
     began = answered = time.monotonic()
     seen = "not seen yet"
@@ -39,7 +40,7 @@ def wait_until(
                 if is_settled(found):
                     return found
             except Unavailable:
-                if time.monotonic() - answered > _PATIENCE_S:
+                if time.monotonic() - answered > silence_s:
                     raise
             waited_s = time.monotonic() - began
             if waited_s > timeout_s:
