@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 
 def progress_bar(
@@ -18,6 +19,8 @@ def progress_bar(
     Jupyter and on a terminal it shows, unless the environment says ``TQDM_DISABLE=1``, as headless
     runs of the notebooks do to keep it out of the outputs.
     """
+    from tqdm import tqdm  # here: `custom-image --help` shows no bar
+
     watched = sys.stderr.isatty() or _in_jupyter()
     return tqdm(
         total=total,

@@ -5,7 +5,7 @@
     deployment.rehearse_upgrade()         A to B and back under load, on the local ModelArts
     deployment.delete()
 
-It goes to the local ModelArts unless ``platform="cloud"`` says otherwise. The same verbs, one by
+It goes to the local ModelArts unless ``endpoint="cloud"`` says otherwise. The same verbs, one by
 one, are those of :mod:`custom_image.cloud`.
 """
 
@@ -33,7 +33,7 @@ from custom_image.cloud import (
     push,
 )
 from custom_image.cloud.images import choose_target, log_in
-from custom_image.ecs import Connection, ServerImage
+from custom_image.ecs import BuildServer, ServerImage
 from custom_image.ecs import push as push_there
 from custom_image.errors import Unavailable, UsageError
 from custom_image.image_saving.targets import BOOT_COMMAND
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from custom_image.model_config import ModelConfig
     from custom_image.rehearsal.result import Rehearsal
 
-PLATFORMS: Final = ("local", "cloud")
+ENDPOINTS: Final = ("local", "cloud")
 REHEARSAL_SPEED: Final = 20
 """The platform's 60 and 90 s become 3 and 4.5; `custom-image rehearse --speed 1` waits them."""
 _ELSEWHERE: Final = (
@@ -180,8 +180,8 @@ def ship(
     image: BuiltImage | SavedImage | RegisteredImage | UnbuiltImage | UnsavedImage,
     config: ModelConfig,
     *,
-    platform: str = "local",
-    connection: Connection | None = None,
+    endpoint: str = "local",
+    on: BuildServer | None = None,
 ) -> Deployment | NotDeployed:
     """Bring an image into the registry, publish it as a model, and deploy it as a service.
 
@@ -190,35 +190,35 @@ def ship(
     Args:
         image: what was built or saved; a stand-in for an image is not deployed.
         config: the config.json of its model package.
-        platform: ``local``, the local ModelArts, which is started where none runs; or ``cloud``,
+        endpoint: ``local``, the local ModelArts, which is started where none runs; or ``cloud``,
             as the environment names it, which costs money.
-        connection: to the server that built the image, which is then pushed from there.
+        on: the server that built the image, which is then pushed from there.
 
     Raises:
-        UsageError: ``platform`` is neither, or the platform would refuse the image.
+        UsageError: ``endpoint`` is neither, or the platform would refuse the image.
         CloudRefused: the platform refuses, or a deployment fails; with a bundle.
         Unavailable: the cloud does not answer.
     """
-    if platform not in PLATFORMS:
-        raise UsageError(f"platform is {platform!r}; expected one of: {', '.join(PLATFORMS)}.")
+    if endpoint not in ENDPOINTS:
+        raise UsageError(f"endpoint is {endpoint!r}; expected one of: {', '.join(ENDPOINTS)}.")
     if not isinstance(image, BuiltImage | SavedImage | RegisteredImage):
         return NotDeployed("deployed", "There is no image here; see above for why.")
     if isinstance(image, SavedImage | RegisteredImage):
         # It stands in the registry of the platform that this instance belongs to.
         cloud, was_started = Cloud.connect(), False
-        if cloud.region and platform != "cloud":
-            return NotDeployed("deployed", "It would cost money: set platform = 'cloud'.")
+        if cloud.region and endpoint != "cloud":
+            return NotDeployed("deployed", "It would cost money: set endpoint = 'cloud'.")
         path = image.reference if isinstance(image, SavedImage) else image.path
         published = find_image(path, cloud=cloud)
     else:
-        was_started = platform == "local" and local_platform.find() is None
+        was_started = endpoint == "local" and local_platform.find() is None
         try:
-            cloud = open_cloud(platform)
+            cloud = open_cloud(endpoint)
         except Unavailable as error:
-            if platform == "local":
+            if endpoint == "local":
                 return NotDeployed("deployed", str(error).splitlines()[0])
             raise
-        published = _push(image, cloud, connection)
+        published = _push(image, cloud, on)
     # A saved image starts JupyterLab; its service is the preset's own boot file.
     command = " ".join(BOOT_COMMAND) if isinstance(image, SavedImage) else ""
     model = publish(published, config, command=command, cloud=cloud)
@@ -228,20 +228,20 @@ def ship(
     return Deployment(published, model, service, name, was_started, cloud)
 
 
-def _push(image: BuiltImage, cloud: Cloud, connection: Connection | None) -> PublishedImage:
+def _push(image: BuiltImage, cloud: Cloud, on: BuildServer | None) -> PublishedImage:
     """Push from where the image is."""
     if not isinstance(image, ServerImage):
         return push(image, cloud=cloud)
-    if connection is None:
+    if on is None:
         raise UsageError(
             f"{image.reference} is on {image.server}, and nothing leads there.\n"
-            "Pass the connection that built it: ship(image, config, connection=connection)."
+            "Name the server that built it: ship(image, config, on=server)."
         )
     login, target = log_in(cloud), choose_target(image.reference, "", cloud)
     cloud.create_organization(target.namespace)
     if cloud.platform:
         # It listens on this machine's loopback alone: the server gets there by the connection.
         for address in (cloud.platform.registry, cloud.platform.endpoint):
-            connection.lend_port(int(address.rpartition(":")[2]))
+            on.connection.lend_port(int(address.rpartition(":")[2]))
     reference = f"{login.registry}/{target.repository}:{target.tag}"
-    return push_there(connection, image.reference, reference, login=login)
+    return push_there(on.connection, image.reference, reference, login=login)

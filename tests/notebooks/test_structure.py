@@ -44,7 +44,7 @@ SAVED = [
 SHARED = ["digits", "train", "loss", "package", "config", "bad", "timeline", "pass", "size"]
 SHARED += ["gateway", "delete"]
 SHARED_HERE = [*SHARED, "ship", "upgrade"]
-SHARED_BUILT = [*SHARED, "static", "verdict"]
+SHARED_BUILT = [*SHARED, "static"]
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:root|Users|tmp|work|workspace|builds|home/(?!ma-user)\w+)/"
 )

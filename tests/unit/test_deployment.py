@@ -25,9 +25,9 @@ def test_without_an_image_every_step_says_not_checked(image):
     assert all("NOT CHECKED" in step._repr_html_() for step in steps)
 
 
-def test_a_platform_that_is_none_is_named_with_those_there_are():
-    with pytest.raises(UsageError, match=r"platform is 'moon'; expected one of: local, cloud"):
-        ship(UnbuiltImage("build/home"), config=None, platform="moon")
+def test_an_endpoint_that_is_none_is_named_with_those_there_are():
+    with pytest.raises(UsageError, match=r"endpoint is 'moon'; expected one of: local, cloud"):
+        ship(UnbuiltImage("build/home"), config=None, endpoint="moon")
 
 
 def test_without_a_server_it_is_said_what_to_set(monkeypatch):

@@ -7,6 +7,7 @@
 README.md beside this file tells where a behaviour lives, and what is on the server.
 """
 
+from custom_image.ecs.build_server import BuildServer, open_server
 from custom_image.ecs.image_build.base_image import add_libraries, find_base
 from custom_image.ecs.image_build.build import ServerImage, attach, build
 from custom_image.ecs.image_build.size_estimate import Estimate, Limits, estimate_size
@@ -14,10 +15,11 @@ from custom_image.ecs.job import Job
 from custom_image.ecs.push.plan import Forecast
 from custom_image.ecs.push.push import attach_push, push
 from custom_image.ecs.server.server import Server, engine_of, probe
-from custom_image.ecs.ssh.connection import Connection, open_server
+from custom_image.ecs.ssh.connection import Connection
 from custom_image.ecs.verification import verify
 
 __all__ = [
+    "BuildServer",
     "Connection",
     "Estimate",
     "Forecast",

@@ -270,7 +270,7 @@ def script_command(name: str, *arguments: str | int) -> str:
     return shlex.join(["sh", "-c", text, name, *map(str, arguments)])
 
 
-def open_server(address: str = "") -> Connection:
+def open_connection(address: str = "") -> Connection:
     """Connect to a build server; the connection lasts as long as this Python.
 
     Args:
