@@ -11,25 +11,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from custom_image import builders, ecs, image_saving, verification
-from custom_image.builders import BuiltImage
 from custom_image.ecs import BuildServer
 from custom_image.engines.readiness import wait_until_ready
+from custom_image.errors import UsageError
 from custom_image.image_saving import NotebookInstance
 from custom_image.specification import HEALTH_URL
 
 if TYPE_CHECKING:
     from custom_image.build_context import BuildContext
-    from custom_image.builders.folder import UnbuiltImage
-    from custom_image.builders.ma_cli import RegisteredImage
     from custom_image.engines import Engine, Instance
+    from custom_image.images import Image
     from custom_image.report import Report
 
 READY_S: Final = 60.0
 
 
-def build(
-    context: BuildContext, tag: str, *, on: Engine | BuildServer, **options: Any
-) -> BuiltImage | RegisteredImage | UnbuiltImage:
+def build(context: BuildContext, tag: str, *, on: Engine | BuildServer, **options: Any) -> Image:
     """Build the image of a context.
 
     Args:
@@ -47,7 +44,7 @@ def build(
 
 
 def start_service(
-    image: BuiltImage | RegisteredImage | UnbuiltImage | NotebookInstance | str,
+    image: Image | NotebookInstance | str,
     *,
     on: Engine | BuildServer | None = None,
     timeout_s: float = READY_S,
@@ -61,12 +58,16 @@ def start_service(
 
     Raises:
         ServiceNotReady: it ended, or was not ready in time; with its log.
-        UsageError: there is no such image.
+        UsageError: there is no such image, or ``on`` is missing.
     """
     if isinstance(image, NotebookInstance):
         return image_saving.start_service(image)
     engine = on.engine if isinstance(on, BuildServer) else on
-    assert engine is not None, "an image needs an engine or a server: start_service(image, on=...)"
+    if engine is None:
+        raise UsageError(
+            f"{image}: nothing was named that starts it.\nName an engine or a server: "
+            "start_service(image, on=open_engine())."
+        )
     service = engine.start(image if isinstance(image, str) else image.reference)
     try:
         wait_until_ready(service, HEALTH_URL.value, timeout_s)

@@ -8,21 +8,18 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+import PIL.Image
 from matplotlib.figure import Figure
-from PIL import Image
 
 from custom_image.builders import BuiltImage
-from custom_image.builders.ma_cli import RegisteredImage
-from custom_image.cloud import SavedImage
 from custom_image.errors import UsageError
+from custom_image.images import Image, Location
 from custom_image.shipping import NotDone
 from custom_image.specification import GB, IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from custom_image.builders.folder import UnbuiltImage
-    from custom_image.image_saving import UnsavedImage
     from custom_image.mnist import Digits
     from custom_image.rehearsal.result import Rehearsal
     from custom_image.report import Report
@@ -60,7 +57,7 @@ class Picture(Figure):
         drawn, small = io.BytesIO(), io.BytesIO()
         self.savefig(drawn, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.12)
         # A palette halves the file, and notebooks with their outputs travel through git.
-        Image.open(drawn).convert("RGB").quantize(128).save(small, "png", optimize=True)
+        PIL.Image.open(drawn).convert("RGB").quantize(128).save(small, "png", optimize=True)
         return small.getvalue()
 
 
@@ -95,7 +92,7 @@ def plot_training(model: TrainedModel) -> Picture:
 
 
 def plot_image_size(
-    image: BuiltImage | RegisteredImage | UnbuiltImage | SavedImage | UnsavedImage,
+    image: Image,
 ) -> Picture:
     """Draw the image's size against the platform's limits, and what it is made of.
 
@@ -107,17 +104,17 @@ def plot_image_size(
         figure = Picture(figsize=(8, 1.1), facecolor="white", layout="constrained")
         axes = figure.add_subplot()
         _plot_limits(axes)
-        if isinstance(image, SavedImage):
+        if image.size_bytes:
             _plot_size(axes, image.size_bytes)
         else:
-            is_elsewhere = isinstance(image, RegisteredImage)
+            is_elsewhere = image.location is Location.REGISTRY
             why = "image management shows its size" if is_elsewhere else "there is no image"
             axes.text(0.01, 0, f" NOT CHECKED: {why}", va="center", color=_INK)
         return figure
     figure = Picture(figsize=(8, 3.6), facecolor="white", layout="constrained")
     limits, layers = figure.subplots(2, 1, height_ratios=(1, 2.2))
     _plot_limits(limits)
-    _plot_size(limits, image.facts.size_bytes)
+    _plot_size(limits, image.size_bytes)
     _plot_layers(layers, image)
     return figure
 

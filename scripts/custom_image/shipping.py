@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from custom_image import local_platform
-from custom_image.builders import BuiltImage
-from custom_image.builders.ma_cli import RegisteredImage
 from custom_image.cloud import (
     Cloud,
     Model,
     PublishedImage,
-    SavedImage,
     Service,
     delete,
     deploy,
@@ -33,17 +30,15 @@ from custom_image.cloud import (
     push,
 )
 from custom_image.cloud.images import choose_target, log_in
-from custom_image.ecs import BuildServer, ServerImage
+from custom_image.ecs import BuildServer
 from custom_image.ecs import push as push_there
 from custom_image.errors import Unavailable, UsageError
-from custom_image.image_saving.targets import BOOT_COMMAND
+from custom_image.images import Image, Location
 from custom_image.rehearsal.run import platform_settings, rehearse
 from custom_image.report import Verdict
 
 if TYPE_CHECKING:
-    from custom_image.builders.folder import UnbuiltImage
     from custom_image.engines.client import Prediction
-    from custom_image.image_saving import UnsavedImage
     from custom_image.model_config import ModelConfig
     from custom_image.rehearsal.result import Rehearsal
 
@@ -177,7 +172,7 @@ class Deployment:
 
 
 def ship(
-    image: BuiltImage | SavedImage | RegisteredImage | UnbuiltImage | UnsavedImage,
+    image: Image,
     config: ModelConfig,
     *,
     endpoint: str = "local",
@@ -201,15 +196,14 @@ def ship(
     """
     if endpoint not in ENDPOINTS:
         raise UsageError(f"endpoint is {endpoint!r}; expected one of: {', '.join(ENDPOINTS)}.")
-    if not isinstance(image, BuiltImage | SavedImage | RegisteredImage):
+    if image.location in (Location.FOLDER, Location.NONE):
         return NotDeployed("deployed", "There is no image here; see above for why.")
-    if isinstance(image, SavedImage | RegisteredImage):
+    if image.location is Location.REGISTRY:
         # It stands in the registry of the platform that this instance belongs to.
         cloud, was_started = Cloud.connect(), False
         if cloud.region and endpoint != "cloud":
             return NotDeployed("deployed", "It would cost money: set endpoint = 'cloud'.")
-        path = image.reference if isinstance(image, SavedImage) else image.path
-        published = find_image(path, cloud=cloud)
+        published = find_image(image.registry_path, cloud=cloud)
     else:
         was_started = endpoint == "local" and local_platform.find() is None
         try:
@@ -219,22 +213,19 @@ def ship(
                 return NotDeployed("deployed", str(error).splitlines()[0])
             raise
         published = _push(image, cloud, on)
-    # A saved image starts JupyterLab; its service is the preset's own boot file.
-    command = " ".join(BOOT_COMMAND) if isinstance(image, SavedImage) else ""
-    model = publish(published, config, command=command, cloud=cloud)
+    model = publish(published, config, command=image.start_command, cloud=cloud)
     service = deploy(model, cloud=cloud)
-    is_here = isinstance(image, BuiltImage) and not isinstance(image, ServerImage)
-    name = image.reference if is_here else ""
+    name = image.reference if image.location is Location.ENGINE else ""
     return Deployment(published, model, service, name, was_started, cloud)
 
 
-def _push(image: BuiltImage, cloud: Cloud, on: BuildServer | None) -> PublishedImage:
+def _push(image: Image, cloud: Cloud, on: BuildServer | None) -> PublishedImage:
     """Push from where the image is."""
-    if not isinstance(image, ServerImage):
-        return push(image, cloud=cloud)
+    if image.location is Location.ENGINE:
+        return push(image.reference, cloud=cloud)
     if on is None:
         raise UsageError(
-            f"{image.reference} is on {image.server}, and nothing leads there.\n"
+            f"{image.reference} is on a server, and nothing leads there.\n"
             "Name the server that built it: ship(image, config, on=server)."
         )
     login, target = log_in(cloud), choose_target(image.reference, "", cloud)

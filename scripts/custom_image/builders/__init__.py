@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from custom_image.engines import ImageFacts
+from custom_image.images import Image, Location
 from custom_image.target_python import TargetPython
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class BuiltImage:
+class BuiltImage(Image):
     """An image that was built from a context.
 
     Attributes:
@@ -52,6 +53,13 @@ class BuiltImage:
     layers: tuple[Layer, ...]
     seconds: float
     context_digest: str
+
+    location: ClassVar[Location] = Location.ENGINE
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size in the engine, unpacked."""
+        return self.facts.size_bytes
 
     @property
     def reused_bytes(self) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from custom_image.errors import Unavailable
+from custom_image.images import Image, Location
 from custom_image.report import Verdict
 
 if TYPE_CHECKING:
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class UnbuiltImage:
+class UnbuiltImage(Image):
     """A folder that mirrors /home of the image; its boot file starts as a process of this machine.
 
     Attributes:
         reference: the folder, to be started and verified like the reference of an image.
     """
 
+    location: ClassVar[Location] = Location.FOLDER
     reference: str
 
     def __str__(self) -> str:

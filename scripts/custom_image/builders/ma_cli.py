@@ -16,11 +16,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from custom_image.builders.base import slim_python
 from custom_image.errors import BuildFailed, UsageError
 from custom_image.image_reference import ImageReference
+from custom_image.images import Image, Location
 from custom_image.progress import say
 from custom_image.report import Verdict
 
@@ -33,7 +34,7 @@ _TAG_LENGTH: Final = 12
 
 
 @dataclass(frozen=True)
-class RegisteredImage:
+class RegisteredImage(Image):
     """An image that stands in SWR and in image management, and not on this machine.
 
     Attributes:
@@ -45,11 +46,17 @@ class RegisteredImage:
         builder: what did so, as it calls itself.
     """
 
+    location: ClassVar[Location] = Location.REGISTRY
     reference: str
     path: str
     was_there: bool
     seconds: float
     builder: str
+
+    @property
+    def registry_path(self) -> str:
+        """Its path in SWR."""
+        return self.path
 
     @property
     def summary(self) -> str:

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
-from typing import Final
+from typing import ClassVar, Final
 
-from custom_image.specification import GB, NOTEBOOK_IMAGE_SIZE, NOTEBOOK_LAYERS
+from custom_image.images import Image, Location
+from custom_image.specification import GB, NOTEBOOK_IMAGE_SIZE, NOTEBOOK_LAYERS, USER_HOME
 
 _MB: Final = 10**6
 
 
 @dataclass(frozen=True)
-class SavedImage:
+class SavedImage(Image):
     """An image that was saved from a notebook instance, as the platform describes it.
 
     Attributes:
         id: of ModelArts' image management.
         reference: the address in SWR.
-        size_bytes: as the platform says it, compressed.
+        stored_bytes: as the platform says it, compressed.
         layers: (digest, compressed bytes), lowest first.
         seconds: from the request until the image was ACTIVE.
     """
 
+    location: ClassVar[Location] = Location.REGISTRY
+    # Its own command starts JupyterLab; the boot file of the preset serves.
+    start_command: ClassVar[str] = f"sh {USER_HOME}/infer/run.sh"
     id: str
     reference: str
-    size_bytes: int
+    stored_bytes: int
     layers: tuple[tuple[str, int], ...]
     seconds: float
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size in the registry, compressed."""
+        return self.stored_bytes
+
+    @property
+    def registry_path(self) -> str:
+        """Its address in SWR."""
+        return self.reference
 
     @property
     def summary(self) -> str:

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from typing import ClassVar
 
 from custom_image.cloud import Cloud, SavedImage
 from custom_image.errors import UsageError
 from custom_image.image_reference import ImageReference
 from custom_image.image_saving.instance import NotebookInstance
+from custom_image.images import Image, Location
 from custom_image.report import Verdict
 
 BY_HAND = "By hand: ModelArts console, Notebook, the instance's More, Save Image."
 
 
 @dataclass(frozen=True)
-class UnsavedImage:
+class UnsavedImage(Image):
     """What stands in for a saved image where nothing could be saved.
 
     Attributes:
         reason: why, as a sentence.
     """
 
+    location: ClassVar[Location] = Location.NONE
     reason: str
+    reference: str = ""
 
     def __str__(self) -> str:
         return f"{Verdict.NOT_CHECKED}: nothing was saved. {self.reason}"

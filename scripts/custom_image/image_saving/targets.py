@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from custom_image.cloud import SavedImage
 from custom_image.engines import ImageFacts, Instance, StartOptions
 from custom_image.engines.process.engine import ProcessEngine
 from custom_image.rules import Needs
-from custom_image.specification import USER_HOME
 from custom_image.verification.targets import ImageTarget, ProcessTarget
 
 if TYPE_CHECKING:
     from custom_image.image_saving.instance import NotebookInstance
 
-BOOT_COMMAND: Final = ("sh", f"{USER_HOME.value}/infer/run.sh")
+BOOT_COMMAND: Final = tuple(SavedImage.start_command.split())
 
 
 class InstanceTarget(ProcessTarget):

@@ -197,7 +197,7 @@ class NotebookInstances:
         return SavedImage(
             id=image.id,
             reference=image.swr_path,
-            size_bytes=_in_bytes(int(image.size or 0), sum(size for _, size in layers)),
+            stored_bytes=_in_bytes(int(image.size or 0), sum(size for _, size in layers)),
             layers=layers,
             seconds=time.monotonic() - began,
         )

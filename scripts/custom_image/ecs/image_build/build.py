@@ -8,7 +8,7 @@ import re
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from custom_image.build_context.rendering import size
 from custom_image.build_context.stages import external_images, final_base
@@ -25,6 +25,7 @@ from custom_image.ecs.transfer.manifest import Manifest
 from custom_image.ecs.transfer.send import Sent, send
 from custom_image.errors import BuildFailed, Unavailable, UsageError
 from custom_image.image_reference import ImageReference
+from custom_image.images import Location
 from custom_image.progress import progress_bar, say
 from custom_image.specification import GB
 
@@ -48,6 +49,7 @@ class ServerImage(BuiltImage):
         sent: what it took to bring the context there; None where the build was attached to.
     """
 
+    location: ClassVar[Location] = Location.SERVER
     server: str = ""
     job: str = ""
     sent: Sent | None = None
