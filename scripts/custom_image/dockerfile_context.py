@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from custom_image.build_context import BuildContext
+from custom_image.build_context import BuildContext, replace_context
 from custom_image.build_context.archive import archive
 from custom_image.errors import UsageError
 from custom_image.scanners.secret_patterns import secrets_in_file
@@ -45,7 +45,7 @@ def write_dockerfile_context(
     Args:
         source: the context.
         dockerfile: ``source/Dockerfile`` by default; it may be anywhere.
-        scenario: where the copy goes: ``build/<scenario>/context``, unless ``folder`` says.
+        scenario: where the copy goes: ``build/<scenario>/own_context``, unless ``folder`` says.
         base_image: the value of the build argument ``BASE_IMAGE``, where the Dockerfile has it.
         network: whether ``RUN`` steps have one.
         with_secrets: send files although they hold secrets.
@@ -69,7 +69,7 @@ def write_dockerfile_context(
             f"{dockerfile} has no `ARG BASE_IMAGE`, so that --base-image would change nothing.\n"
             "Leave the option out, or write `ARG BASE_IMAGE` and `FROM ${BASE_IMAGE}`."
         )
-    source, folder = source.resolve(), folder or Path("build", scenario, "context")
+    source, folder = source.resolve(), folder or Path("build", scenario, "own_context")
     if folder.resolve().is_relative_to(source):
         # The copy would hold itself.
         raise UsageError(f"--context {source} holds {find_project()}, where contexts are written.")
@@ -88,8 +88,7 @@ def write_dockerfile_context(
     # The builder reads it once more: it keeps these two files out of the image where it names them.
     (new / ".dockerignore").unlink(missing_ok=True)
     (new / ".dockerignore").write_text(ignored, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    new.rename(folder)
+    replace_context(folder, new, ".dockerignore")
     digest = hashlib.sha256()
     for chunk in archive(folder, own_modes=True):
         digest.update(chunk)

@@ -195,7 +195,7 @@ def write_build_context(
             _link(new / _MODEL / name, new / "weights" / name)
     ignored = "".join(f"{_MODEL}/{name}\n" for name in weights)
     (new / ".dockerignore").write_text(ignored)
-    _replace(folder, new)
+    replace_context(folder, new, "rootfs")
 
     digest = hashlib.sha256()
     for chunk in archive(folder, _ignored(folder)):
@@ -254,10 +254,14 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _replace(folder: Path, new: Path) -> None:
-    """Put ``new`` in the place of ``folder``, which must be a context or empty."""
+def replace_context(folder: Path, new: Path, mark: str) -> None:
+    """Put ``new`` in the place of ``folder``, which must be empty or have what contexts have.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if folder.exists():
-        if any(folder.iterdir()) and not (folder / "rootfs").is_dir():
+        if any(folder.iterdir()) and not (folder / mark).exists():
             shutil.rmtree(new)
             raise UsageError(
                 f"{folder} is there and is no build context; it would be replaced.\n"

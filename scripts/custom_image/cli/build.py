@@ -277,7 +277,6 @@ def build(
             base_image=base_image,
             network=network,
             with_secrets=with_secrets,
-            folder=_context_folder(scenario),
         )
         _build_own(context, tag, server, ssh_config, builder)
         return

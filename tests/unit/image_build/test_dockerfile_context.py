@@ -167,6 +167,15 @@ def test_what_is_not_there_is_named(write, source: Path, tmp_path: Path) -> None
         write()
 
 
+def test_a_folder_that_is_no_context_is_not_replaced(write, tmp_path: Path) -> None:
+    write()
+    write()
+    (tmp_path / "build/context/.dockerignore").unlink()
+
+    with pytest.raises(UsageError, match="is no build context"):
+        write()
+
+
 def test_a_context_that_would_hold_its_own_copy_is_refused(source: Path) -> None:
     with pytest.raises(UsageError, match="where contexts are written"):
         write_dockerfile_context(source, folder=source / "build/context")
