@@ -25,7 +25,7 @@ from custom_image.adoption.changes import (
 from custom_image.adoption.config_json.config import CONFIG_NAME, correct_config
 from custom_image.adoption.dependencies import REQUIREMENTS_NAME, Dependencies, Dependency
 from custom_image.adoption.known_packages import DISTRIBUTIONS, TORCH_LOADS_PICKLES, brings
-from custom_image.adoption.service_code import checks
+from custom_image.adoption.service_code import checks, weights
 from custom_image.adoption.service_code.modules import SERVICE_NAME, Code, Import, read_code
 from custom_image.build_context.files import list_files
 from custom_image.errors import PackageError
@@ -140,10 +140,10 @@ def package_folder(
             f"{source}: imports what nothing declares: {places}.\n"
             f"Name it in {REQUIREMENTS_NAME} beside {CONFIG_NAME}, or leave out --strict."
         )
-    bounds = _bounds(code, log)
+    bounds = _bounds(code, weights.holds_more_than_tensors(source, files))
     checks.note_constructor(code, log)
     checks.note_dangers(code, log)
-    checks.note_weights(source, files, log)
+    weights.note_pickles(source, files, log)
     text = None if strict else config.to_json()
     _write(source, files, target, text, (*declared, *added))
     return AdoptedPackage(
@@ -234,17 +234,18 @@ def _undeclared(
     return tuple(added.values()), tuple(unknown)
 
 
-def _bounds(code: Code, log: ChangeLog) -> tuple[Dependency, ...]:
-    """Return the versions that still have the names which the code uses."""
+def _bounds(code: Code, pickled: str) -> tuple[Dependency, ...]:
+    """Return the versions that still have the names which the code uses, and load its weights."""
     bounds: dict[tuple[str, str], Dependency] = {}
     for module, bound, place in checks.removed_names(code):
         name = DISTRIBUTIONS[module][0]
         key = (name, bound)
         bounds.setdefault(key, Dependency(f"{name}{bound}", place, str(canonicalize_name(name))))
     for file in code.modules:
-        if node := checks.loads_any_pickle(file):
+        if pickled and (node := checks.loads_any_pickle(file)):
             text = f"torch{TORCH_LOADS_PICKLES}"
-            bounds.setdefault(("torch", text), Dependency(text, file.place(node), "torch"))
+            origin = f"{file.place(node)}: torch.load of {pickled}, more than tensors"
+            bounds.setdefault(("torch", text), Dependency(text, origin, "torch"))
     return tuple(bounds.values())
 
 

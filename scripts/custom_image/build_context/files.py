@@ -20,6 +20,8 @@ _SKIPPED_START: Final = "._"
 CODE_SUFFIXES: Final = {".py", ".json", ".txt", ".yaml", ".yml", ".toml", ".md"}
 # Weights of PyTorch, as docker/requirements/torch.in serves them.
 _TORCH_SUFFIXES: Final = {".pth", ".pt", ".pt2", ".safetensors"}
+# Of a virtual environment, which is of the machine that made it: https://peps.python.org/pep-0405/
+_OF_AN_ENVIRONMENT: Final = "pyvenv.cfg"
 _LONGEST_NAME_BYTES: Final = 255
 
 
@@ -53,6 +55,8 @@ def _walk(folder: Path, root: Path) -> Iterator[str]:
             continue
         _check_name(path)
         mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode) and (path / _OF_AN_ENVIRONMENT).is_file():
+            continue
         if stat.S_ISDIR(mode):
             yield from _walk(path, root)
         elif stat.S_ISREG(mode):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ SERVED_BASES: Final = (
     "XgSklServingBaseService",
     "SingleNodeService",
 )
+_BASES: Final = frozenset(SERVED_BASES)
 # Of the platform's table; no image that is made here has the engine.
 ABSENT_BASES: Final = {
     "SparkServingBaseService": "Spark",
@@ -53,25 +53,40 @@ def check_service(code: Code, where: str) -> None:
                     "Export the model to ONNX and derive from OnnxServingBaseService, or build "
                     f"from a Dockerfile of your own that has {engine} (--context)."
                 )
-    classes = [
-        node for m in code.modules for node in ast.walk(m.tree) if isinstance(node, ast.ClassDef)
-    ]
-    if not any(_bases(c) & {*SERVED_BASES} for c in classes) and not _takes_all(module):
+    served = _served_classes(module)
+    if len(served) > 1:
+        places = ", ".join(f"{name} (line {line})" for name, line in served.items())
+        raise PackageError(
+            f"{where}: expected one class to serve, found {len(served)}: {places}.\n"
+            "Of a class and its subclass the subclass is served; move the others elsewhere."
+        )
+    others = [n for m in code.modules for n in ast.walk(m.tree) if isinstance(n, ast.ClassDef)]
+    if not served and not _takes_all(module) and not any(_bases(c) & _BASES for c in others):
         raise PackageError(
             f"{where}: has no class on a base class of model_service.\n"
             f"Derive the service from one of {', '.join(SERVED_BASES)}."
         )
 
 
-def _takes_all(module: Module) -> bool:
-    """Tell whether a base may hide: behind a star, or another name."""
-    names = {*SERVED_BASES}
+def _served_classes(module: Module) -> dict[str, int]:
+    """Return the classes on a base that have no subclass there, each with its line."""
+    known = {*SERVED_BASES}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if alias.name == "*" or (alias.name in names and alias.asname):
-                    return True
-    return False
+            known |= {a.asname for a in node.names if a.name in SERVED_BASES and a.asname}
+    classes = [n for n in ast.walk(module.tree) if isinstance(n, ast.ClassDef)]
+    for _ in classes:  # a base may stand below, as a class in an `else`
+        known |= {c.name for c in classes if _bases(c) & known}
+    used = set().union(*(_bases(c) for c in classes)) if classes else set()
+    return {c.name: c.lineno for c in classes if c.name in known and c.name not in used}
+
+
+def _takes_all(module: Module) -> bool:
+    """Tell whether a base may hide behind a star."""
+    return any(
+        isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+        for node in ast.walk(module.tree)
+    )
 
 
 def _bases(node: ast.ClassDef) -> set[str]:
@@ -81,7 +96,7 @@ def _bases(node: ast.ClassDef) -> set[str]:
 def note_constructor(code: Code, log: ChangeLog) -> None:
     """Note a constructor that takes less than the platform hands over."""
     for node in ast.walk(code.service.tree):
-        if not isinstance(node, ast.ClassDef) or not _bases(node) & {*SERVED_BASES}:
+        if not isinstance(node, ast.ClassDef) or not _bases(node) & _BASES:
             continue
         if _bases(node) & {*_ONE_ARGUMENT_BASES}:
             continue
@@ -257,26 +272,6 @@ def find_inputs(code: Code) -> Inputs:
         )
         return Inputs(tuple(dict.fromkeys(parts)), uploads)
     return Inputs()
-
-
-def note_weights(folder: Path, files: list[str], log: ChangeLog) -> None:
-    """Note weights that are pickles: loading one runs what it says."""
-    for name in files:
-        if Path(name).suffix.lower() in (
-            ".pth",
-            ".pt",
-            ".pkl",
-            ".pickle",
-            ".joblib",
-            ".m",
-            ".model",
-            ".bin",
-        ):
-            with (folder / name).open("rb") as file:
-                head = file.read(4096)
-            if re.match(rb"\x80[\x02-\x05]", head) or (head[:2] == b"PK" and b"data.pkl" in head):
-                why = "is a pickle, which runs what it says when it is loaded; safetensors is none"
-                log.add(Kind.WARNING, name, why)
 
 
 def loads_any_pickle(module: Module) -> ast.AST | None:

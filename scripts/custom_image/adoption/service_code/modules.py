@@ -17,10 +17,7 @@ SERVICE_NAME: Final = "customize_service.py"
 # The modules that the platform's images bring; the runtime in the image has them.
 PLATFORM_MODULES: Final = frozenset(
     {
-        *("model_service", "log", "metric", "metrics", "error_code", "utils", "settings"),
-        *("model_def", "mms", "moxing"),
-        # Top-level names of its base classes, for code that imports without the package.
-        *("pytorch_model_service", "tfserving_model_service", "python_model_service"),
+        *("model_service", "log", "metric", "error_code", "utils", "settings", "model_def", "mms"),
     }
 )
 # Names under which the package itself is imported: it lies in a folder called model.

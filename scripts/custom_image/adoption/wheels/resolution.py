@@ -20,7 +20,7 @@ from custom_image.adoption.known_packages import NEEDS_NUMPY_2_FROM, brings
 from custom_image.adoption.service_code.checks import shows_a_window
 from custom_image.adoption.wheels.pins import Pin, PinsWithoutWheels, PinTable, find_pins
 from custom_image.adoption.wheels.torch_builds import pin_torch
-from custom_image.errors import BuildFailed
+from custom_image.errors import BuildFailed, PackageError
 from custom_image.progress import say
 from custom_image.target_python import TargetPython
 from custom_image.wheelhouse import fill_wheelhouse, lock_files
@@ -106,6 +106,8 @@ def resolve(
         shutil.copyfile(wheel, folder / wheel.name)
     table = find_pins(wishes.values(), python)
     wanted = {name: wish.requirement for name, wish in wishes.items()}
+    for pin in table.missing:
+        _check_bounds(package, pin, python, command)
     if table.missing:
         left_out = {
             p.dependency.name
@@ -172,6 +174,19 @@ def _relax(pin: Pin, wanted: dict[str, Requirement], log: ChangeLog) -> None:
     else:
         del wanted[wish.name]
         log.add(Kind.DROPPED, wish.origin, "has no wheel at all, and nothing imports it", wish.text)
+
+
+def _check_bounds(package: AdoptedPackage, pin: Pin, python: TargetPython, command: str) -> None:
+    """Refuse code that uses what the nearest version has no longer: it could never be ready."""
+    for bound in package.bounds:
+        is_same = bound.name == pin.dependency.name
+        if is_same and pin.nearest and pin.nearest not in bound.requirement.specifier:
+            older = f", or build for an older Python: {command} --python {pin.pythons[-1]}"
+            raise PackageError(
+                f"{bound.origin}, which {bound.text} has; the nearest with a wheel for Python "
+                f"{python.minor} is {pin.nearest}.\n"
+                f"Change that line{older if pin.pythons else ''}"
+            )
 
 
 def _keep_numpy_1(wanted: dict[str, Requirement], log: ChangeLog) -> None:
