@@ -94,17 +94,17 @@ class _Reader:
         self.imports: dict[tuple[str, bool], Import] = {}
         self._seen: set[str] = set()
 
-    def follow(self, name: str, *, optional: bool) -> None:
-        """Read a file and those that it imports."""
+    def follow(self, name: str, *, optional: bool, certain: bool = True) -> None:
+        """Read a file and those that it imports; one that is not certain may be no Python."""
         if name in self._seen:
             return
         self._seen.add(name)
         try:
             tree = _parse(self._folder / name, name)
         except PackageError:
-            if optional:
-                return
-            raise
+            if certain and not optional:
+                raise
+            return
         module = Module(name, tree)
         self.modules[name] = module
         for found in _imports(tree, top=True, optional=optional):
@@ -134,9 +134,8 @@ class _Reader:
             return
         elsewhere = self._anywhere.get(parts[0])
         if elsewhere and parts[0] not in DISTRIBUTIONS:
-            # Reached by sys.path or not at all: what does not parse there is no certain fault.
-            for root in elsewhere[:1]:
-                self._local(root, found, optional=True)
+            # Reached by sys.path or not at all.
+            self._local(elsewhere[0], found, optional=found.optional, certain=False)
             return
         key = (parts[0], found.optional)
         place = module.place(found.node)
@@ -149,19 +148,21 @@ class _Reader:
             or root in self._anywhere.get(name, ())
         )
 
-    def _local(self, root: PurePosixPath, found: _Found, *, optional: bool) -> None:
+    def _local(
+        self, root: PurePosixPath, found: _Found, *, optional: bool, certain: bool = True
+    ) -> None:
         """Follow a dotted name below a folder of the package, and what is imported from it."""
         path = root
         for part in [part for part in found.name.split(".") if part]:
             path = path / part
             for candidate in (f"{path}/__init__.py", f"{path}.py"):
                 if candidate in self._files:
-                    self.follow(candidate, optional=optional)
+                    self.follow(candidate, optional=optional, certain=certain)
                     break
         for member in found.members:
             for candidate in (f"{path / member}/__init__.py", f"{path / member}.py"):
                 if candidate in self._files:
-                    self.follow(candidate, optional=optional)
+                    self.follow(candidate, optional=optional, certain=certain)
 
 
 @dataclass(frozen=True)
