@@ -6,6 +6,7 @@ The chain of nouns, each made by one function of this page:
     train_or_load    TrainedModel       start_service    Instance, which predict() asks
     package_model    ModelPackage       verify           Report
     package_folder   AdoptedPackage     ship             Deployment
+    fetch_wheels     PackageWheels
     write_build_context  BuildContext
 
 Each name is imported from its module on first use, so that ``import custom_image`` and
@@ -18,7 +19,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from custom_image.adoption import package_folder
+    from custom_image.adoption import fetch_wheels, package_folder
     from custom_image.authoring import build, start_service, verify
     from custom_image.build_context import write_build_context
     from custom_image.cloud import publish, push
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "adoption": ("package_folder",),
+    "adoption": ("fetch_wheels", "package_folder"),
     "authoring": ("build", "start_service", "verify"),
     "build_context": ("write_build_context",),
     "cloud": ("publish", "push"),
@@ -77,6 +78,7 @@ __all__ = [
     "encode_jpeg",
     "enter_project",
     "estimate_size",
+    "fetch_wheels",
     "install_package",
     "load_mnist",
     "open_engine",

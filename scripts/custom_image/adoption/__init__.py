@@ -5,11 +5,21 @@
     dependencies    blocks and requirements.txt to lines of pip
     package         all of it to an adopted package below build/
     changes         the table of what was changed, guessed or left out
+    wheels          index → pins → resolution, torch_builds: what it asks for, for a base's Python;
+                    shared_objects: what they need of the base
 
-Adopting reads and never runs code, and asks no index; that is the build's part.
+Adopting reads and never runs code, and asks no index; `fetch_wheels` does, by pip.
 """
 
 from custom_image.adoption.changes import Change, Kind
 from custom_image.adoption.package import AdoptedPackage, package_folder
+from custom_image.adoption.wheels import PackageWheels, fetch_wheels
 
-__all__ = ["AdoptedPackage", "Change", "Kind", "package_folder"]
+__all__ = [
+    "AdoptedPackage",
+    "Change",
+    "Kind",
+    "PackageWheels",
+    "fetch_wheels",
+    "package_folder",
+]

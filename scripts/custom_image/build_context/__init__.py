@@ -68,6 +68,7 @@ class BuildContext:
         arguments: further build arguments.
         is_own: whether Dockerfile and files are the author's: see ``dockerfile_context``.
         network: whether ``RUN`` steps have one.
+        libraries: shared objects that the base must have, each with the package that needs it.
     """
 
     folder: Path
@@ -79,6 +80,7 @@ class BuildContext:
     arguments: Mapping[str, str] = field(default_factory=dict)
     is_own: bool = False
     network: bool = False
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def left_out(self) -> frozenset[str]:
@@ -206,7 +208,16 @@ def write_build_context(
         "PYTHON": python.executable,
         "PYTHON_VERSION": python.minor,
     }
-    return BuildContext(folder, scenario, digest.hexdigest(), base_image, batch, python, arguments)
+    return BuildContext(
+        folder,
+        scenario,
+        digest.hexdigest(),
+        base_image,
+        batch,
+        python,
+        arguments,
+        libraries=wheels.libraries if wheels else {},
+    )
 
 
 def _wheels_of_locks(engine: str, more: Path | None, python: TargetPython) -> tuple[Path, str]:

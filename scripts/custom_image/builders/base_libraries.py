@@ -11,7 +11,7 @@ from custom_image.errors import UsageError
 from custom_image.progress import say
 
 if TYPE_CHECKING:
-    from custom_image.engines import Engine
+    from custom_image.build_context import BuildContext
     from custom_image.engines.docker.engine import DockerEngine
     from custom_image.target_python import TargetPython
 
@@ -33,35 +33,25 @@ for folder in folders:
 """
 
 
-def add_libraries(
-    base: str,
-    needed: Mapping[str, str],
-    *,
-    batch: bool = False,
-    python: TargetPython,
-    engine: Engine,
-) -> str:
-    """Return a base image that has the shared objects which Python packages need.
+def add_libraries(base: str, context: BuildContext, *, engine: DockerEngine) -> str:
+    """Return a base image that has the shared objects which the packages of a context need.
 
     Args:
         base: one that the engine holds.
-        needed: names such as ``libGL.so.1``, each with what needs it.
-        batch: whether the base must have what batch services need.
-        python: the base's.
-        engine: holds the base, and gets another one.
+        context: says what they need, for which Python, and whether for batch services.
+        engine: holds the base, and gets another one where that is made here.
 
     Raises:
         UsageError: the base was named by somebody, and lacks one; with its Debian package.
         Unavailable: no base that has it can be made here.
     """
-    from custom_image.engines.docker.engine import DockerEngine
-
-    if not isinstance(engine, DockerEngine):
-        return base  # nobody can ask it
-    packages = missing_packages(base, needed, python=python, engine=engine)
+    python = context.python
+    packages = missing_packages(base, context.libraries, python=python, engine=engine)
     if not packages:
         return base
-    return ensure_base_image(batch=batch, python=python.minor, packages=packages, engine=engine)
+    return ensure_base_image(
+        batch=context.batch, python=python.minor, packages=packages, engine=engine
+    )
 
 
 def missing_packages(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from custom_image.build_context.stages import final_base
 from custom_image.builders import BuiltImage, Layer, shorten
 from custom_image.builders.base import ensure_base_image
+from custom_image.builders.base_libraries import add_libraries
 from custom_image.builders.base_python import fit_python
 from custom_image.builders.build_log import BuildLog, Step
 from custom_image.errors import BuildFailed
@@ -60,6 +61,7 @@ def _prepare(context: BuildContext, engine: DockerEngine) -> tuple[str, dict[str
     base = ensure_base_image(
         context.base_image, batch=context.batch, python=context.python.minor, engine=engine
     )
+    base = add_libraries(base, context, engine=engine)
     return base, {"BASE_IMAGE": base, **fit_python(context, base, engine=engine)}
 
 

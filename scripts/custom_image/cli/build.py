@@ -240,7 +240,6 @@ def build(
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
     from custom_image.builders import find_base
-    from custom_image.builders.base_libraries import add_libraries
     from custom_image.dockerfile_context import write_dockerfile_context
     from custom_image.engines import open_engine
     from custom_image.scenarios import find_scenario
@@ -323,9 +322,7 @@ def build(
         return
     engine = open_engine("docker")
     base, target = find_base(base_image, batch=batch, python=python, engine=engine)
-    if wheels := fetch(target):
-        base = add_libraries(base, wheels.libraries, batch=batch, python=target, engine=engine)
-    show(build_image(write_context(base, target, wheels), tag, engine=engine))
+    show(build_image(write_context(base, target, fetch(target)), tag, engine=engine))
 
 
 def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") -> None:
