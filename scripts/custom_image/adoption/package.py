@@ -27,7 +27,7 @@ from custom_image.adoption.dependencies import REQUIREMENTS_NAME, Dependencies, 
 from custom_image.adoption.known_packages import DISTRIBUTIONS, TORCH_LOADS_PICKLES, brings
 from custom_image.adoption.service_code import checks, weights
 from custom_image.adoption.service_code.modules import SERVICE_NAME, Code, Import, read_code
-from custom_image.build_context.files import list_files
+from custom_image.build_context.files import engine_of, list_files
 from custom_image.errors import PackageError
 from custom_image.model_config import read_model_config
 from custom_image.packaging import ModelPackage
@@ -105,7 +105,7 @@ def package_folder(
 
     Args:
         source: holds ``customize_service.py``, as it ran on a preset engine.
-        strict: take nothing but a config.json that is valid, and guess no requirement.
+        strict: take nothing but a config.json that is valid, and leave it as it is.
         folder: gets the package as its folder ``model``; below ``build/packages`` where not told.
 
     Raises:
@@ -133,13 +133,7 @@ def package_folder(
             corrected.changes,
         )
     declared = _declared(source, files, blocks, log)
-    added, unknown = _undeclared(code, declared, log)
-    if strict and (added or unknown):
-        places = ", ".join(f"{line.text} ({line.origin})" for line in added) or unknown[0].place
-        raise PackageError(
-            f"{source}: imports what nothing declares: {places}.\n"
-            f"Name it in {REQUIREMENTS_NAME} beside {CONFIG_NAME}, or leave out --strict."
-        )
+    added, unknown = _undeclared(code, files, declared, log)
     bounds = _bounds(code, weights.holds_more_than_tensors(source, files))
     checks.note_constructor(code, log)
     checks.note_dangers(code, log)
@@ -208,12 +202,14 @@ def _declared(
 
 
 def _undeclared(
-    code: Code, declared: tuple[Dependency, ...], log: ChangeLog
+    code: Code, files: list[str], declared: tuple[Dependency, ...], log: ChangeLog
 ) -> tuple[tuple[Dependency, ...], tuple[Import, ...]]:
     """Return the requirements that imports ask for, and the imports that nobody knows."""
     added: dict[str, Dependency] = {}
     unknown = []
-    for found in code.imports:
+    has_onnx = any(name.endswith(".onnx") for name in files)
+    engines = checks.engines_of_bases(code, has_onnx=has_onnx)
+    for found in (*code.imports, *engines):
         if any(brings(found.module, line.name) for line in declared):
             continue
         if found.module not in DISTRIBUTIONS:
@@ -222,7 +218,8 @@ def _undeclared(
                 why = "nothing declares what brings it, and an unknown name is never fetched"
                 log.add(Kind.WARNING, found.place, why, f"import {found.module}")
             continue
-        if found.optional:
+        is_other_engine = has_onnx and found.module == "torch" and engine_of(files) == "onnx"
+        if found.optional or (is_other_engine and not found.at_import):
             continue
         name = DISTRIBUTIONS[found.module][0]
         if name.startswith("opencv") and checks.shows_a_window(code):

@@ -85,9 +85,7 @@ def train(
 
 Strict = Annotated[
     bool,
-    typer.Option(
-        "--strict", help="Take nothing but a valid config.json, and guess no requirement."
-    ),
+    typer.Option("--strict", help="Take nothing but a package with a valid config.json."),
 ]
 
 

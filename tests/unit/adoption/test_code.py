@@ -65,6 +65,30 @@ def test_imports_that_nothing_declares_are_added_from_the_table(
     assert all("nothing declares it" in m for m in package.messages if "is imported" in m)
 
 
+@pytest.mark.parametrize(
+    ("base", "body", "files", "added"),
+    [
+        ("OnnxServingBaseService", "", {"net.onnx": b""}, ["onnxruntime"]),
+        ("TfServingBaseService", "", {}, ["tensorflow"]),
+        ("TfServingBaseService", "    def _inference(self, data): pass\n", {}, []),
+        ("PTServingBaseService", "", {}, []),
+    ],
+)
+def test_the_engine_follows_from_what_the_package_needs(
+    base: str, body: str, files: dict[str, bytes], added: list[str], tmp_path: Path
+):
+    code = f"from model_service.x import {base}\nclass S({base}):\n    pass\n{body}"
+
+    assert _imports(_adopt(tmp_path, **{"customize_service.py": code, **files})) == added
+
+
+def test_the_other_engine_of_a_package_for_two_stays_out(tmp_path: Path):
+    code = "import os\nif os.path.isfile('w.pth'):\n    import torch\n"
+
+    assert _imports(_adopt(tmp_path, code, **{"net.onnx": b""})) == []
+    assert _imports(_adopt(tmp_path / "again", code, **{"w.pth": b""})) == ["torch"]
+
+
 def test_an_unknown_name_is_said_and_never_added(tmp_path: Path):
     package = _adopt(tmp_path, "import my_company_tools\n")
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from custom_image.adoption.changes import ChangeLog, Kind
 from custom_image.adoption.config_json.config import Inputs
 from custom_image.adoption.known_packages import REMOVED_FROM_PYTHON, REMOVED_NAMES
-from custom_image.adoption.service_code.modules import Code, Module
+from custom_image.adoption.service_code.modules import Code, Import, Module
 from custom_image.errors import PackageError
 
 SERVED_BASES: Final = (
@@ -185,6 +185,23 @@ def _urls(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         text = node.value if isinstance(node, ast.Constant) and id(node) not in texts else None
         if isinstance(text, str) and re.match(r"https?://[\w.-]+", text):
             yield node, text
+
+
+def engines_of_bases(code: Code, *, has_onnx: bool) -> tuple[Import, ...]:
+    """Return the engines that the base classes import themselves when they predict.
+
+    ``has_onnx`` says whether the package holds a network for ONNX Runtime.
+    """
+    found = []
+    for node in ast.walk(code.service.tree):
+        if isinstance(node, ast.ImportFrom) and has_onnx:
+            if any(alias.name == "OnnxServingBaseService" for alias in node.names):
+                found.append(Import("onnxruntime", code.service.place(node), False, True))
+        elif isinstance(node, ast.ClassDef) and "TfServingBaseService" in _bases(node):
+            own = {part.name for part in node.body if isinstance(part, ast.FunctionDef)}
+            if not own & {"_inference", "inference"}:
+                found.append(Import("tensorflow", code.service.place(node), False, True))
+    return tuple(found)
 
 
 def shows_a_window(code: Code) -> bool:

@@ -44,7 +44,7 @@ class Import:
         module: its top-level name.
         place: where: ``customize_service.py, line 3``.
         optional: whether the code goes on without it: it stands in a ``try``.
-        at_import: whether it happens when the file is imported, and not in a function.
+        at_import: whether it surely happens when the file is imported: not in a function, no `if`.
     """
 
     module: str
@@ -200,7 +200,7 @@ def _imports(node: ast.AST, *, top: bool, optional: bool) -> Iterator[_Found]:
         elif isinstance(child, ast.If) and (skipped := _runs_elsewhere(child.test)) is not None:
             for part in child.orelse if skipped else child.body:
                 yield from _imports(_wrap(part), top=top, optional=optional)
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.If):
             yield from _imports(child, top=False, optional=optional)
         else:
             if isinstance(child, ast.Call) and (name := _called_import(child)):
