@@ -10,13 +10,12 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
 
 from model_service.board import Board, State
-from model_service.bodies import decode_body
-from model_service.lane import MAX_STUCK, Lane
+from model_service.lane import Lane
 from model_service.logs import AccessLog
 from model_service.messages import (
     REASONS,
@@ -37,7 +36,7 @@ from model_service.surface import Api, Surface
 log = logging.getLogger("model_service")
 
 METRICS_URL = "/metrics"
-Target = Api | Callable[[], Response | None]
+Target = Union[Api, Callable[[], Optional[Response]]]
 
 
 def list_paths(surface: Surface) -> tuple[str, ...]:
@@ -55,19 +54,26 @@ class Application:
     """One worker's answers.
 
     Attributes:
-        model: loads in a thread of its own.
+        model: loads in the thread of predictions.
         lane: says where predictions run; the server runs them there.
     """
 
-    def __init__(self, settings: Settings, surface: Surface, board: Board, slot: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        surface: Surface,
+        board: Board,
+        slot: int,
+        root: Path | None = None,
+    ) -> None:
         def publish(state: State) -> None:
             board.set_state(slot, state)
 
         self.board = board
         self.slot = slot
         self.settings = settings
-        self.model = Model(settings, surface, publish)
         self.lane = Lane(settings)
+        self.model = Model(settings, surface, publish, self.lane, root, slot)
         self.metrics = Metrics(board, slot, list_paths(surface))
         self._access_log = AccessLog(slot)
         self._ids = (b"%s-%x" % (os.urandom(4).hex().encode(), n) for n in itertools.count(1))
@@ -88,7 +94,7 @@ class Application:
             return target()
         if request.content_length and request.content_length > self.settings.max_body_bytes:
             return too_large(self.settings.max_body_bytes).response()
-        if not self.model.ready:
+        if not self.model.admits:
             headers = ((b"retry-after", b"1"),)
             return Refused(503, self.model.reason, headers).response()
         return None
@@ -106,7 +112,7 @@ class Application:
             if not isinstance(target, Api):
                 self.model.check()
                 return self._report_health()
-            answer = self.model.predict(decode_body(target, request))
+            answer = self.model.predict(target, request)
             if isinstance(answer, bytes):
                 return Response(200, answer)
             return self._open_stream(request, answer)
@@ -186,7 +192,7 @@ class Application:
 
     def _report_health(self) -> Response:
         reason = "" if self.model.ready else self.model.reason
-        if self.lane.stuck >= MAX_STUCK:
+        if self.lane.blocked:
             reason = f"{self.lane.stuck} predictions ran past their time and still run"
         if self.board.draining and self.settings.health_while_draining == 503:
             reason = "the service is about to stop"

@@ -20,6 +20,7 @@ from model_service.messages import (
     too_large,
 )
 from model_service.streams import TICK_SECONDS
+from model_service.timeouts import timeout
 
 CYCLE = "model_service.cycle"
 """Where the server leaves its half of an exchange, for what ASGI has no word for."""
@@ -78,7 +79,7 @@ class AsgiAdapter:
     async def _read_body(self, receive: Any) -> bytes:
         limit, chunks, size_bytes, more = self._settings.max_body_bytes, [], 0, True
         try:
-            async with asyncio.timeout(self._settings.body_seconds):
+            async with timeout(self._settings.body_seconds):
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -100,7 +101,7 @@ class AsgiAdapter:
         """
         left_bytes = LINGER_BYTES
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_SECONDS):
+            async with timeout(LINGER_SECONDS):
                 while left_bytes > 0:
                     message = await receive()
                     if message["type"] == "http.disconnect" or not message["more_body"]:
@@ -110,12 +111,13 @@ class AsgiAdapter:
     async def _answer(self, request: Request) -> Any:
         application, lane = self.application, self.application.lane
         call = partial(application.answer, request)
-        if lane.inline(len(request.body)) and (response := lane.run(call)):
+        response = lane.run(call) if lane.inline(len(request.body)) else None
+        if response is not None:
             return response
         answered, deliver = _promise()
         job = lane.submit(call, deliver)
         try:
-            async with asyncio.timeout(self._predict_seconds):
+            async with timeout(self._predict_seconds):
                 return await answered
         except TimeoutError:
             raise lane.give_up(job) from None
@@ -196,7 +198,8 @@ class _Stream:
             )
             if self._left.done():
                 break
-            if not made.done() and (last := stream.overdue()):
+            last = None if made.done() else stream.overdue()
+            if last:
                 return last
         if self._left.done():
             stream.leave()

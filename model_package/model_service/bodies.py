@@ -1,9 +1,10 @@
-"""From the bytes of a body to what ``_preprocess`` gets, by the platform's contract.
+"""From the bytes of a body to what ``_preprocess`` gets, as on the platform.
 
-``application/json`` becomes a plain dict. ``multipart/form-data`` becomes a mapping from the name
-of a part to ``{file name: file-like object}``; a part without a file name becomes its text.
+The body that came decides, whatever config.json declares: JSON is whatever it says, and a form is a
+mapping from the name of a part to ``{file name: file-like object}``, or to its text where it is no
+file. The query string is merged in afterwards.
 
-Source: Specifications for Writing Model Inference Code.
+Source: Specifications for Writing Model Inference Code, and the serving code of preset images.
 """
 
 from __future__ import annotations
@@ -13,143 +14,99 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
-
-from model_service.messages import Refused, Request
+from model_service.messages import INVALID_INPUT, Refused, Request
+from model_service.multipart import parse_options, split_parts
 from model_service.surface import APPLICATION_JSON, MULTIPART, Api
 
-MAX_PARTS = 100
+FORM = "application/x-www-form-urlencoded"
+UNNAMED_FILE = "file"
 
 
-def decode_body(api: Api, request: Request) -> Any:
-    """Return the data of a request.
+def decode_body(api: Api, request: Request, reads_body: bool = False) -> Any:
+    """Return the data of a request: the bytes themselves, where the service reads them.
 
     Raises:
         Refused: 400 for a broken body, 415 for one of another type, 422 for a missing part.
     """
+    query = _read_query(request)
     if api.method == "GET":
-        return dict(parse_qsl(request.query.decode("latin-1"), keep_blank_values=True))
+        return json.dumps(query).encode() if reads_body else query
     if request.content_encoding not in (b"", b"identity"):
         encoding = request.content_encoding.decode("latin-1")
         raise Refused(415, f"Content-Encoding: expected none, found {encoding}")
-    content_type, options = parse_options_header(request.content_type)
+    kind, options = parse_options(request.content_type)
     data: Any
-    if content_type == b"multipart/form-data" and api.content_type != APPLICATION_JSON:
-        data = _decode_multipart(request.body, options.get(b"boundary", b""))
-    elif _is_json(content_type) and api.content_type != MULTIPART:
-        data = _decode_json(request.body, api)
+    # A client that says nothing of the type (http.client, some gateways) is taken at its bytes.
+    if kind in (APPLICATION_JSON, "") or kind.endswith("+json"):
+        data = _decode_json(request.body) if request.body or not query else {}
+    elif reads_body:
+        data = None
+    elif kind == MULTIPART:
+        data = _decode_multipart(request.body, options.get("boundary", ""))
+    elif kind == FORM:
+        data = _first_of_each(request.body)
     else:
-        expected = api.content_type or f"{MULTIPART} or {APPLICATION_JSON}"
-        found = content_type.decode("latin-1") or "none"
+        expected = f"{MULTIPART} or {APPLICATION_JSON}"
         if api.file_parts:
             expected += " with the " + _in_words("part", api.file_parts)
-        raise Refused(415, f"Content-Type: expected {expected}, found {found}")
-    _check_names(api, data)
+        raise Refused(415, f"Content-Type: expected {expected}, found {kind}")
+    if reads_body:
+        return request.body
+    if isinstance(data, dict):
+        data.update(query)
+        _check_names(api, data)
     return data
 
 
-def _is_json(content_type: bytes) -> bool:
-    # A client that says nothing of the type (http.client, some gateways) is taken at its bytes.
-    return content_type in (b"application/json", b"") or content_type.endswith(b"+json")
+def _read_query(request: Request) -> dict[str, Any]:
+    return _first_of_each(request.query) if request.query else {}
 
 
-def _decode_json(body: bytes, api: Api) -> Any:
-    if not body:
-        raise Refused(400, "the body is empty, expected JSON")
+def _first_of_each(pairs: bytes) -> dict[str, Any]:
+    """Return the first value of each name."""
     try:
-        data = json.loads(body, parse_constant=_no_constant)
+        found = parse_qsl(pairs.decode("latin-1"), keep_blank_values=True)
+    except ValueError as error:  # more fields than Python takes, for example
+        raise Refused(400, f"the fields cannot be read: {error}") from None
+    return dict(reversed(found))
+
+
+def _decode_json(body: bytes) -> Any:
+    if not body:
+        raise Refused(400, "the body is empty, expected JSON", error=INVALID_INPUT)
+    try:
+        return json.loads(body, parse_constant=_no_constant)
     except RecursionError:
-        raise Refused(400, "the body is JSON nested too deeply") from None
+        raise Refused(400, "the body is JSON nested too deeply", error=INVALID_INPUT) from None
     except ValueError as error:
-        raise Refused(400, f"the body is not JSON: {error}") from None
-    if not isinstance(data, dict) and api.schema.get("type", "object") == "object":
-        raise Refused(422, f"the body: expected a JSON object, found a {type(data).__name__}")
-    return data
+        sentence = f"the body is not JSON: {error}"
+        raise Refused(400, sentence, error=INVALID_INPUT) from None
 
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-class _Part:
-    __slots__ = ("chunks", "field", "filename", "headers")
-
-    def __init__(self) -> None:
-        self.headers: dict[bytes, bytes] = {}
-        self.chunks: list[bytes] = []
-        self.field = ""
-        self.filename: str | None = None
-
-
-class _Parts:
-    """Collects the parts that the parser announces by callbacks."""
-
-    def __init__(self) -> None:
-        self.parts: list[_Part] = []
-        self.complete = False
-        self._name = b""
-        self._value = b""
-
-    def on_part_begin(self) -> None:
-        if len(self.parts) == MAX_PARTS:
-            raise Refused(413, f"the body holds more than {MAX_PARTS} parts")
-        self.parts.append(_Part())
-
-    def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._name += data[start:end]
-
-    def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._value += data[start:end]
-
-    def on_header_end(self) -> None:
-        self.parts[-1].headers[self._name.lower()] = self._value
-        self._name = self._value = b""
-
-    def on_headers_finished(self) -> None:
-        part = self.parts[-1]
-        disposition = part.headers.get(b"content-disposition", b"")
-        _, options = parse_options_header(disposition)
-        if b"name" not in options:
-            raise Refused(400, f"part {len(self.parts)} of the body has no name")
-        part.field = options[b"name"].decode("utf-8", "replace")
-        if b"filename" in options:
-            part.filename = options[b"filename"].decode("utf-8", "replace")
-
-    def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].chunks.append(data[start:end])
-
-    def on_end(self) -> None:
-        self.complete = True
-
-
-_CALLBACKS = tuple(name for name in vars(_Parts) if name.startswith("on_"))
-
-
-def _decode_multipart(body: bytes, boundary: bytes) -> dict[str, Any]:
-    if not boundary:
-        raise Refused(400, "Content-Type: multipart/form-data without a boundary")
-    collected = _Parts()
-    callbacks: Any = {name: getattr(collected, name) for name in _CALLBACKS}
-    try:
-        parser = MultipartParser(boundary, callbacks)
-        parser.write(body)
-        parser.finalize()
-    except FormParserError as error:
-        raise Refused(400, f"the body is not multipart/form-data: {error}") from None
-    if not collected.complete:
-        raise Refused(400, "the body ends before its closing boundary")
+def _decode_multipart(body: bytes, boundary: str) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for part in collected.parts:
-        content = part.chunks[0] if len(part.chunks) == 1 else b"".join(part.chunks)
+    for part in split_parts(body, boundary):
         if part.filename is None:
-            data[part.field] = content.decode("utf-8", "replace")
+            data[part.name] = part.content.decode("utf-8", "replace")
             continue
-        files = data.get(part.field)
+        files = data.get(part.name)
         if not isinstance(files, dict):
-            files = data[part.field] = {}
-        files[_free_name(files, part.filename)] = io.BytesIO(content)
+            files = data[part.name] = {}
+        files[_free_name(files, _last_part(part.filename))] = io.BytesIO(part.content)
     return data
+
+
+def _last_part(filename: str) -> str:
+    """Return a file name without its folders: packages store uploads under the client's name.
+
+    Source: RFC 7578, 4.2: a file name is no path.
+    """
+    name = filename.replace("\\", "/").replace("\0", "").rsplit("/", 1)[-1]
+    return UNNAMED_FILE if name in ("", ".", "..") else name
 
 
 def _free_name(files: dict[str, Any], filename: str) -> str:
@@ -160,9 +117,7 @@ def _free_name(files: dict[str, Any], filename: str) -> str:
     return name
 
 
-def _check_names(api: Api, data: Any) -> None:
-    if not isinstance(data, dict):
-        return
+def _check_names(api: Api, data: dict[str, Any]) -> None:
     missing = [name for name in api.required if name not in data]
     if not missing and api.file_parts and not any(name in data for name in api.file_parts):
         missing = list(api.file_parts)

@@ -109,7 +109,7 @@ class _Server(gevent.server.StreamServer):  # type: ignore[misc]
         self.stop_accepting()
         for pause_s in (0, TICK_SECONDS / 2, TICK_SECONDS / 2):
             gevent.sleep(pause_s)
-            while (accepted := self.do_read()) is not None:
+            for accepted in iter(self.do_read, None):
                 self.do_handle(*accepted)
 
 

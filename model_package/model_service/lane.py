@@ -8,6 +8,11 @@ broken off by an alarm and begun again in a thread, so that it holds up nobody e
 
 What no alarm breaks off (native code that does not return) holds its worker up until the supervisor
 replaces it. A service that must not be begun twice asks for ``PREDICT_IN_THREADS=always``.
+
+Services keep state on ``self`` between the steps, so that predictions run one at a time unless
+``PREDICT_THREADS`` says otherwise. And some are bound to the thread that loaded them, as graphs of
+TensorFlow 1: the model is loaded in the thread that predicts, and one that answers nowhere else
+never leaves it.
 """
 
 from __future__ import annotations
@@ -19,11 +24,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Callable
 
 from model_service.messages import Refused, overloaded
 from model_service.settings import Settings
@@ -40,6 +44,8 @@ SMALL_BYTES = 64 * 1024
 HOLD_UP_SECONDS = 0.5
 """How long a prediction may hold up the event loop, health included, before it is broken off."""
 MAX_STUCK = 8
+TURN_SECONDS = 0.02
+"""How long the event loop waits for a prediction in the thread to end; then it queues up."""
 WORTH_STARTING = 0.9
 """A prediction that has waited for so much of its time is not begun: it would only be given up."""
 
@@ -64,13 +70,17 @@ class JobState(Enum):
 class Job:
     """One prediction on its way through a thread."""
 
-    __slots__ = ("call", "deliver", "start_by", "state")
+    __slots__ = ("call", "deliver", "replaced", "start_by", "state", "trial")
 
-    def __init__(self, call: Call, deliver: Callable[[Any], None], start_by: float) -> None:
+    def __init__(
+        self, call: Call, deliver: Callable[[Any], None], start_by: float, trial: bool = False
+    ) -> None:
         self.call = call
         self.deliver = deliver
         self.start_by = start_by
         self.state = JobState.WAITING
+        self.trial = trial
+        self.replaced = False
 
 
 class Lane:
@@ -79,17 +89,22 @@ class Lane:
     Attributes:
         in_flight: predictions in threads, waiting ones included.
         stuck: threads whose prediction was given up and still runs.
+        bound: whether the service answers only in the thread that loaded it; None where nobody
+            knows yet.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.in_flight = 0
         self.stuck = 0
+        self.bound: bool | None = None
         self._choice = settings.predict_in_threads
         self._threads = settings.predict_threads
         self._patience_s = settings.predict_timeout_seconds or math.inf
         self._limit = settings.predict_threads + settings.max_waiting
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._first: deque[Callable[[], None]] = deque()
+        self._turn: Any = threading.Lock()
+        self._failed_in_loop: Call | None = None
         self._lock = threading.Lock()
         self._running = 0
         self._trust = 0
@@ -112,7 +127,14 @@ class Lane:
         """Tell whether to run the next prediction in the event loop."""
         if self._choice != "auto":
             return self._choice == "never"
+        if self.bound or (self.bound is None and not body_bytes):
+            return False
         return self._trust >= self._trust_needed and body_bytes <= SMALL_BYTES
+
+    @property
+    def blocked(self) -> bool:
+        """Whether predictions that ran past their time leave no thread for others."""
+        return self.stuck >= (1 if self.bound else MAX_STUCK)
 
     def run(self, call: Call) -> Any:
         """Run a prediction in the event loop; return None where a thread is to begin it again.
@@ -120,13 +142,24 @@ class Lane:
         Raises:
             Refused: 504, it was past its time, and threads are not wanted.
         """
+        turn = self._turn
+        if not turn.acquire(timeout=-1 if self._choice == "never" else TURN_SECONDS):
+            return None
         signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
         try:
-            return _run_until_broken_off(call)
+            response = _run_until_broken_off(call)
+            if self.bound is None and self._choice != "never":
+                if response.status >= 400:  # the client's fault, or the wrong thread?
+                    self._failed_in_loop = call
+                    return None
+                if response.stream is None:  # nothing of a stream was made yet
+                    self.bound = False
+            return response
         except BrokenOff:
             self.took(max(self._alarm_s, SLOW_SECONDS), 0)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            turn.release()
         if self._choice == "never":
             raise Refused(504, _LATE)
         return None
@@ -154,7 +187,7 @@ class Lane:
             Refused: 503, too many predictions wait already, or too many threads are stuck.
         """
         with self._lock:
-            if self.stuck >= MAX_STUCK:
+            if self.blocked:
                 raise overloaded(f"{self.stuck} predictions ran past their time and still run")
             if self.in_flight >= self._limit:
                 raise overloaded(f"{self.in_flight} predictions wait already; come back later")
@@ -196,15 +229,24 @@ class Lane:
             self._start_thread()
 
     def _put(self, call: Call, deliver: Callable[[Any], None]) -> Job:
-        job = Job(call, deliver, time.monotonic() + WORTH_STARTING * self._patience_s)
+        start_by = time.monotonic() + WORTH_STARTING * self._patience_s
+        job = Job(call, deliver, start_by, trial=call is self._failed_in_loop)
         self._queue.put(job)
         return job
+
+    def run_in_turn(self, call: Callable[[], None]) -> None:
+        """Run what is no prediction, loading the model for example, in the thread of predictions."""
+        with self._lock:
+            if not self._running:
+                self._start_thread()
+        self._queue.put(call)
 
     def give_up(self, job: Job) -> Refused:
         """Stop waiting for a job; return what to tell its client.
 
         A thread cannot be ended from outside. Its prediction runs on, unwatched, and another thread
-        takes over the queue; the first one leaves when it is done.
+        takes over the queue; the first one leaves when it is done. Where the service is bound to
+        its thread, the queue waits instead.
         """
         with self._lock:
             found, job.state = job.state, JobState.GIVEN_UP
@@ -213,8 +255,11 @@ class Lane:
             if found is JobState.RUNNING:
                 self.stuck += 1
                 self.in_flight -= 1
-                self._running -= 1
-                self._start_thread()
+                if not self.bound:
+                    job.replaced = True
+                    self._running -= 1
+                    self._turn = threading.Lock()
+                    self._start_thread()
         return Refused(504, _LATE)
 
     def _start_thread(self) -> None:
@@ -229,16 +274,32 @@ class Lane:
                     self._first.popleft()()
             if job is None:
                 continue
+            if not isinstance(job, Job):
+                try:
+                    with self._turn:
+                        job()
+                except Exception:
+                    log.exception("the runtime failed")
+                continue
             with self._lock:
                 if job.state is JobState.GIVEN_UP or time.monotonic() > job.start_by:
                     self.in_flight -= 1
                     continue
                 job.state = JobState.RUNNING
-            response = job.call()
+            if self._threads > 1:
+                response = job.call()
+            else:
+                with self._turn:
+                    response = job.call()
+            if job.trial and response.status < 400:
+                self.bound = True
+                log.info("the service answers only in the thread that loaded it: it stays there")
             with self._lock:
                 if job.state is JobState.GIVEN_UP:
                     self.stuck -= 1
-                    return
+                    if job.replaced:
+                        return
+                    continue
                 job.state = JobState.DONE
                 self.in_flight -= 1
             job.deliver(response)

@@ -19,14 +19,18 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%S"
 
 
 def configure_logging(level: str) -> None:
-    """Lead everything to standard output, at least a line at a time."""
+    """Lead everything to standard output, at least a line at a time.
+
+    The log has a stream of its own: some packages detach ``sys.stdout``.
+    """
     with contextlib.suppress(OSError):
         os.dup2(1, 2)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    own = open(1, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115, PTH123
     logging.Formatter.converter = time.gmtime
-    logging.basicConfig(level=level, stream=sys.stdout, format=FORMAT, datefmt=TIME_FORMAT)
+    logging.basicConfig(level=level, stream=own, format=FORMAT, datefmt=TIME_FORMAT)
     # Both say of every connection and every start what the request lines say better.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Tuple
 
 if TYPE_CHECKING:
     from model_service.streams import Stream
 
-Headers = tuple[tuple[bytes, bytes], ...]
+Headers = Tuple[Tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 LINGER_SECONDS = 5.0
@@ -34,6 +34,13 @@ REASONS = {
     504: "Gateway Timeout",
 }
 """Every status the service can answer. 499 is never sent: the log's word for a client that left."""
+
+INVALID_INPUT = ("MR.0101", "The input parameter is invalid")
+RECOGNITION_FAILED = ("MR.0105", "Recognition failed")
+"""What the platform's images answer, beside the sentence: ``erno`` and ``msg``.
+
+Source: ModelArts Troubleshooting, "Error MR.0105 Occurred in Real-Time Service Prediction".
+"""
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
@@ -107,17 +114,28 @@ class Refused(Exception):
 
     Attributes:
         sentence: says what was expected and found, naming the part; the client reads it.
+        error: the platform's code and message, where it has one.
     """
 
-    def __init__(self, status: int, sentence: str, headers: Headers = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        headers: Headers = (),
+        error: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.status = status
         self.sentence = sentence
         self.headers = headers
+        self.error = error
 
     def response(self) -> Response:
-        """Return ``{"error": <sentence>}`` under the status."""
-        body = to_json({"error": self.sentence})
+        """Return ``{"error": <sentence>}`` and the platform's members under the status."""
+        members: dict[str, object] = {"error": self.sentence}
+        if self.error is not None:
+            members.update(erno=self.error[0], msg=self.error[1], words_result={})
+        body = to_json(members)
         return Response(self.status, body, headers=self.headers, note=self.sentence)
 
 

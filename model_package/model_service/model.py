@@ -1,4 +1,4 @@
-"""The user's service in one worker, and whether it can answer: what health tells."""
+"""The user's model, and whether it can answer: what health tells."""
 
 from __future__ import annotations
 
@@ -7,56 +7,118 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from model_service.board import State
-from model_service.lane import BrokenOff
-from model_service.messages import Refused, to_json
+from model_service.bodies import decode_body
+from model_service.lane import BrokenOff, Lane
+from model_service.messages import RECOGNITION_FAILED, Refused, Request, to_json
 from model_service.model_service import SingleNodeService
-from model_service.package import PackageFault, load_service
-from model_service.samples import make_sample
+from model_service.package import PackageFault, base_of, load_service
+from model_service.package_code import PackageCode
+from model_service.samples import SAMPLE_FILES, Sample, make_sample
 from model_service.settings import Settings
 from model_service.streams import Coroutines, is_stream, listen
-from model_service.surface import Surface
+from model_service.surface import Api, Surface
+from model_service.working_folder import enter
 
 log = logging.getLogger("model_service")
-
-Step = Callable[[Any], Any]
 
 RETRY_SECONDS = 1.0
 IDLE_SECONDS = 10.0
 CHEAP_SECONDS = 0.1
+PROBE_SECONDS = 1.0
+"""A model that answers the sample within this time is asked once more, in another thread."""
+DAEMON_SECONDS = 60.0
+"""How long a daemon thread of the constructor counts as one that loads: many run for ever."""
 
-_SAMPLE_REFUSED = (
-    "%s refused the sample made from config.json (%s), so health cannot tell whether the model "
-    "works; put a good request beside config.json, as warm_up.json or warm_up.<type of file>"
+EXAMPLE_BYTES = 2**20
+"""How large a request may be that is kept to ask the model again."""
+
+_NO_PROOF = (
+    "a request made up from config.json for %s failed with %s: no proof, since nobody can tell "
+    "whether it fits; the first real request decides. A good one beside config.json, as "
+    "warm_up.json or warm_up.<type of file>, lets health tell"
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+class Steps:
+    """A service, taken apart into the step that judges the input and the rest.
+
+    Attributes:
+        prepare: ``_preprocess``, or nothing where the service has a whole ``inference`` of its own.
+        ask: the other steps.
+    """
+
+    def __init__(self, service: SingleNodeService) -> None:
+        base = base_of(type(service))
+        self.reads_body = base.reads_body
+        self.whole = type(service).inference is not SingleNodeService.inference
+        self.prepare: Callable[[Any], Any] = service._preprocess
+        self.ask: Callable[[Any], Any] = lambda data: service._postprocess(service._inference(data))
+        if self.whole:
+            self.prepare, self.ask = lambda data: data, service.inference
+        self._wrap = partial(base.wrap, service)
+
+    def encode(self, answer: Any, data: Any) -> bytes:
+        """Return an answer as JSON; ``data`` is what the request brought."""
+        return to_json(self._wrap(answer, data) if self.reads_body else answer)
+
+    def blames_input(self, error: BaseException) -> bool:
+        """Tell whether an error of a whole ``inference`` came out of its ``_preprocess``."""
+        trace = error.__traceback__ if self.whole else None
+        while trace is not None:
+            if trace.tb_frame.f_code.co_name == "_preprocess":
+                return True
+            trace = trace.tb_next
+        return False
 
 
 class Model:
     """Loads the service, asks it a sample, and from then on asks it what clients ask.
 
     It is ready once it has answered the sample, and no longer once it fails the sample: a request
-    that fails is first taken for the client's own fault.
+    that fails is first taken for the client's own fault. Where nobody can tell whether the sample
+    fits, the model is ready once it is loaded, and the first real answer or failure decides; a
+    request that was answered is the sample from then on.
 
     Attributes:
         reason: why it is not ready; one sentence.
+        admits: whether requests are let in; also while only a real one can tell whether it works.
         coroutines: where asynchronous streams run.
     """
 
     def __init__(
-        self, settings: Settings, surface: Surface, publish: Callable[[State], None]
+        self,
+        settings: Settings,
+        surface: Surface,
+        publish: Callable[[State], None],
+        lane: Lane | None = None,
+        root: Path | None = None,
+        slot: int = 0,
     ) -> None:
         self.state = State.LOADING
         self.reason = "the model is loading"
+        self.admits = False
         self.coroutines = Coroutines()
         self._settings = settings
         self._surface = surface
         self._publish = publish
-        self._steps: tuple[Step, Step] | None = None
+        self._lane = lane
+        self._root = root
+        self._slot = slot
+        self._code = PackageCode(settings.model_path)
+        self._steps: Steps | None = None
         self._own_threads: set[threading.Thread] = set()
+        self._answered = False
+        self._sample_answers = False
+        self._example: tuple[Api, Request] | None = None
+        self._warned: set[str] = set()
         self._sample_seconds = 0.0
+        self._loaded_at = 0.0
         self._last_answer = 0.0
         self._last_check = 0.0
 
@@ -66,19 +128,32 @@ class Model:
         return self.state is State.READY
 
     @property
+    def reads_body(self) -> bool:
+        """Whether the service gets the bytes of a body."""
+        return self._steps is not None and self._steps.reads_body
+
+    @property
     def unseen(self) -> bool:
         """Whether nobody asked a quick model for so long that health should ask it itself."""
         idle_s = time.monotonic() - self._last_answer
-        return self.ready and idle_s > IDLE_SECONDS and self._sample_seconds < CHEAP_SECONDS
+        return (
+            self.ready
+            and self._sample_answers
+            and idle_s > IDLE_SECONDS
+            and self._sample_seconds < CHEAP_SECONDS
+        )
 
     def load(self) -> None:
-        """Load the package and ask the model samples until it answers; in a thread of its own."""
+        """Load the package and ask the model a sample; again later, until it answers."""
         before = set(threading.enumerate())
         started = time.perf_counter()
         try:
             if self._surface.problem:
                 raise PackageFault(self._surface.problem)
-            service = load_service(self._settings.model_path, self._settings.model_name)
+            folder = self._settings.model_path
+            if self._root is not None and folder.is_dir():
+                folder = enter(self._root, self._slot, folder, self._code)
+            service = load_service(folder, self._settings.model_name, self._code)
         except PackageFault as fault:
             log.error("the model package cannot be served: %s", fault)
             self._set(State.FAILED, f"the model package cannot be served: {fault}")
@@ -88,124 +163,216 @@ class Model:
             self._set(State.FAILED, f"the model could not be loaded: {_describe(error)}")
             return
         self._own_threads = set(threading.enumerate()) - before
-        self._steps = _steps(service)
-        self._ask_until_answered()
-        log.info("ready after %.2f s", time.perf_counter() - started)
+        self._loaded_at = time.monotonic()
+        self._steps = Steps(service)
+        self._attempt(started)
 
-    def _ask_until_answered(self) -> None:
-        wait_s = 0.05
-        while fault := self._ask_samples():
-            if fault != self.reason:
-                log.error("the model does not answer: %s", fault)
-            self._set(State.LOADING if self._loads_in_background() else State.FAILED, fault)
-            time.sleep(wait_s)
-            wait_s = min(RETRY_SECONDS, wait_s * 2)
-        self._set(State.READY, "")
+    def _attempt(self, started: float, wait_s: float = 0.05) -> None:
+        """Ask the samples, and again after a while where the model fails them."""
+        if self.ready:
+            return  # a real request was answered meanwhile
+        fault = self._ask_samples()
+        if not fault:
+            self._set(State.READY, "")
+            log.info("ready after %.2f s", time.perf_counter() - started)
+            return
+        if fault != self.reason:
+            log.error("the model does not answer: %s", fault)
+        loading = self._loads_in_background()
+        self._set(State.LOADING if loading else State.FAILED, fault, self._example is not None)
+        again = partial(self._attempt, started, min(RETRY_SECONDS, wait_s * 2))
+        timer = threading.Timer(wait_s, self._in_turn, [again])
+        timer.daemon = True
+        timer.start()
+
+    def _in_turn(self, call: Callable[[], None]) -> None:
+        """Run in the thread of predictions, which is the one that loaded the model."""
+        if self._lane is None:
+            call()
+        else:
+            self._lane.run_in_turn(call)
 
     def _loads_in_background(self) -> bool:
-        """Whether a thread that the constructor started still runs, as in the platform's sample."""
-        return any(thread.is_alive() for thread in self._own_threads)
+        """Whether a thread that the constructor started still loads, as in the platform's sample."""
+        young = time.monotonic() - self._loaded_at < DAEMON_SECONDS
+        return any(
+            thread.is_alive() and (young or not (thread.daemon or "PoolExecutor" in thread.name))
+            for thread in self._own_threads
+        )
 
     def _ask_samples(self) -> str:
         """Ask a sample of each api; return what went wrong, or nothing."""
         if self._steps is None:
             return "the model is not loaded"
-        prepare, ask = self._steps
         self._last_check = time.monotonic()
+        if self._example is not None:
+            api, request = self._example
+            data = decode_body(api, request, self.reads_body)
+            return self._ask_sample(api, Sample(data, own=True, fits=True))
         for api in self._surface.apis:
-            sample = make_sample(api, self._settings.model_path)
-            strict = sample.own or self._loads_in_background()
-            started = time.perf_counter()
             try:
-                prepared = prepare(sample.data)
-                strict = strict or sample.declared
-                self._take(ask(prepared))
-            except BrokenOff:
-                raise
-            except BaseException as error:
-                if strict:
-                    log.debug("a sample of %s failed", api.url, exc_info=True)
-                    return f"a sample request for {api.url} failed with {_describe(error)}"
-                log.warning(_SAMPLE_REFUSED, api.url, _describe(error))
-            self._sample_seconds = time.perf_counter() - started
+                sample = self._make_sample(api)
+            except (OSError, ValueError) as error:
+                return f"{SAMPLE_FILES} cannot be read: {_describe(error)}"
+            fault = self._ask_sample(api, sample)
+            if fault:
+                return fault
         self._last_answer = time.monotonic()
         return ""
 
-    def _take(self, answer: Any) -> None:
+    def _make_sample(self, api: Api) -> Sample:
+        return make_sample(api, self._settings.model_path, self._code, self.reads_body)
+
+    def _ask_sample(self, api: Api, sample: Sample) -> str:
+        assert self._steps is not None
+        counts, started = sample.own, time.perf_counter()
+        try:
+            prepared = self._steps.prepare(sample.data)
+            counts = counts or sample.fits
+            self._take(self._steps.ask(prepared), sample)
+        except BrokenOff:
+            raise
+        except BaseException as error:
+            log.debug("a sample of %s failed", api.url, exc_info=True)
+            if self._steps.blames_input(error):
+                counts = sample.own
+            if counts or self._loads_in_background():
+                return f"a sample request for {api.url} failed with {_describe(error)}"
+            if api.url not in self._warned:
+                self._warned.add(api.url)
+                log.warning(_NO_PROOF, api.url, _describe(error))
+        else:
+            self._sample_answers = self._sample_answers or self._example is None
+            self._sample_seconds = time.perf_counter() - started
+            self._find_out_whether_bound(api)
+        return ""
+
+    def _take(self, answer: Any, sample: Sample) -> None:
         """Take an answer to a sample as a client would, a stream whole."""
         if is_stream(answer):
             listen(answer, self.coroutines)
-        else:
-            to_json(answer)
+        elif self._steps is not None:
+            self._steps.encode(answer, sample.data)
+
+    def _find_out_whether_bound(self, api: Api) -> None:
+        """Ask a quick model the sample in another thread, too: some answer only in their own."""
+        lane, steps = self._lane, self._steps
+        if lane is None or steps is None or lane.bound is not None:
+            return
+        if self._sample_seconds > PROBE_SECONDS:
+            return
+
+        def ask() -> None:
+            try:
+                sample = self._make_sample(api)
+                self._take(steps.ask(steps.prepare(sample.data)), sample)
+                lane.bound = False
+            except BaseException:
+                log.debug("the sample failed in another thread", exc_info=True)
+                lane.bound = True
+
+        thread = threading.Thread(target=ask, name="probe", daemon=True)
+        thread.start()
+        thread.join()
+        if lane.bound:
+            log.info("the service answers only in the thread that loaded it: it stays there")
 
     def check(self) -> None:
         """Ask the samples again, and stop being ready where the model fails them."""
         if not self.ready or time.monotonic() - self._last_check < RETRY_SECONDS:
             return
-        if fault := self._ask_samples():
+        fault = self._ask_samples()
+        if fault:
             log.error("the model no longer answers: %s", fault)
-            self._set(State.FAILED, fault)
-            threading.Thread(target=self._ask_until_answered, daemon=True).start()
+            self._set(State.FAILED, fault, self._example is not None)
+            again = partial(self._attempt, time.perf_counter())
+            threading.Timer(RETRY_SECONDS, self._in_turn, [again]).start()
 
-    def predict(self, data: Any) -> Any:
-        """Run the three steps on the data of one request; return the answer as JSON, or a stream.
+    def predict(self, api: Api, request: Request) -> Any:
+        """Run the three steps on one request; return the answer as JSON, or a stream.
 
         Raises:
-            Refused: 422 where ``_preprocess`` raised, 500 where a later step did.
+            Refused: what :func:`decode_body` says of the body; 422 where ``_preprocess`` raised;
+                where a later step did, what :meth:`failed` returns.
         """
-        if self._steps is None:
+        steps = self._steps
+        if steps is None:
             raise Refused(503, self.reason)
-        prepare, ask = self._steps
+        data = decode_body(api, request, steps.reads_body)
         try:
-            prepared = prepare(data)
+            prepared = steps.prepare(data)
         except BrokenOff:
             raise
         except BaseException as error:
             log.debug("_preprocess raised", exc_info=True)
-            raise Refused(422, _blame_input(error, data)) from None
+            raise _blame_input(error, data) from None
         try:
-            answer = ask(prepared)
-            if is_stream(answer):
-                return answer
-            answer = to_json(answer)
+            answer = steps.ask(prepared)
         except BrokenOff:
             raise
         except BaseException as error:
+            if steps.blames_input(error):
+                log.debug("_preprocess raised", exc_info=True)
+                raise _blame_input(error, data) from None
             log.exception("the model failed")
-            raise Refused(500, self.failed(error)) from None
+            raise self.failed(error, isinstance(error, (KeyError, TypeError))) from None
+        if is_stream(answer):
+            return answer
+        try:
+            encoded = steps.encode(answer, data)
+        except Exception as error:
+            log.exception("the answer cannot be sent")
+            raise self.failed(error) from None
         self._last_answer = time.monotonic()
-        return answer
+        if not self._answered or self.state is not State.READY:
+            self.has_answered(api, request)
+        return encoded
 
-    def failed(self, error: BaseException) -> str:
-        """Take note that a step raised; return the client's sentence."""
-        self.check()
-        return f"the model failed with {_describe(error)}"
+    def failed(self, error: BaseException, clients_fault: bool = False) -> Refused:
+        """Take note that a step after ``_preprocess`` raised; return the client's answer.
 
-    def has_answered(self) -> None:
-        """Take note of an answer, or a part of one."""
+        That is 500, and 400 for ``KeyError`` and ``TypeError``, which the platform takes for the
+        client's fault. The sample tells whether it was the request's fault after all. Without one
+        that fits, the first failure counts, until a request is answered.
+        """
+        if self._sample_answers or self._example is not None:
+            self._in_turn(self.check)
+        elif not (self._answered or clients_fault):
+            reason = f"the first real request failed with {_describe(error)}"
+            self._set(State.FAILED, reason, admits=True)
+        sentence = f"the model failed with {_describe(error)}"
+        return Refused(400 if clients_fault else 500, sentence, error=RECOGNITION_FAILED)
+
+    def has_answered(self, api: Api | None = None, request: Request | None = None) -> None:
+        """Take note of an answer, or of a part of a stream: the proof that no sample could give.
+
+        A request that is handed over is asked again when others fail.
+        """
         self._last_answer = time.monotonic()
+        self._answered = True
+        is_needed = not self._sample_answers and self._example is None
+        if is_needed and api and request and len(request.body) <= EXAMPLE_BYTES:
+            self._example = (api, request)
+        if self.admits and self.state is not State.READY:
+            self._set(State.READY, "")
 
-    def _set(self, state: State, reason: str) -> None:
+    def _set(self, state: State, reason: str, admits: bool = False) -> None:
         self.reason = reason
+        self.admits = admits or state is State.READY
         self.state = state
         self._publish(state)
 
 
-def _steps(service: SingleNodeService) -> tuple[Step, Step]:
-    """Return the step that judges the input, and the rest; of a whole ``inference`` all is rest."""
-    if type(service).inference is not SingleNodeService.inference:
-        return lambda data: data, service.inference
-    return service._preprocess, lambda data: service._postprocess(service._inference(data))
-
-
-def _blame_input(error: BaseException, data: Any) -> str:
-    """Return one sentence about an input that ``_preprocess`` refused, naming its parts."""
+def _blame_input(error: BaseException, data: Any) -> Refused:
+    """Return the refusal of an input that ``_preprocess`` did not take, naming its parts."""
     if isinstance(error, ValueError) and "`" in str(error):
-        return _one_line(str(error))  # it names the part itself
-    if isinstance(data, dict) and any(isinstance(value, dict) for value in data.values()):
+        sentence = _one_line(str(error))  # it names the part itself
+    elif isinstance(data, dict) and any(isinstance(value, dict) for value in data.values()):
         names = ", ".join(f"`{str(name)[:80]}`" for name in list(data)[:5])
-        return f"part {names} cannot be used: {_describe(error)}"
-    return f"the request cannot be used: {_describe(error)}"
+        sentence = f"part {names} cannot be used: {_describe(error)}"
+    else:
+        sentence = f"the request cannot be used: {_describe(error)}"
+    return Refused(422, sentence, error=RECOGNITION_FAILED)
 
 
 def _describe(error: BaseException) -> str:

@@ -15,15 +15,22 @@ class SingleNodeService:
 
     Attributes:
         model_path: what :meth:`locate` found: here the folder of the model package.
+        reads_body: whether ``_preprocess`` gets the bytes of the body, whatever they are.
     """
+
+    reads_body = False
 
     def __init__(self, model_name: str, model_path: str) -> None:
         self.model_name = model_name
         self.model_path = model_path
 
     @classmethod
-    def locate(cls, folder: Path) -> str:
+    def locate(cls, folder: Path, named: str = "") -> str:
         """Return what the constructor gets as ``model_path``.
+
+        Args:
+            folder: the model package.
+            named: the package's code, which may name the file that it means.
 
         Raises:
             FileNotFoundError: the package holds no weights this engine reads.
@@ -33,7 +40,8 @@ class SingleNodeService:
     def _preprocess(self, data: Any) -> Any:
         """Turn a request into the model's input; raise, and the client reads the sentence.
 
-        ``data`` is a dict for JSON, and part name -> {file name: file-like object} for multipart.
+        ``data`` is whatever the JSON says, and part name -> {file name: file-like object} for
+        multipart.
         """
         return data
 
@@ -48,3 +56,7 @@ class SingleNodeService:
     def inference(self, data: Any) -> Any:
         """Run the three steps."""
         return self._postprocess(self._inference(self._preprocess(data)))
+
+    def wrap(self, answer: Any, body: bytes) -> Any:
+        """Return what is sent of an answer; ``body`` is the request's, where ``reads_body``."""
+        return answer

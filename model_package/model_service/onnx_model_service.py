@@ -24,7 +24,7 @@ class OnnxServingBaseService(SingleNodeService):
         self._outputs = [node.name for node in self.session.get_outputs()]
 
     @classmethod
-    def locate(cls, folder: Path) -> str:
+    def locate(cls, folder: Path, named: str = "") -> str:
         """Return the only ``*.onnx`` file of the folder.
 
         Raises:
@@ -39,7 +39,7 @@ class OnnxServingBaseService(SingleNodeService):
     def _inference(self, data: Any) -> dict[str, Any]:
         """Run the model on one array, or on input name -> array; return output name -> array."""
         feeds = data if isinstance(data, Mapping) else {self._inputs[0]: data}
-        return dict(zip(self._outputs, self.session.run(self._outputs, feeds), strict=True))
+        return dict(zip(self._outputs, self.session.run(self._outputs, feeds)))
 
 
 def open_session(path: str) -> Any:

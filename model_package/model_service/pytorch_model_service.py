@@ -22,15 +22,20 @@ class PTServingBaseService(SingleNodeService):
     model: Any = None
 
     @classmethod
-    def locate(cls, folder: Path) -> str:
+    def locate(cls, folder: Path, named: str = "") -> str:
         """Return the weights file; where there is none, the name the platform's samples use.
 
-        Code that needs a file then says which one it misses; code that only wants the folder works.
+        Of several, the one that the code names is meant, then one that calls itself the best. Code
+        that needs a file says which one it misses; code that only wants the folder works.
         """
-        for pattern in WEIGHTS:
-            files = sorted(folder.glob(pattern))
-            if files:
-                return str(files[0])
+        files = [file for pattern in WEIGHTS for file in sorted(folder.glob(pattern))]
+        for wanted in (
+            [file for file in files if file.name in named],
+            [file for file in files if "best" in file.stem],
+            files,
+        ):
+            if wanted:
+                return str(wanted[0])
         return str(folder / "model.pth")
 
     def _inference(self, data: Any) -> Any:

@@ -103,7 +103,7 @@ class Stream:
         *,
         patience_s: float,
         stopped: Callable[[], bool],
-        failed: Callable[[BaseException], str],
+        failed: Callable[[BaseException], Refused],
         made: Callable[[float, bool], None],
     ) -> None:
         """Prepare; nothing runs yet.
@@ -114,7 +114,7 @@ class Stream:
             coroutines: where those of an asynchronous one are made.
             patience_s: how long a part may take; 0 for ever.
             stopped: tells whether the service has no more time for streams.
-            failed: takes note that the iterator raised; returns the client's sentence.
+            failed: takes note that the iterator raised; returns the client's answer.
             made: takes note of a part: seconds it took, and whether it is the first.
         """
         self.parts = 0
@@ -155,7 +155,7 @@ class Stream:
         if isinstance(outcome, Refused):
             return self.cut("timeout", outcome)
         if isinstance(outcome, BaseException):
-            return self.cut("error", Refused(500, self._failed(outcome)))
+            return self.cut("error", self._failed(outcome))
         if outcome is not None:
             self._made(time.monotonic() - self._asked, self.parts == 0)
             self.parts += 1

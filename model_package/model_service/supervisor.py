@@ -11,6 +11,7 @@ Source: Specifications for Custom Images ("wait 60 s, exit within 90 s").
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import importlib
 import logging
@@ -25,11 +26,12 @@ from model_service.application import make_board
 from model_service.board import Board, State
 from model_service.listener import bind, turn_away_new_connections
 from model_service.logs import configure_logging
-from model_service.package import SERVICE_FILE
+from model_service.package_code import SERVICE_FILE, PackageCode
 from model_service.settings import Settings, SettingsError, read_settings
 from model_service.signals import Signals
 from model_service.surface import Surface, read_surface
 from model_service.worker import SERVER_MODULES, run_worker
+from model_service.working_folder import make_root, remove_root, why_one_worker
 
 log = logging.getLogger("model_service")
 
@@ -82,8 +84,24 @@ def main(signals: Signals, *, no_clone3: bool = False) -> int:
     except ImportError as error:
         log.error("MODEL_SERVER=%s cannot be used here: %s", settings.model_server, error)
         return USAGE_ERROR
-    Supervisor(settings, read_surface(settings.model_path), listener, signals).run()
+    root = make_root()
+    try:
+        settings = limit_workers(settings, root)
+        Supervisor(settings, read_surface(settings.model_path), listener, signals, root).run()
+    finally:
+        remove_root(root)
     return 0
+
+
+def limit_workers(settings: Settings, root: Path | None) -> Settings:
+    """Return the settings, with one worker where several would mix up the files of requests."""
+    if settings.workers == 1:
+        return settings
+    reason = why_one_worker(root, settings.model_path, PackageCode(settings.model_path))
+    if not reason:
+        return settings
+    log.warning("one worker instead of %d: of the model package, %s", settings.workers, reason)
+    return dataclasses.replace(settings, workers=1)
 
 
 def preload(settings: Settings) -> None:
@@ -126,12 +144,18 @@ class Supervisor:
     """Keeps the workers alive until SIGTERM, and sees them out afterwards."""
 
     def __init__(
-        self, settings: Settings, surface: Surface, listener: socket.socket, signals: Signals
+        self,
+        settings: Settings,
+        surface: Surface,
+        listener: socket.socket,
+        signals: Signals,
+        root: Path | None,
     ) -> None:
         self._settings = settings
         self._surface = surface
         self._listener = listener
         self._signals = signals
+        self._root = root
         self._board: Board = make_board(settings, surface)
         self._workers: dict[int, Worker] = {}
         self._start_at = dict.fromkeys(range(settings.workers), 0.0)
@@ -162,7 +186,9 @@ class Supervisor:
         self._board.enter(slot)
         pid = os.fork()
         if pid == 0:
-            run_worker(self._settings, self._surface, self._board, slot, self._listener)
+            run_worker(
+                self._settings, self._surface, self._board, slot, self._listener, self._root
+            )
         self._workers[pid] = Worker(slot, pid, time.monotonic())
 
     def _look_after_workers(self) -> None:
@@ -195,7 +221,7 @@ class Supervisor:
                 return
             worker = self._workers.pop(pid, None)
             if worker is not None and not self._board.stopping:
-                self._replace(worker, os.waitstatus_to_exitcode(status))
+                self._replace(worker, _to_exit_code(status))
 
     def _replace(self, worker: Worker, exit_code: int) -> None:
         now = time.monotonic()
@@ -248,6 +274,11 @@ def _is_stopped(pid: int) -> bool:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
         return stat.rpartition(b")")[2].split()[0] == b"T"
     return False
+
+
+def _to_exit_code(status: int) -> int:
+    """Return the exit code, or minus the signal, of what ``waitpid`` reports."""
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def _say(exit_code: int) -> str:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 HEALTH_URL = "/health"
 MULTIPART = "multipart/form-data"
 APPLICATION_JSON = "application/json"
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -26,28 +29,29 @@ class Api:
         content_type: ``multipart/form-data``, ``application/json``, or empty where none is declared
             and either is accepted.
         schema: JSON schema of the request body; empty where none is declared.
+        properties: the declared parts or members.
+        required: parts or members that every request must hold.
+        file_parts: parts of the type ``file``.
     """
 
     url: str = "/"
     method: str = "POST"
     content_type: str = ""
     schema: Mapping[str, Any] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(init=False, repr=False)
+    required: tuple[str, ...] = field(init=False, repr=False)
+    file_parts: tuple[str, ...] = field(init=False, repr=False)
 
-    @cached_property
-    def properties(self) -> Mapping[str, Any]:
-        """The declared parts or members."""
-        return _mapping(self.schema.get("properties"))
-
-    @cached_property
-    def required(self) -> tuple[str, ...]:
-        """Parts or members that every request must hold."""
-        names = self.schema.get("required")
-        return tuple(str(name) for name in names) if isinstance(names, list) else ()
-
-    @cached_property
-    def file_parts(self) -> tuple[str, ...]:
-        """Parts of the type ``file``."""
-        return tuple(k for k, v in self.properties.items() if _mapping(v).get("type") == "file")
+    def __post_init__(self) -> None:
+        properties, required = _mapping(self.schema.get("properties")), self.schema.get("required")
+        files = (name for name, s in properties.items() if _mapping(s).get("type") == "file")
+        derived = {
+            "properties": properties,
+            "required": tuple(map(str, required)) if isinstance(required, list) else (),
+            "file_parts": tuple(files),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,3 @@ def _read_api(entry: Mapping[str, Any]) -> Api:
         content_type=content_type,
         schema=_mapping(data),
     )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -37,7 +37,7 @@ class Turns:
         states, held = self._board.states(), self._board.connections()
         others = [
             number
-            for slot, (state, number) in enumerate(zip(states, held, strict=True))
+            for slot, (state, number) in enumerate(zip(states, held))
             if slot != self._slot and state is State.READY
         ]
         if others and states[self._slot] is not State.READY:

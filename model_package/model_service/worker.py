@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import logging
@@ -9,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-import threading
+from pathlib import Path
 
 from model_service.application import Application
 from model_service.board import Board
@@ -24,15 +25,20 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run_worker(
-    settings: Settings, surface: Surface, board: Board, slot: int, listener: socket.socket
+    settings: Settings,
+    surface: Surface,
+    board: Board,
+    slot: int,
+    listener: socket.socket,
+    root: Path | None,
 ) -> None:
     """Serve until the board says stop. Called in the forked child; never returns."""
     status = 1
     try:
         _follow_the_supervisor()
-        application = Application(settings, surface, board, slot)
+        application = Application(settings, surface, board, slot, root)
         application.lane.set_alarm()
-        threading.Thread(target=application.model.load, name="load", daemon=True).start()
+        application.lane.run_in_turn(application.model.load)
         server = importlib.import_module(SERVER_MODULES[settings.model_server])
         server.serve(application, listener)
         status = 0
@@ -41,7 +47,8 @@ def run_worker(
     finally:
         # Not sys.exit: threads of the user's code may run for ever, and the state at exit is the
         # supervisor's, copied by fork.
-        sys.stdout.flush()
+        with contextlib.suppress(Exception):  # the user's code may have detached it
+            sys.stdout.flush()
         os._exit(status)
 
 

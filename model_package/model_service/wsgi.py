@@ -96,7 +96,8 @@ class WsgiAdapter:
     def _answer(self, request: Request) -> Any:
         application, lane = self._application, self._application.lane
         call = partial(application.answer, request)
-        if lane.inline(len(request.body)) and (response := lane.run(call)):
+        response = lane.run(call) if lane.inline(len(request.body)) else None
+        if response is not None:
             return response
         answered, deliver = _promise()
         job = lane.submit(call, deliver)
@@ -160,7 +161,8 @@ class _Stream:
         made, deliver = _promise()
         stream.ask(deliver)
         while not made.wait(TICK_SECONDS) and not made.ready() and not self._watch.dead:
-            if last := stream.overdue():
+            last = stream.overdue()
+            if last:
                 return last
         if self._watch.dead:
             stream.leave()
@@ -210,5 +212,8 @@ def _then_discard(content: bytes, body: Any) -> Generator[bytes, None, None]:
     yield content
     left_bytes = LINGER_BYTES
     with gevent.Timeout(LINGER_SECONDS, False), contextlib.suppress(OSError, ParseException):
-        while left_bytes > 0 and (data := body.read(READ_BYTES)):
+        while left_bytes > 0:
+            data = body.read(READ_BYTES)
+            if not data:
+                break
             left_bytes -= len(data)

@@ -13,7 +13,8 @@ from model_service.messages import Refused, Request
 from model_service.surface import Api
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters='"\\\r\n\0'), min_size=1)
-PART = st.tuples(NAMES, st.none() | NAMES, st.binary(max_size=300))
+FILE_NAMES = NAMES.filter(lambda name: "/" not in name and name not in (".", ".."))
+PART = st.tuples(NAMES, st.none() | FILE_NAMES, st.binary(max_size=300))
 PARTS = st.lists(PART, max_size=5, unique_by=lambda part: part[0])
 
 

@@ -83,7 +83,8 @@ def test_the_port_opens_early_and_health_is_503_until_the_model_has_answered(
 
     early = wait_for_answer(runtime)
     refused = runtime.post_json({"x": 1})
-    (runtime.model_path / "go").touch()
+    for folder in runtime.worker_folders():
+        (folder / "go").touch()
     runtime.wait_until_ready()
 
     assert (early.status, early.json["health"]) == (503, "false")
@@ -184,9 +185,10 @@ def test_health_turns_503_when_the_model_dies_and_200_when_it_recovers(start, tm
         answers = runtime.post_json({"x": 1}), runtime.health()
         return answers if answers[1].status == 503 else None
 
-    (runtime.model_path / "broken").touch()
+    (folder,) = runtime.worker_folders()
+    (folder / "broken").touch()
     failed, sick = wait_for(ask_until_sick, "health to notice")
-    (runtime.model_path / "broken").unlink()
+    (folder / "broken").unlink()
 
     assert (failed.status, "the device is gone" in failed.error) == (500, True)
     assert (sick.status, "the device is gone" in sick.json["error"]) == (503, True)

@@ -370,7 +370,7 @@ def test_a_constructor_may_load_in_a_background_thread(start, tmp_path, profile)
     assert runtime.health().status == 503
 
     (package / "words.txt").write_text("one two")
-    (package / "words.txt").rename(runtime.model_path / "words.txt")  # whole when it is there
+    (package / "words.txt").rename(runtime.worker_folders()[0] / "words.txt")  # whole when it is there
     runtime.wait_until_ready()
     assert runtime.post_json({"text": "one three"}, "/text").json == {"known": ["one"]}
     body = multipart(("document", "words.txt", b"two three two"))

@@ -24,6 +24,8 @@ REPOSITORY = Path(__file__).parents[2]
 ROOTFS_HOME = REPOSITORY / "docker" / "rootfs" / "home"
 MODEL_SERVICE = REPOSITORY / "model_package" / "model_service"
 EXAMPLE_SERVICE = REPOSITORY / "model_package" / "model" / "customize_service.py"
+PLATFORM_HOME = Path(__file__).with_name("platform_home.sh")
+NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
 PROFILES = ("uvicorn", "gunicorn-gevent")
 BOUNDARY = "a-boundary"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
@@ -184,6 +186,18 @@ class Runtime:
     def model_path(self) -> Path:
         return self.folder / "ma-user" / "infer" / "model" / "1"
 
+    def worker_folders(self) -> list[Path]:
+        """Return the package as each worker has it, once all have it."""
+
+        def find() -> list[Path] | None:
+            found = [Path(os.readlink(f"/proc/{pid}/cwd")) / "model" for pid in self.workers()]
+            made = [path for path in found if path.is_relative_to(self.folder / "tmp")]
+            if len(made) < len(found) or not found:
+                return None
+            return [path / "1" if (path / "1").exists() else path for path in made]
+
+        return wait_for(find, "the workers' folders")
+
     def logs(self) -> str:
         return (self.folder / "stdout").read_text(errors="replace")
 
@@ -297,18 +311,26 @@ def lay_out_image(folder: Path, package: Path) -> Path:
 
 
 @contextmanager
-def start_runtime(folder: Path, package: Path, shell: str = "sh", **environment: str) -> Any:
+def start_runtime(
+    folder: Path, package: Path, shell: str = "sh", at_home: bool = False, **environment: str
+) -> Any:
     """Start ``sh run.sh`` with a package, as an image's CMD does; yield the :class:`Runtime`.
 
-    It has a session of its own, so that nothing it starts outlives the block.
+    It has a session of its own, so that nothing it starts outlives the block. With ``at_home`` it
+    also sees ``/home/mind`` as in an image, which takes a mount namespace.
     """
     lay_out_image(folder, package)
     port = free_port()
     inherited = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     settings = {"HOST": "127.0.0.1", "PORT": str(port), "WORKERS": "2", "DRAIN_SECONDS": "1"}
+    (folder / "tmp").mkdir()
+    settings["TMPDIR"] = str(folder / "tmp")
+    command = [shell, str(folder / "run.sh")]
+    if at_home:
+        command = [*NAMESPACE, "sh", str(PLATFORM_HOME), str(folder / "tmp"), command[-1]]
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as error:
         process = subprocess.Popen(
-            [shell, str(folder / "run.sh")],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=error,
