@@ -43,6 +43,7 @@ SMALL_BYTES = 64 * 1024
 """A larger body may take long to decode however quick the model is."""
 HOLD_UP_SECONDS = 0.5
 """How long a prediction may hold up the event loop, health included, before it is broken off."""
+THREAD_NAME = "predict"
 MAX_STUCK = 8
 TURN_SECONDS = 0.02
 """How long the event loop waits for a prediction in the thread to end; then it queues up."""
@@ -104,6 +105,7 @@ class Lane:
         self._queue: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._first: deque[Callable[[], None]] = deque()
         self._turn: Any = threading.Lock()
+        self._in_loop = False
         self._failed_in_loop: Call | None = None
         self._lock = threading.Lock()
         self._running = 0
@@ -145,6 +147,7 @@ class Lane:
         turn = self._turn
         if not turn.acquire(timeout=-1 if self._choice == "never" else TURN_SECONDS):
             return None
+        self._in_loop = True
         signal.setitimer(signal.ITIMER_REAL, self._alarm_s)
         try:
             response = _run_until_broken_off(call)
@@ -159,6 +162,7 @@ class Lane:
             self.took(max(self._alarm_s, SLOW_SECONDS), 0)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
+            self._in_loop = False
             turn.release()
         if self._choice == "never":
             raise Refused(504, _LATE)
@@ -235,7 +239,15 @@ class Lane:
         return job
 
     def run_in_turn(self, call: Callable[[], None]) -> None:
-        """Run what is no prediction, loading the model for example, in the thread of predictions."""
+        """Run what is no prediction, loading the model for example, in the thread of predictions.
+
+        Within a prediction that may run where it does, it runs here and now.
+        """
+        if threading.current_thread().name == THREAD_NAME or (
+            self._in_loop and self.bound is False
+        ):
+            call()
+            return
         with self._lock:
             if not self._running:
                 self._start_thread()
@@ -264,7 +276,7 @@ class Lane:
 
     def _start_thread(self) -> None:
         self._running += 1
-        threading.Thread(target=self._work, name="predict", daemon=True).start()
+        threading.Thread(target=self._work, name=THREAD_NAME, daemon=True).start()
 
     def _work(self) -> None:
         while True:

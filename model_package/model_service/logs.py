@@ -28,7 +28,7 @@ def configure_logging(level: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    own = open(1, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115, PTH123
+    own = open(1, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(level=level, stream=own, format=FORMAT, datefmt=TIME_FORMAT)
     # Both say of every connection and every start what the request lines say better.

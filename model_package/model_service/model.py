@@ -6,10 +6,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from model_service.board import State
 from model_service.bodies import decode_body
@@ -193,7 +192,7 @@ class Model:
             self._lane.run_in_turn(call)
 
     def _loads_in_background(self) -> bool:
-        """Whether a thread that the constructor started still loads, as in the platform's sample."""
+        """Whether a thread of the constructor's still loads, as in the platform's sample."""
         young = time.monotonic() - self._loaded_at < DAEMON_SECONDS
         return any(
             thread.is_alive() and (young or not (thread.daemon or "PoolExecutor" in thread.name))

@@ -69,7 +69,9 @@ def split_parts(body: bytes, boundary: str) -> list[Part]:
         raise Refused(400, "Content-Type: multipart/form-data without a boundary")
     delimiter = b"\r\n--" + boundary.encode("utf-8", "replace")
     # The first delimiter may stand at the very beginning, without the line end before it.
-    position = len(delimiter) - 2 if body.startswith(delimiter[2:]) else _next(body, delimiter, 0)[1]
+    position = (
+        len(delimiter) - 2 if body.startswith(delimiter[2:]) else _next(body, delimiter, 0)[1]
+    )
     parts: list[Part] = []
     while True:
         if body.startswith(b"--", position):

@@ -8,6 +8,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Callable
 
 from model_service.model_service import SingleNodeService
 from model_service.package_code import SERVICE_FILE, PackageCode
@@ -106,14 +107,20 @@ def _construct(
 ) -> SingleNodeService:
     """Give a constructor what it takes: both, the path alone, by other names, or nothing."""
     given = {"model_name": model_name, "model_path": model_path}
-    make: type = service_class
+    make: Callable[..., SingleNodeService] = service_class
     try:
         parameters = list(inspect.signature(service_class).parameters.values())
     except (TypeError, ValueError):
         return make(model_name, model_path)
     kinds = inspect.Parameter
-    in_order = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
-    by_name = {p.name: given[p.name] for p in parameters if p.kind is kinds.KEYWORD_ONLY and p.name in given}
+    in_order = [
+        p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    ]
+    by_name = {
+        p.name: given[p.name]
+        for p in parameters
+        if p.kind is kinds.KEYWORD_ONLY and p.name in given
+    }
     if len(in_order) >= 2 or any(p.kind is kinds.VAR_POSITIONAL for p in parameters):
         return make(model_name, model_path)
     if len(in_order) == 1:

@@ -15,10 +15,11 @@ SERVICE_FILE = "customize_service.py"
 
 _WRITING_MODE = re.compile(r"[rbt]*[wax+][rbt+]*")
 _WRITING_METHODS = frozenset(
-    "copy2 copyfile copyfileobj extractall imsave imwrite makedirs mkdir rename save savefig savetxt savez "
-    "to_csv to_excel tofile write_bytes write_text VideoWriter".split()
+    {"copy2", "copyfile", "copyfileobj", "extractall", "imsave", "imwrite", "makedirs", "mkdir"}
+    | {"rename", "save", "savefig", "savetxt", "savez", "to_csv", "to_excel", "tofile"}
+    | {"write_bytes", "write_text", "VideoWriter"}
 )
-_PROGRAMS = frozenset("Popen call check_call check_output run system".split())
+_PROGRAMS = frozenset({"Popen", "call", "check_call", "check_output", "run", "system"})
 _SHARED_PLACES = re.compile(r"/(?:tmp|home|cache|var|opt|root|data|mnt|dev/shm)/\S*")
 _OPENS_PICTURES = re.compile(r"\bImage\.open\(|\bimdecode\(|\bimread\(|\bload_image\(|\bload_img\(")
 
@@ -58,7 +59,7 @@ class PackageCode:
 
     @property
     def of_tensorflow(self) -> bool:
-        """Whether it was written for the platform's TensorFlow images, which lay it out otherwise."""
+        """Whether it was written for the platform's TensorFlow images, which have it elsewhere."""
         return "tfserving_model_service" in self.text
 
     @property

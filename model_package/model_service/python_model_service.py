@@ -64,13 +64,13 @@ class XgSklServingBaseService(SingleNodeService):
 
 
 def _load(path: str) -> Any:
-    try:
-        import joblib  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    """Read a model of XGBoost, which begins like JSON or as ``binf``, or what joblib wrote."""
+    with Path(path).open("rb") as file:
+        start = file.read(4)
+    if start.startswith((b"{", b"binf")):
+        import xgboost
 
-        return joblib.load(path)
-    except Exception as error:
-        try:
-            import xgboost
-        except ImportError:
-            raise error from None
         return xgboost.Booster(model_file=path)
+    import joblib  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
+    return joblib.load(path)

@@ -15,8 +15,8 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Callable
 
 from model_service.lane import BrokenOff, Job, Lane
 from model_service.messages import Refused, overloaded, to_json

@@ -186,9 +186,7 @@ class Supervisor:
         self._board.enter(slot)
         pid = os.fork()
         if pid == 0:
-            run_worker(
-                self._settings, self._surface, self._board, slot, self._listener, self._root
-            )
+            run_worker(self._settings, self._surface, self._board, slot, self._listener, self._root)
         self._workers[pid] = Worker(slot, pid, time.monotonic())
 
     def _look_after_workers(self) -> None:

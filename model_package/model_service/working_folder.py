@@ -20,10 +20,10 @@ from model_service.package_code import PackageCode
 log = logging.getLogger("model_service")
 
 PLATFORM_FOLDER = Path("/home/mind/model")
-"""Where the platform has the package. An image made here has a link there; it is led to worker 0."""
+"""Where the platform has the package; in an image made here a link, which is led to worker 0."""
 LARGE_BYTES = 16 * 2**20
 COPIED_BYTES = 64 * 2**20
-"""A file larger than the first, and what would make the copies larger than the second, is linked."""
+"""A file beyond the first is linked, and what would make the copies larger than the second."""
 
 
 def make_root() -> Path | None:
@@ -70,8 +70,8 @@ def enter(root: Path, slot: int, package: Path, code: PackageCode) -> Path:
         _copy(package, copy, large)
         if not code.of_tensorflow and code.says("model/1"):
             _link(copy / "1", Path())
-    for entry in os.listdir(copy):
-        _link(folder / entry, copy / entry)
+    for entry in copy.iterdir():
+        _link(folder / entry.name, entry)
     os.chdir(folder)
     return copy
 

@@ -20,6 +20,7 @@ AT_HOME = ("platform-path", "platform-path-tf")
 """These open /home/mind/model by its whole path."""
 TORCH = ("torch-weights", "torch-whole-network")
 
+
 def install(requirements: list[str], package: Path) -> str:
     """Return a folder with what a package requires, kept for the next run."""
     wanted = sorted(str(package / line) if line.startswith("./") else line for line in requirements)

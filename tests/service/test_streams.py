@@ -93,7 +93,8 @@ def serve(start, speaker, profile):
 
 
 def notes(runtime) -> list[str]:
-    return (runtime.model_path / "notes").read_text().split("\n")[:-1]
+    (folder,) = runtime.worker_folders()
+    return (folder / "notes").read_text().split("\n")[:-1]
 
 
 def ask(connection, *words, version="1.1", **data):

@@ -25,7 +25,9 @@ ROOTFS_HOME = REPOSITORY / "docker" / "rootfs" / "home"
 MODEL_SERVICE = REPOSITORY / "model_package" / "model_service"
 EXAMPLE_SERVICE = REPOSITORY / "model_package" / "model" / "customize_service.py"
 PLATFORM_HOME = Path(__file__).with_name("platform_home.sh")
-NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+NAMESPACE = (
+    ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+)
 PROFILES = ("uvicorn", "gunicorn-gevent")
 BOUNDARY = "a-boundary"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
@@ -190,7 +192,7 @@ class Runtime:
         """Return the package as each worker has it, once all have it."""
 
         def find() -> list[Path] | None:
-            found = [Path(os.readlink(f"/proc/{pid}/cwd")) / "model" for pid in self.workers()]
+            found = [Path(f"/proc/{pid}/cwd").readlink() / "model" for pid in self.workers()]
             made = [path for path in found if path.is_relative_to(self.folder / "tmp")]
             if len(made) < len(found) or not found:
                 return None
