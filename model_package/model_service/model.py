@@ -228,7 +228,8 @@ class Model:
         try:
             prepared = self._steps.prepare(sample.data)
             counts = counts or sample.fits
-            self._take(self._steps.ask(prepared), sample)
+            answer = self._steps.ask(prepared)
+            self._take(answer, sample)
         except BrokenOff:
             raise
         except BaseException as error:
@@ -243,7 +244,8 @@ class Model:
         else:
             self._sample_answers = self._sample_answers or self._example is None
             self._sample_seconds = time.perf_counter() - started
-            self._find_out_whether_bound(api)
+            if not is_stream(answer):  # whose parts are made in the thread of predictions anyway
+                self._find_out_whether_bound(api)
         return ""
 
     def _take(self, answer: Any, sample: Sample) -> None:

@@ -144,6 +144,8 @@ def _is_known_to_fit(schema: object, depth: int = 0) -> bool:
         return False
     if any(keyword in schema for keyword in ("example", "examples", "const", "enum")):
         return True
+    if not isinstance(schema.get("default", ""), str):  # a text by default says little
+        return True
     kind = schema.get("type")
     if kind == "object" or (kind is None and "properties" in schema):
         members = schema.get("properties")

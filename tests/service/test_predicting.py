@@ -125,9 +125,9 @@ def test_bad_input_is_refused_by_a_sentence_that_names_the_part(mnist, some_digi
     ("status", "content_type", "body"),
     [
         pytest.param(415, "text/plain", b"seven", id="text"),
-        pytest.param(415, "application/json", b'{"images": ""}', id="JSON"),
-        pytest.param(415, "application/x-www-form-urlencoded", b"images=7", id="a form"),
-        pytest.param(415, "", b"seven", id="no type"),
+        pytest.param(422, "application/json", b"{}", id="JSON"),
+        pytest.param(422, "application/x-www-form-urlencoded", b"images=7", id="a form"),
+        pytest.param(400, "", b"seven", id="no type"),
         pytest.param(415, 'a/b; c="\xff', b"seven", id="a type that is none"),
         pytest.param(400, "multipart/form-data", b"seven", id="no boundary"),
         pytest.param(400, MULTIPART, b"seven", id="no multipart"),

@@ -15,11 +15,12 @@ from model_service.streams import to_event
 # Every word of the body is a step of the generator; what happens is written beside the package.
 SPEAKER = """
 import asyncio
+import os
 import time
 from pathlib import Path
 from model_service.model_service import SingleNodeService
 
-NOTES = Path(__file__).parent / "notes"
+NOTES = Path(os.environ["TMPDIR"]) / "notes"
 
 def note(text):
     with NOTES.open("a") as notes:
@@ -93,8 +94,7 @@ def serve(start, speaker, profile):
 
 
 def notes(runtime) -> list[str]:
-    (folder,) = runtime.worker_folders()
-    return (folder / "notes").read_text().split("\n")[:-1]
+    return (runtime.folder / "tmp" / "notes").read_text().split("\n")[:-1]
 
 
 def ask(connection, *words, version="1.1", **data):

@@ -19,7 +19,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "build" / "environments"
 # What the serving runtime imports of its own accord, in the versions it is tested with.
-RUNTIME = ("uvicorn", "uvloop", "httptools", "python-multipart", "gunicorn", "gevent", "pillow")
+RUNTIME = ("uvicorn", "uvloop", "httptools", "gunicorn", "gevent", "pillow")
 
 
 def need(name: str, make: Callable[[Path], None], config: pytest.Config) -> Path:
