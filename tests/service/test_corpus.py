@@ -1,58 +1,56 @@
-"""Every package of the corpus, served by the runtime: each answer that its expect.yaml asks for."""
+"""Every package of the corpus, adopted and served: each answer that its expect.yaml asks for."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from corpus import Expected, health_of, missing_in_log, read_corpus, try_requests, try_together
-from hand_adopted import adopt
-from runtime import NAMESPACE, REPOSITORY, start_runtime, wait_for
+from pythons import install
+from runtime import NAMESPACE, start_runtime, wait_for
 
-SITE = REPOSITORY / "build" / "corpus-sites"
+from custom_image.adoption import package_folder
+
 SERVED = [one for one in read_corpus() if one.outcome != "refuse"]
 AT_HOME = ("platform-path", "platform-path-tf")
 """These open /home/mind/model by its whole path."""
 TORCH = ("torch-weights", "torch-whole-network")
+PROFILES = [
+    "uvicorn",
+    pytest.param("gunicorn-gevent", marks=pytest.mark.true_time),
+]
 
 
-def install(requirements: list[str], package: Path) -> str:
-    """Return a folder with what a package requires, kept for the next run."""
-    wanted = sorted(str(package / line) if line.startswith("./") else line for line in requirements)
-    names = "\n".join(line.rsplit("/", 1)[-1] for line in wanted) + sys.version
-    target = SITE / hashlib.sha256(names.encode()).hexdigest()[:12]
-    if wanted and not (target / "installed").exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
-        options = ["--disable-pip-version-check", "--upgrade", "--target", str(target)]
-        subprocess.run([*command, *options, *wanted], check=True, timeout=240)
-        (target / "installed").touch()
-    return str(target)
-
-
-def start(expected: Expected, folder: Path, workers: int, profile: str):
+def start(expected: Expected, folder, workers: int, profile: str):
+    """Adopt a package and start it beside its own requirements, never this project's."""
     if expected.slug in TORCH:
         if importlib.util.find_spec("torch") is None:
             pytest.skip("torch is not installed")
         site = ""
     else:
-        site = install(expected.requirements(), expected.package)
-    package = adopt(expected.package, folder / "package")
-    environment = {"PYTHONPATH": site, "WORKERS": str(workers), "MODEL_SERVER": profile}
+        here = str(expected.package)
+        lines = [
+            line.replace("./", f"{here}/", 1) if line.startswith("./") else line
+            for line in expected.requirements()
+        ]
+        site = str(install(lines))
     at_home = expected.slug in AT_HOME
     if at_home and subprocess.run([*NAMESPACE, "true"], check=False).returncode:
         pytest.skip("a mount namespace cannot be had; tests/container starts it as an image")
+    package = package_folder(expected.package, folder=folder / "adopted").folder
+    environment = {"PYTHONPATH": site, "WORKERS": str(workers), "MODEL_SERVER": profile}
     return start_runtime(folder / "home", package, at_home=at_home, **environment)
 
 
 def wait_for_health(runtime, expected: Expected) -> None:
     """Wait until health is 200, if it is to be, and see that it is not too early."""
     started, within_s = time.monotonic(), expected.health("within_s")
-    if expected.ready:
+    reason = expected.content["health"].get("reason", [])
+    if expected.slug == "torch-whole-network" and _refuses_pickled_networks():
+        reason = ["weights_only"]
+    elif expected.ready:
         runtime.wait_until_ready(3 * within_s)
         assert time.monotonic() - started >= expected.health("not_before_s")
         return
@@ -62,22 +60,24 @@ def wait_for_health(runtime, expected: Expected) -> None:
         if health is None:
             return False
         assert health.status == 503
-        return all(word in health.body.decode() for word in expected.content["health"]["reason"])
+        return all(word in health.body.decode() for word in reason)
 
     wait_for(said, "the reason in health", within_s)
 
 
-def marked(expected: Expected):
-    """The stream waits for the runtime's streams."""
-    streams = pytest.mark.xfail(reason="no streams yet", strict=True)
-    marks = [streams] if expected.slug == "stream-answer" else []
-    return pytest.param(expected, id=expected.slug, marks=marks)
+def _refuses_pickled_networks() -> bool:
+    import torch
+
+    return tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 6)
 
 
-@pytest.mark.parametrize("expected", [marked(one) for one in SERVED])
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("expected", SERVED, ids=lambda expected: expected.slug)
 def test_each_package_answers_as_on_the_platform(tmp_path, profile, expected):
     with start(expected, tmp_path, 1, profile) as runtime:
         wait_for_health(runtime, expected)
+        if expected.slug == "torch-whole-network" and not runtime.is_healthy():
+            return  # this torch refuses it, and health said why
         faults = list(try_requests(runtime.url, expected))
         log = runtime.logs()
 
@@ -86,6 +86,7 @@ def test_each_package_answers_as_on_the_platform(tmp_path, profile, expected):
     assert runtime.standard_error() == ""
 
 
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize(
     "expected", [one for one in SERVED if one.together], ids=lambda expected: expected.slug
 )

@@ -123,7 +123,9 @@ def test_every_setting_is_in_the_readme():
 
 def test_what_ships_imports_nothing_but_itself_and_its_requirements():
     requirements = REPOSITORY / "docker" / "requirements"
-    text = "".join((requirements / f"{name}.in").read_text() for name in ("server", "onnx", "torch"))
+    text = "".join(
+        (requirements / f"{name}.in").read_text() for name in ("server", "onnx", "torch")
+    )
     required = {line.split("#")[0].strip() for line in text.splitlines()} - {""}
     names = {"pillow": "PIL"}
     # The author's own choice of engine: imported where the package uses its base class.
