@@ -14,6 +14,7 @@ from custom_image.build_context import write_build_context
 from custom_image.builders import find_base
 from custom_image.builders.base_python import find_python
 from custom_image.builders.docker import build
+from custom_image.engines import StartOptions
 from custom_image.engines.docker.engine import DockerEngine
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import UsageError
@@ -64,14 +65,20 @@ def package(tmp_path: Path) -> SimpleNamespace:
     return SimpleNamespace(folder=folder)
 
 
-def serves(package: SimpleNamespace, base: str, minor: str, engine: DockerEngine) -> dict:
+def serves(
+    package: SimpleNamespace,
+    base: str,
+    minor: str,
+    engine: DockerEngine,
+    environment: dict[str, str] | None = None,
+) -> dict:
     """Build for a base's Python, start the image, and return what it answers."""
     base, python = find_base(base, python=minor, engine=engine)
     context = write_build_context(
         package, base_image=base, python=python, folder=package.folder.parent / "context"
     )
     image = build(context, f"custom-image/tests:on-{base.rpartition(':')[2]}", engine=engine)
-    with engine.start(image.reference) as service:
+    with engine.start(image.reference, StartOptions(environment=environment or {})) as service:
         wait_until_ready(service, "/health", timeout_s=60)
         answer = requests.post(service.url, json={"number": 7}, timeout=60)
         assert answer.ok, f"{answer.text}\n{service.logs()}"
@@ -116,3 +123,30 @@ def test_an_image_on_another_python_answers(
         "executable": "/usr/local/lib/python/bin/python",
         "number": 7,
     }
+
+
+@pytest.mark.true_time
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("profile", ["uvicorn", "gunicorn-gevent"])
+@pytest.mark.parametrize(
+    ("minor", "layout", "executable"),
+    [
+        ("3.7", "conda", "/opt/conda/envs/serving/bin/python3"),
+        ("3.8", "venv", "/opt/venv/bin/python3"),
+        ("3.11", "conda", "/opt/conda/envs/serving/bin/python3"),
+        ("3.13", "venv", "/opt/venv/bin/python3"),
+    ],
+)
+def test_every_python_answers_by_both_profiles(
+    minor: str,
+    layout: str,
+    executable: str,
+    profile: str,
+    package: SimpleNamespace,
+    docker_engine: DockerEngine,
+) -> None:
+    base = make_base(minor, layout, docker_engine)
+
+    answer = serves(package, base, minor, docker_engine, {"MODEL_SERVER": profile})
+
+    assert answer == {"python": minor, "executable": executable, "number": 7}
