@@ -66,7 +66,7 @@ def test_an_engine_that_no_preset_image_has_answers(
 
 
 def _source_only_wheels(folder: Path) -> dict[str, str]:
-    """Make wheels of what TensorFlow 1.15 needs and the index has as source alone, as a user does."""
+    """Make a wheel of what TensorFlow 1.15 needs and the index has as source alone."""
     wheels = folder / "wheels"
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, "gast==0.2.2"],
