@@ -12,7 +12,7 @@
 #     --now SECONDS      what time it is (date +%s); sets a clock that no time service keeps
 #   sh prepare_ecs.sh --fetch DIR            on a machine with a network, and of the server's release
 #     and architecture (a container will do): get the packages for --debs; root is not needed
-#   sh prepare_ecs.sh --cloud-init           print the same as user data of a new server
+# This file as it is can also be the user data of a new server: cloud-init runs it at the first start.
 set -eu
 
 # The registry SWR takes clients of 1.11.2 to 24.0.9; BuildKit came with 18.09.
@@ -301,25 +301,8 @@ prepare_user() {
   fi
 }
 
-# --- user data ------------------------------------------------------------------------------------
-
-cloud_init() {
-  cat <<'YAML'
-#cloud-config
-# A server that is ready to build images from its first start on: paste this as its user data.
-# Made by `scripts/prepare_ecs.sh --cloud-init`; change that script, not this file.
-write_files:
-  - path: /usr/local/sbin/prepare_ecs.sh
-    permissions: "0755"
-    content: |
-YAML
-  sed 's/^\(.\)/      \1/' "$0"
-  cat <<'YAML'
-runcmd:
-  # Options stand at the top of the script: a user, another disk, the time server of your network.
-  - [sh, /usr/local/sbin/prepare_ecs.sh, --data-root, largest]
-YAML
-}
+# User data gets no options: change these lines before you paste it.
+case $0 in /var/lib/cloud/*) data_root=largest ;; esac
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -330,10 +313,6 @@ while [ $# -gt 0 ]; do
     --now) now=${2:?--now SECONDS} ;;
     --fetch)
       fetch "${2:?--fetch DIR}"
-      exit
-      ;;
-    --cloud-init)
-      cloud_init
       exit
       ;;
     *) refuse "$1: no such option; they stand at the top of this script." ;;

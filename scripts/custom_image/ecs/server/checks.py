@@ -41,7 +41,7 @@ _DRIVERS: Final = {
 
 @dataclass(frozen=True)
 class Looks:
-    """What was seen of a server: answers of ``on_server/look.sh`` by name, and what was measured.
+    """What was seen of a server: what ``on_server/inspect.sh`` said, and what was measured.
 
     Attributes:
         skew_s: its clock less that of this machine.

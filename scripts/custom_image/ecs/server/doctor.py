@@ -42,7 +42,7 @@ def diagnose_server(connection: Connection, *, needs_gb: float = DISK_GB) -> Dia
     before = time.time()
     clock = re.match(r"\d+(\.\d+)?", connection.run("date +%s.%N", timeout_s=_LOOK_S).output)
     after = time.time()
-    done = connection.script("look.sh", timeout_s=_LOOK_S)
+    done = connection.script("inspect.sh", timeout_s=_LOOK_S)
     said = dict(line.partition("=")[::2] for line in done.output.splitlines())
     if "machine" not in said or not clock:
         raise Unavailable(

@@ -61,16 +61,17 @@ def probe(connection: Connection) -> Server:
     Raises:
         Unavailable: it has no engine that this user may use, or lacks a program.
     """
-    done = connection.script("probe.sh", STORE, timeout_s=_PROBE_S)
+    done = connection.script("inspect.sh", STORE, timeout_s=_PROBE_S)
     if done.code:
         raise Unavailable(f"{connection.address} cannot be used: {done.error.strip()}")
     said = dict(line.partition("=")[::2] for line in done.output.splitlines())
     prepare = f"Prepare it: custom-image doctor --server {connection.address}"
-    if said["missing"]:
-        raise Unavailable(f"{connection.address} lacks: {said['missing']}.\n{prepare}")
-    if not said["engine"]:
+    lacking = [*said["lacking"].split(), *([] if said["client"] else ["docker"])]
+    if lacking:
+        raise Unavailable(f"{connection.address} lacks: {' '.join(lacking)}.\n{prepare}")
+    if not said["answer"]:
         raise Unavailable(
-            f"{connection.address} has no Docker engine that answers: {said['error']}\n{prepare}"
+            f"{connection.address} has no Docker engine that answers: {said['refusal']}\n{prepare}"
         )
     if not said["socket"].startswith("unix://"):
         raise Unavailable(
@@ -80,14 +81,14 @@ def probe(connection: Connection) -> Server:
         )
     return Server(
         address=connection.address,
-        engine=said["engine"],
+        engine=said["answer"].partition("|")[0],
         architecture=said["architecture"],
         client=said["client"],
         buildkit=_has_buildkit(said["client"], said["buildx"]),
         socket=said["socket"].removeprefix("unix://"),
-        docker_root=said["docker_root"],
+        docker_root=said["images"],
         store_free_bytes=int(said["store_free"]),
-        docker_free_bytes=int(said["docker_free"] or said["store_free"]),
+        docker_free_bytes=int(said["free_bytes"]),
         same_disk=said["same_disk"] == "yes",
     )
 
