@@ -134,7 +134,7 @@ def _serve(platform: Platform, presets: list[str]) -> None:
     containers.clean()
     real_time.start()
     platform.jobs.watch(
-        platform.registry.start,
+        platform.registry.watch,
         containers.look,
         containers.resume,
         saving.resume,

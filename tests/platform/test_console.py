@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import browser as browser_module
 import pytest
 import requests
 from browser import Browser, open_browser
@@ -58,15 +60,67 @@ def deploy(cloud: Cloud, model: str, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory) -> Iterator[Browser]:
+def chromium() -> str:
     """Where no browser can be had, a printed skip, or a failure under REQUIRE_DOCKER=1."""
     done = subprocess.run(["sh", ENSURE_CHROMIUM], capture_output=True, text=True)
     if done.returncode:
         if os.environ.get("REQUIRE_DOCKER") == "1":
             pytest.fail(done.stderr, pytrace=False)
         pytest.skip(done.stderr.splitlines()[-2])
-    with open_browser(done.stdout.strip(), tmp_path_factory.mktemp("browser")) as browser:
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium, tmp_path_factory) -> Iterator[Browser]:
+    with open_browser(chromium, tmp_path_factory.mktemp("browser")) as browser:
         yield browser
+
+
+OPEN_AND_WAIT = """
+import sys
+from pathlib import Path
+from browser import open_browser
+with open_browser(sys.argv[1], Path(sys.argv[2])) as browser:
+    print(browser.evaluate("1 + 1"), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["closed", "killed"])
+def test_a_browser_ends_with_who_opened_it(is_killed, chromium, tmp_path) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OPEN_AND_WAIT, chromium, tmp_path],
+        env=os.environ | {"PYTHONPATH": str(Path(browser_module.__file__).parent)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "2\n"
+    sessions = sessions_of(tmp_path)
+    assert sessions
+
+    if is_killed:
+        owner.kill()
+    owner.communicate()
+
+    wait_for(lambda: not processes_of(sessions), "the browser has ended")
+
+
+def sessions_of(profile: Path) -> set[str]:
+    """Return the sessions of the browsers whose profile is below a folder."""
+    return {line.split()[0] for line in processes() if f"--user-data-dir={profile}" in line}
+
+
+def processes_of(sessions: set[str]) -> list[str]:
+    return [line for line in processes() if line.split()[0] in sessions]
+
+
+def processes() -> list[str]:
+    listed = subprocess.run(
+        ["ps", "-ww", "-eo", "sid,stat,args"], capture_output=True, text=True
+    ).stdout
+    return [line for line in listed.splitlines() if line.split()[1][0] != "Z"]
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,11 @@ FLAGS = (
 )
 
 
+# Debian's program is a shell script that starts the browser: who ends the script alone leaves the
+# browser behind. So its whole process group ends when this input does, after SIGKILL too.
+UNTIL_INPUT_ENDS = '("$@"; kill -KILL 0) & cat; kill -KILL 0'
+
+
 class Browser:
     """One page of one browser."""
 
@@ -101,11 +106,14 @@ class Browser:
 def open_browser(program: str, folder: Path) -> Iterator[Browser]:
     """Start a browser with a new profile, and end it."""
     log = folder / "browser.log"
+    command = [program, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [program, *FLAGS, f"--user-data-dir={folder / 'profile'}", "about:blank"],
+            ["sh", "-c", UNTIL_INPUT_ENDS, "browser", *command],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
     try:
         socket = websocket.create_connection(
@@ -116,7 +124,8 @@ def open_browser(program: str, folder: Path) -> Iterator[Browser]:
         finally:
             socket.close()
     finally:
-        process.terminate()
+        assert process.stdin is not None
+        process.stdin.close()
         process.wait(20)
 
 

@@ -22,6 +22,7 @@ from local_modelarts.registry.process import ImageServer, ProgramServer, choose_
 from local_modelarts.storage.paths import Identity
 
 _START_TIMEOUT_S: Final = 50.0
+_POLL_S: Final = 0.05
 _ANSWER_TIMEOUT_S: Final = 20.0
 _CATALOG_PAGE: Final = 1000  # the most that it gives at once
 _MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
@@ -67,26 +68,40 @@ class Registry:
     # --- the server -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it, or take over the one that a killed platform has left.
+        """Start it, or take over the one that a killed platform has left; it answers then.
+
+        Whether its process lives says too little: one that was just killed refuses connections
+        before it can be waited for. What does not answer and does not run is started, once.
 
         Raises:
             Unavailable: there is none, or it does not answer.
         """
         self._is_wanted = True
         with self._starting:
-            if self._server.is_running():
-                return
-            self._server.start()
             deadline = time.monotonic() + _START_TIMEOUT_S
+            is_new = False
             while not self._answers():
-                if not self._server.is_running() or time.monotonic() > deadline:
+                is_running = self._server.is_running()
+                if time.monotonic() > deadline or (is_new and not is_running):
                     raise Unavailable(
                         f"the registry does not answer at {self.host}; {self._server.explain()}"
                     )
-                time.sleep(0.05)
+                if not is_running:
+                    self._server.start()
+                    is_new = True
+                time.sleep(_POLL_S)
+
+    def watch(self) -> None:
+        """Start it again where it has died.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        if not self._server.is_running():
+            self.start()
 
     def stop(self) -> None:
-        """Stop it. Harmless when repeated."""
+        """Stop it. Idempotent."""
         self._is_wanted = False
         self._server.stop()
 
