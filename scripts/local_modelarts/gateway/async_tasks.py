@@ -60,9 +60,10 @@ _SHOWN_BYTES: Final = 300
 class Tasks:
     """The tasks of all asynchronous services of a platform."""
 
-    def __init__(self, platform: Platform, send: SendRequest) -> None:
+    def __init__(self, platform: Platform, send: SendRequest, pause_s: float = _PAUSE_S) -> None:
         self._platform, self._state, self._send = platform, platform.state, send
         self._jobs = LongJobs()
+        self._pause_s = pause_s
         self._lock = threading.Lock()
 
     def respond(
@@ -182,7 +183,7 @@ class Tasks:
     def _run(self, task_id: str) -> None:
         """Send one task until it has ended, or has to wait for its service to run again."""
         while self._attempt(task_id):
-            self._jobs.pause(_PAUSE_S)
+            self._jobs.pause(self._pause_s)
         self._dispatch()
 
     def _attempt(self, task_id: str) -> bool:

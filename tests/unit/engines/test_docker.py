@@ -15,6 +15,7 @@ import pytest
 from fake_docker import FakeDocker, fake_docker
 
 from custom_image.engines import StartOptions, open_engine
+from custom_image.engines.docker.connection import connect
 from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
 from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.image_facts import image_facts
@@ -100,9 +101,7 @@ def test_something_else_on_the_socket_is_unavailable(docker: FakeDocker) -> None
         DockerEngine.connect()
 
 
-def test_an_engine_that_hangs_is_not_waited_for(
-    docker: FakeDocker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_hangs_is_not_waited_for(docker: FakeDocker) -> None:
     hanging = threading.Event()
 
     def hang(_: bytes) -> tuple[int, object]:
@@ -110,10 +109,9 @@ def test_an_engine_that_hangs_is_not_waited_for(
         return 200, ""
 
     docker.answers["GET /version"] = hang
-    monkeypatch.setattr("custom_image.engines.docker.connection._CONNECT_TIMEOUT_S", 0.1)
 
     with pytest.raises(Unavailable, match=r"no Docker engine answers at .*timed out"):
-        DockerEngine.connect()
+        connect(timeout_s=0.1)
 
     hanging.set()
 

@@ -13,7 +13,6 @@ import pytest
 from local_cloud import wait_for
 
 from local_modelarts.errors import ApiError, backend_broken, backend_refused, backend_timeout
-from local_modelarts.gateway import async_tasks
 from local_modelarts.gateway.async_tasks import Tasks
 from local_modelarts.storage.store import SERVICE, State
 
@@ -61,7 +60,7 @@ class Queue:
     def begin_anew(self) -> None:
         """Begin as after a kill, with the state alone; what was sent is never answered."""
         self.instances = Instances()
-        self.tasks = Tasks(self.platform, self.instances.send)  # type: ignore[arg-type]
+        self.tasks = Tasks(self.platform, self.instances.send, 0.01)  # type: ignore[arg-type]
 
     def ask(self, method: str, path: str, body: bytes = b"") -> Any:
         status, _, content = self.tasks.respond(self.service, method, path, {}, body)
@@ -82,8 +81,7 @@ class Queue:
 
 
 @pytest.fixture
-def queue(tmp_path, monkeypatch) -> Iterator[Queue]:
-    monkeypatch.setattr(async_tasks, "_PAUSE_S", 0.01)
+def queue(tmp_path) -> Iterator[Queue]:
     queue = Queue(tmp_path)
     yield queue
     queue.instances.gate.set()

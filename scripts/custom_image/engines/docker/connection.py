@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import docker.errors
@@ -27,12 +27,13 @@ def engine_host() -> str:
     return os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
 
 
-def connect(tunnel: str = "") -> DockerClient:
+def connect(tunnel: str = "", *, timeout_s: float = _CONNECT_TIMEOUT_S) -> DockerClient:
     """Return a client of an engine that has answered.
 
     Args:
         tunnel: a socket of this machine that leads to an engine of another, ``unix:///...``; where
             empty, :func:`engine_host` says which engine is meant.
+        timeout_s: how long it may take to answer at first; a build may be silent for minutes.
 
     Raises:
         Unavailable: none answers, it may not be used, or ``DOCKER_HOST`` is another machine.
@@ -44,12 +45,16 @@ def connect(tunnel: str = "") -> DockerClient:
             f"DOCKER_HOST is {host}, an engine on another machine; only one on this machine can be "
             f"used for now,\nbecause services are asked at 127.0.0.1. Unset DOCKER_HOST, {_GO_ON}"
         )
+    # The SDK hands it on to requests, which takes a float; the stubs know only int.
+    timeout: Any = timeout_s
     try:
-        _knock(url.path if url.scheme == "unix" else (str(url.hostname), url.port or 2375))
+        _knock(
+            url.path if url.scheme == "unix" else (str(url.hostname), url.port or 2375), timeout_s
+        )
         client = (
-            docker.DockerClient(tunnel, timeout=_CONNECT_TIMEOUT_S, version="auto")
+            docker.DockerClient(tunnel, timeout=timeout, version="auto")
             if tunnel
-            else docker.from_env(timeout=_CONNECT_TIMEOUT_S, version="auto")
+            else docker.from_env(timeout=timeout, version="auto")
         )
     except PermissionError as error:
         raise Unavailable(
@@ -66,9 +71,9 @@ def connect(tunnel: str = "") -> DockerClient:
     return client
 
 
-def _knock(address: str | tuple[str, int]) -> None:
+def _knock(address: str | tuple[str, int], timeout_s: float) -> None:
     """Open and close a connection: a plain OSError says more than the SDK's chain of errors."""
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
     with socket.socket(family) as connection:
-        connection.settimeout(_CONNECT_TIMEOUT_S)
+        connection.settimeout(timeout_s)
         connection.connect(address)
