@@ -141,6 +141,17 @@ def test_a_changed_recipe_is_another_image(project: Path) -> None:
     assert re.fullmatch(r"custom-image/base:batch-[0-9a-f]{12}", own_base_image(batch=True))
 
 
+def test_libraries_of_a_package_make_another_base_which_nobody_pulls(
+    docker: FakeDocker, engine: DockerEngine, project: Path
+) -> None:
+    own = own_base_image(packages=("libgomp1",))
+    _has(docker, DEFAULT_BASE_IMAGE)
+    _has(docker, own)
+
+    assert own not in (own_base_image(), own_base_image(packages=("libgl1",)))
+    assert ensure_base_image(packages=("libgomp1",), engine=engine) == own
+
+
 def test_a_machine_that_cannot_make_one_says_what_else_can_be_done(
     docker: FakeDocker, engine: DockerEngine, project: Path
 ) -> None:
