@@ -61,6 +61,17 @@ class Dependency:
         return Requirement(self.text)
 
 
+@dataclass(frozen=True)
+class Bound(Dependency):
+    """The versions of a package that still have what the code uses.
+
+    Attributes:
+        certain: whether the code surely comes past there: when it is imported, or in the service.
+    """
+
+    certain: bool = True
+
+
 class Dependencies:
     """Collects the requirements of one package, each once, in their order."""
 
@@ -221,6 +232,21 @@ class Dependencies:
         if path != name:
             self._log.add(Kind.CHANGED, where, "lies in the package", name, path)
         self._keep(Dependency(path, where, canonicalize_name(distribution)), where)
+
+    def add_installed(self, command: str, where: str) -> None:
+        """Add what the code itself installs by pip when it is loaded."""
+        match = re.search(r"\bpip3?\s+install\s+(.+)", command)
+        for word in match[1].split() if match else []:
+            word = word.strip("'\"")
+            is_wheel = self._is_wheel(word) and Path(word).name in self._wheels
+            if is_wheel:
+                self._add_wheel(word, where)
+                continue
+            name = re.fullmatch(r"([A-Za-z][\w.-]*?)(?:[=<>~!]=?[\w.*]+)?", word)
+            if name and canonicalize_name(name[1]) not in self._lines:
+                why = "the code installs it when it is loaded; the image has it already"
+                self._log.add(Kind.MOVED, where, why, word, REQUIREMENTS_NAME)
+                self._add_text(word, where)
 
     def add_file(self, folder: Path, name: str = REQUIREMENTS_NAME, level: int = 0) -> None:
         """Add the lines of a requirements file of the package, in whatever encoding it is."""

@@ -94,7 +94,7 @@ DISTRIBUTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 # Names that later versions of a package no longer have: module, attribute, and what still has it.
-# numpy.bool came back in 2.0 with another meaning, so that it is not here.
+# numpy.bool was away from 1.24 to 1.26.
 REMOVED_NAMES: Final = {
     **{("numpy", name): "<1.24" for name in ("int", "float", "object", "str", "complex")},
     **{
@@ -105,6 +105,7 @@ REMOVED_NAMES: Final = {
             *("row_stack_", "msort", "cast", "find_common_type", "mat", "obj2sctype"),
         )
     },
+    ("numpy", "bool"): "!=1.24.*,!=1.25.*,!=1.26.*",
     ("PIL.Image", "ANTIALIAS"): "<10",
     ("PIL.Image", "LINEAR"): "<10",
     ("PIL.Image", "CUBIC"): "<10",
@@ -119,6 +120,15 @@ REMOVED_NAMES: Final = {
     ("scipy.misc", "imresize"): "<1.3",
     ("pandas", "Panel"): "<0.25",
 }
+# Methods that are gone, with the import that tells whose they are.
+REMOVED_METHODS: Final = {
+    ("PIL.ImageDraw", "textsize"): "<10",
+    ("PIL.ImageDraw", "multiline_textsize"): "<10",
+    ("PIL.ImageFont", "getsize"): "<10",
+    ("PIL.ImageFont", "getoffset"): "<10",
+}
+# Since 6.0 it asks for a Loader: https://github.com/yaml/pyyaml/blob/main/CHANGES
+YAML_LOADS_ALONE: Final = "<6"
 # Names of the standard library, with the first Python that has them no longer.
 REMOVED_FROM_PYTHON: Final = {
     **{

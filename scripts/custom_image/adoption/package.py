@@ -23,7 +23,12 @@ from custom_image.adoption.changes import (
     as_text,
 )
 from custom_image.adoption.config_json.config import CONFIG_NAME, correct_config
-from custom_image.adoption.dependencies import REQUIREMENTS_NAME, Dependencies, Dependency
+from custom_image.adoption.dependencies import (
+    REQUIREMENTS_NAME,
+    Bound,
+    Dependencies,
+    Dependency,
+)
 from custom_image.adoption.known_packages import DISTRIBUTIONS, TORCH_LOADS_PICKLES, brings
 from custom_image.adoption.service_code import checks, weights
 from custom_image.adoption.service_code.modules import SERVICE_NAME, Code, Import, read_code
@@ -55,7 +60,7 @@ class AdoptedPackage(ModelPackage):
     source: Path = Path()
     requirements: tuple[Dependency, ...] = ()
     imports: tuple[Dependency, ...] = ()
-    bounds: tuple[Dependency, ...] = ()
+    bounds: tuple[Bound, ...] = ()
     unknown: tuple[Import, ...] = ()
     code: Code | None = field(default=None, compare=False)
     changes: tuple[Change, ...] = ()
@@ -132,7 +137,7 @@ def package_folder(
             corrected.dependencies,
             corrected.changes,
         )
-    declared = _declared(source, files, blocks, log)
+    declared = _declared(source, files, blocks, code, log)
     added, unknown = _undeclared(code, files, declared, log)
     bounds = _bounds(code, weights.holds_more_than_tensors(source, files))
     checks.note_constructor(code, log)
@@ -179,7 +184,7 @@ def _no_service(source: Path, files: list[str]) -> str:
 
 
 def _declared(
-    source: Path, files: list[str], blocks: Any, log: ChangeLog
+    source: Path, files: list[str], blocks: Any, code: Code, log: ChangeLog
 ) -> tuple[Dependency, ...]:
     dependencies = Dependencies(files, log)
     if blocks:
@@ -198,6 +203,8 @@ def _declared(
         why = "the platform installs nothing into a custom image; the build does"
         lines = ", ".join(line.text for line in dependencies.lines)
         log.add(Kind.MOVED, f"{CONFIG_NAME}: dependencies", why, lines, REQUIREMENTS_NAME)
+    for place, command in checks.installs(code):
+        dependencies.add_installed(command, place)
     return dependencies.lines
 
 
@@ -231,18 +238,16 @@ def _undeclared(
     return tuple(added.values()), tuple(unknown)
 
 
-def _bounds(code: Code, pickled: str) -> tuple[Dependency, ...]:
+def _bounds(code: Code, pickled: str) -> tuple[Bound, ...]:
     """Return the versions that still have the names which the code uses, and load its weights."""
-    bounds: dict[tuple[str, str], Dependency] = {}
-    for module, bound, place in checks.removed_names(code):
-        name = DISTRIBUTIONS[module][0]
-        key = (name, bound)
-        bounds.setdefault(key, Dependency(f"{name}{bound}", place, str(canonicalize_name(name))))
+    bounds: dict[tuple[str, bool], Bound] = {}
+    for _, bound in checks.removed_names(code):
+        bounds.setdefault((bound.text, bound.certain), bound)
     for file in code.modules:
         if pickled and (node := checks.loads_any_pickle(file)):
             text = f"torch{TORCH_LOADS_PICKLES}"
             origin = f"{file.place(node)}: torch.load of {pickled}, more than tensors"
-            bounds.setdefault(("torch", text), Dependency(text, origin, "torch"))
+            bounds.setdefault((text, True), Bound(text, origin, "torch"))
     return tuple(bounds.values())
 
 

@@ -246,7 +246,6 @@ def test_the_modules_of_the_platform_are_those_that_the_runtime_brings():
     [
         ("import pickle\ndef _preprocess(data):\n    pickle.load(data)\n", ["line 4", "pickle"]),
         ("import requests\nrequests.get('https://x.invalid/w')\n", ["line 3", "x.invalid"]),
-        ("import os\nos.system('pip install six')\n", ["line 3", "pip install"]),
         ("import timm\ntimm.create_model('a', pretrained=True)\n", ["line 3", "fetched"]),
         (
             "from transformers import AutoModel as A\nA.from_pretrained('b')\n",
@@ -258,6 +257,47 @@ def test_what_may_go_wrong_later_is_said_now(code: str, words: list[str], tmp_pa
     messages = [str(warning) for warning in _adopt(tmp_path, code).warnings]
 
     assert any(all(word in message for word in words) for message in messages), messages
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "os.system('pip install -i https://index.invalid/simple toolz==0.12.0')",
+        "subprocess.check_call([sys.executable, '-m', 'pip', 'install', 'toolz==0.12.0'])",
+    ],
+)
+def test_what_the_code_installs_itself_is_in_the_image(command: str, tmp_path: Path):
+    package = _adopt(tmp_path, f"import os, subprocess, sys\n{command}\nimport toolz\n")
+
+    assert [line.text for line in package.requirements] == ["toolz==0.12.0"]
+
+
+@pytest.mark.parametrize(
+    ("code", "bound", "certain"),
+    [
+        ("import numpy as np\nX = np.float(1)\n", "numpy<1.24", True),
+        ("import numpy\ndef f():\n    numpy.int(1)\n", "numpy<1.24", False),
+        ("from PIL import Image as I\nI.ANTIALIAS\n", "Pillow<10", True),
+        ("from PIL import ImageDraw\ndef f(d):\n    d.textsize('a')\n", "Pillow<10", False),
+        ("import yaml\nX = yaml.load(open('a'))\n", "PyYAML<6", True),
+        ("import tensorflow as tf\nS = tf.Session()\n", "tensorflow<2", True),
+        ("from sklearn.externals import joblib\n", "scikit-learn<0.23", True),
+    ],
+)
+def test_names_that_are_gone_bound_their_package(
+    code: str, bound: str, certain: bool, tmp_path: Path
+):
+    found = [(b.text, b.certain) for b in _adopt(tmp_path, code).bounds]
+
+    assert (bound, certain) in found
+
+
+def test_names_that_are_still_there_bound_nothing(tmp_path: Path):
+    code = "import yaml, os.path\nimport tensorflow.compat.v1 as tf\nS = tf.Session()\n"
+    code += "yaml.load('a', Loader=yaml.Loader)\nyaml.load('a', yaml.Loader)\n"
+    code += "from PIL import ImageFont\nos.path.getsize('a')\n"
+
+    assert _adopt(tmp_path, code).bounds == ()
 
 
 def test_one_adopted_already_may_be_named_again(tmp_path: Path):

@@ -224,6 +224,25 @@ def test_names_that_are_gone_hold_a_version_back(tmp_path: Path, index: Path):
     assert "customize_service.py, line 4: numpy.int" in str(wheels)
 
 
+def test_code_that_may_never_run_holds_back_no_version_that_has_no_wheel(
+    tmp_path: Path, index: Path
+):
+    write_wheel(index, "numpy", version="2.4")
+    imports = "import numpy as np\ndef old():\n    return np.int(8)"
+
+    assert _versions(_fetch(tmp_path, "numpy", imports=imports))["numpy"] == "2.4"
+
+
+def test_a_name_that_no_version_with_a_wheel_has_is_refused_with_its_line(
+    tmp_path: Path, index: Path
+):
+    write_wheel(index, "numpy", version="2.4")
+    write_wheel(index, "numpy", f"cp37-cp37m-{LINUX}", version="1.19")
+
+    with pytest.raises(PackageError, match=r"line 4: numpy\.int, which numpy<1\.24 has;.* 2\.4"):
+        _fetch(tmp_path, "numpy", imports="import numpy as np\nSIDE = np.int(8)", relax=True)
+
+
 @pytest.mark.parametrize(
     ("code", "taken"),
     [("cv2.resize", "opencv-python-headless"), ("cv2.imshow", "opencv-python")],

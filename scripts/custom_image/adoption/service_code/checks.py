@@ -8,9 +8,18 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from packaging.utils import canonicalize_name
+
 from custom_image.adoption.changes import ChangeLog, Kind
 from custom_image.adoption.config_json.config import Inputs
-from custom_image.adoption.known_packages import REMOVED_FROM_PYTHON, REMOVED_NAMES
+from custom_image.adoption.dependencies import Bound
+from custom_image.adoption.known_packages import (
+    DISTRIBUTIONS,
+    REMOVED_FROM_PYTHON,
+    REMOVED_METHODS,
+    REMOVED_NAMES,
+    YAML_LOADS_ALONE,
+)
 from custom_image.adoption.service_code.modules import Code, Import, Module
 from custom_image.errors import PackageError
 
@@ -32,6 +41,11 @@ ABSENT_BASES: Final = {
 # Their constructor gets the path alone.
 _ONE_ARGUMENT_BASES: Final = ("XgSklServingBaseService", "SparkServingBaseService")
 _PICKLE_LOADERS: Final = ("pickle.load", "pickle.loads", "cPickle.load", "dill.load", "dill.loads")
+_COMMANDS: Final = (
+    *("os.system", "os.popen", "subprocess.run", "subprocess.call", "subprocess.check_call"),
+    *("subprocess.check_output", "subprocess.Popen"),
+)
+_STEPS: Final = ("__init__", "_preprocess", "_inference", "_postprocess", "inference")
 _FETCHERS: Final = ("urllib", "urllib2", "requests", "httpx", "aiohttp", "wget", "gdown")
 _HUB_CALLS: Final = ("hub.load", "load_state_dict_from_url", "snapshot_download", "hf_hub_download")
 _WINDOWS: Final = ("imshow", "waitKey", "namedWindow", "destroyAllWindows")
@@ -143,6 +157,19 @@ def note_dangers(code: Code, log: ChangeLog) -> None:
                 log.add(Kind.WARNING, module.place(node), why, url)
 
 
+def installs(code: Code) -> Iterator[tuple[str, str]]:
+    """Yield the place and the words of each command that the code runs with pip."""
+    for module in code.modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in _COMMANDS and node.args:
+                words = [
+                    str(part.value)
+                    for part in ast.walk(node.args[0])
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str)
+                ]
+                yield module.place(node), " ".join(words)
+
+
 def _upload_functions(module: Module) -> list[ast.AST]:
     names = ("_preprocess", "preprocess", "inference", "_inference", "_data")
     return [n for n in ast.walk(module.tree) if isinstance(n, ast.FunctionDef) and n.name in names]
@@ -215,14 +242,61 @@ def shows_a_window(code: Code) -> bool:
     )
 
 
-def removed_names(code: Code) -> Iterator[tuple[str, str, str]]:
-    """Yield the top-level module, what still has it, and where, of names that are gone by now."""
+def removed_names(code: Code) -> Iterator[tuple[str, Bound]]:
+    """Yield the module, and what still has it, of each name that later versions have not."""
     for module in code.modules:
-        for name, node in _used_names(module.tree):
-            for (owner, attribute), bound in REMOVED_NAMES.items():
-                whole = f"{owner}.{attribute}" if attribute else owner
-                if name == whole or (not attribute and name.startswith(f"{owner}.")):
-                    yield owner.partition(".")[0], bound, f"{module.place(node)}: {whole}"
+        sure = _surely_run(module)
+        for owner, name, bound, node in _removed(module):
+            top = owner.partition(".")[0]
+            distribution = DISTRIBUTIONS[top][0]
+            yield (
+                top,
+                Bound(
+                    f"{distribution}{bound}",
+                    f"{module.place(node)}: {name}",
+                    str(canonicalize_name(distribution)),
+                    id(node) in sure,
+                ),
+            )
+
+
+def _removed(module: Module) -> Iterator[tuple[str, str, str, ast.AST]]:
+    imported = set()
+    for name, node in _used_names(module.tree):
+        imported.add(name)
+        for (owner, attribute), bound in REMOVED_NAMES.items():
+            whole = f"{owner}.{attribute}" if attribute else owner
+            if name == whole or (not attribute and name.startswith(f"{owner}.")):
+                yield owner, whole, bound, node
+    for node in ast.walk(module.tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        for (owner, method), bound in REMOVED_METHODS.items():
+            is_path = ast.unparse(node.func.value).endswith("path")
+            if node.func.attr == method and owner in imported and not is_path:
+                yield owner, f"{method}() of {owner}", bound, node
+        if ast.unparse(node.func) == "yaml.load" and len(node.args) == 1 and not node.keywords:
+            yield "yaml", "yaml.load without a Loader", YAML_LOADS_ALONE, node
+
+
+def _surely_run(module: Module) -> set[int]:
+    """Return the nodes that run when the file is imported, and those of the service's methods."""
+    inner = {
+        id(part)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Try)
+        for part in ast.walk(node)
+    }
+    served = _served_classes(module)
+    methods = {
+        id(part)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.ClassDef) and node.name in served
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name in _STEPS
+        for part in ast.walk(method)
+    }
+    return {id(node) for node in ast.walk(module.tree)} - inner | methods
 
 
 def removed_from_python(

@@ -195,5 +195,5 @@ def _nearest(allowed: SpecifierSet, versions: list[Version]) -> str:
         return ""
     if not anchors:
         return str(versions[-1].public)
-    above = [version for version in versions if version > max(anchors)]
+    above = [version for version in versions if version >= max(anchors)]
     return str((above[0] if above else versions[-1]).public)

@@ -55,7 +55,10 @@ class Resolution:
 def wish_list(
     package: AdoptedPackage, more: Iterable[str], log: ChangeLog
 ) -> dict[str, Dependency]:
-    """Return what is asked for, by canonical name: ``more`` before the package's own lines."""
+    """Return what is asked for, by canonical name: ``more`` before the package's own lines.
+
+    A version that leaves the choice is held back to what still has the names that the code uses.
+    """
     wishes: dict[str, Dependency] = {}
     for text in more:
         requirement = Requirement(text)
@@ -104,7 +107,7 @@ def resolve(
     shutil.copytree(installer, folder, dirs_exist_ok=True)
     for wheel in package.folder.rglob("*.whl"):
         shutil.copyfile(wheel, folder / wheel.name)
-    table = find_pins(wishes.values(), python)
+    wishes, table = _drop_hopeless_bounds(package, wishes, find_pins(wishes.values(), python))
     wanted = {name: wish.requirement for name, wish in wishes.items()}
     for pin in table.missing:
         _check_bounds(package, pin, python, command)
@@ -160,6 +163,23 @@ def resolve(
     return Resolution("".join(lines), table)
 
 
+def _drop_hopeless_bounds(
+    package: AdoptedPackage, wishes: Mapping[str, Dependency], table: PinTable
+) -> tuple[Mapping[str, Dependency], PinTable]:
+    """Let go of a bound of code that may never run, where no version within it has a wheel."""
+    doubtful = {bound.name for bound in package.bounds if not bound.certain}
+    doubtful -= {bound.name for bound in package.bounds if bound.certain}
+    own = {line.name: line for line in (*package.requirements, *package.imports)}
+    freed = {
+        pin.dependency.name: own[pin.dependency.name]
+        for pin in table.missing
+        if pin.dependency.name in doubtful & own.keys()
+        and pin.dependency.text != own[pin.dependency.name].text
+    }
+    pins = tuple(pin for pin in table.pins if pin.dependency.name not in freed)
+    return {**wishes, **freed}, PinTable(table.python, pins)
+
+
 def _is_imported(package: AdoptedPackage, pin: Pin) -> bool:
     code = package.code
     return code is not None and any(brings(i.module, pin.dependency.name) for i in code.imports)
@@ -180,7 +200,12 @@ def _check_bounds(package: AdoptedPackage, pin: Pin, python: TargetPython, comma
     """Refuse code that uses what the nearest version has no longer: it could never be ready."""
     for bound in package.bounds:
         is_same = bound.name == pin.dependency.name
-        if is_same and pin.nearest and pin.nearest not in bound.requirement.specifier:
+        if (
+            is_same
+            and bound.certain
+            and pin.nearest
+            and pin.nearest not in bound.requirement.specifier
+        ):
             older = f", or build for an older Python: {command} --python {pin.pythons[-1]}"
             raise PackageError(
                 f"{bound.origin}, which {bound.text} has; the nearest with a wheel for Python "
