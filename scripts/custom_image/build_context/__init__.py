@@ -138,6 +138,7 @@ def write_build_context(
     more: Path | None = None,
     wheels: PackageWheels | None = None,
     layer_bytes: int = payload.LAYER_BYTES,
+    dockerfile: str | Path = "",
     folder: Path | None = None,
 ) -> BuildContext:
     """Write all that an image is built of into ``folder``, replacing the context that it held.
@@ -150,18 +151,21 @@ def write_build_context(
     docker/requirements the image installs, empty for that of the engine the weights are of;
     ``more`` is a file of what the package imports beyond that, one requirement a line;
     ``wheels`` is all that the image installs, fetched already, in place of the three;
-    ``layer_bytes`` is the most that one layer of weights may hold where there are several.
+    ``layer_bytes`` is the most that one layer of weights may hold where there are several;
+    ``dockerfile`` is one of your own for the same files, docker/<scenario>/Dockerfile where empty.
 
     Raises:
-        UsageError: there is no such scenario, no such lock, ``folder`` holds something else, or
-            ``more`` something else than requirements.
+        UsageError: there is no such scenario, Dockerfile or lock, ``folder`` holds something else,
+            or ``more`` something else than requirements.
         PackageError: the package misses a file, or has one that no image can hold.
         BuildFailed: a Python package cannot be fetched.
     """
     folder = folder or Path("build", scenario, "context")
     docker = find_project() / "docker"
-    dockerfile = docker / scenario / "Dockerfile"
-    if not dockerfile.is_file():
+    steps = Path(dockerfile) if dockerfile else docker / scenario / "Dockerfile"
+    if dockerfile and not steps.is_file():
+        raise UsageError(f"{dockerfile}: there is no such Dockerfile.")
+    if not (docker / scenario / "Dockerfile").is_file():
         slugs = ", ".join(sorted(path.parent.name for path in docker.glob("*/Dockerfile")))
         raise UsageError(f"no scenario {scenario!r} with a Dockerfile; there are: {slugs}.")
     files = list_files(package.folder)
@@ -181,7 +185,7 @@ def write_build_context(
 
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    _copy(dockerfile, new / "Dockerfile")
+    _copy(steps, new / "Dockerfile")
     _copy(docker / "requirements/trim.py", new / "trim.py")
     (new / "requirements.txt").write_text(lock)
     for wheel in sorted(wheelhouse.glob("*.whl")):
@@ -189,7 +193,7 @@ def write_build_context(
     write_rootfs(package.folder, new / "rootfs")
     weights = [name for name in files if is_weights(name)]
     (new / "weights").mkdir()
-    if layers := payload.count_layers(dockerfile.read_text()):
+    if layers := payload.count_layers(steps.read_text()):
         places = {name: new / _MODEL / name for name in weights}
         payload.spread(places, new / "weights", layers, _link, layer_bytes)
     else:

@@ -153,7 +153,11 @@ OwnContext = Annotated[
 ]
 OwnDockerfile = Annotated[
     Path | None,
-    typer.Option("--dockerfile", metavar="FILE", help="With --context; DIR/Dockerfile if empty."),
+    typer.Option(
+        "--dockerfile",
+        metavar="FILE",
+        help="Of your own: for DIR, or without --context for the files that are put together here.",
+    ),
 ]
 Network = Annotated[
     bool, typer.Option("--network", help="With --context: RUN steps may reach the network.")
@@ -248,7 +252,7 @@ def build(
         _refuse_both(mnist, sample, epochs, runtime)
     _check_own(
         own,
-        for_own={"--dockerfile": dockerfile, "--network": network, "--with-secrets": with_secrets},
+        for_own={"--network": network, "--with-secrets": with_secrets},
         for_ours={
             "--package": package,
             "--relax": relax,
@@ -303,6 +307,7 @@ def build(
             python=target,
             more=None if wheels else more,
             wheels=wheels,
+            dockerfile=dockerfile or "",
             folder=_context_folder(scenario),
         )
 

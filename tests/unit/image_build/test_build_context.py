@@ -287,6 +287,20 @@ def test_an_old_context_leaves_nothing_behind(package: SimpleNamespace, tmp_path
     assert "weights/old.onnx" not in _members(_write(package, tmp_path / "context"))
 
 
+def test_a_dockerfile_of_ones_own_takes_the_same_files(
+    package: SimpleNamespace, tmp_path: Path
+) -> None:
+    own = tmp_path / "Dockerfile.mine"
+    own.write_text("ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY weights/ /w/\n")
+
+    context = write_build_context(package, dockerfile=own, folder=tmp_path / "own")
+
+    assert context.read("Dockerfile") == own.read_text()
+    assert "weights/mnist.onnx" in context.names()
+    with pytest.raises(UsageError, match="there is no such Dockerfile"):
+        write_build_context(package, dockerfile="nowhere", folder=tmp_path / "own")
+
+
 def test_an_unknown_scenario_and_an_unknown_lock_are_named(
     package: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
