@@ -45,7 +45,7 @@ def marked() -> Iterator[object]:
             )
 
 
-@pytest.mark.parametrize("expected", marked())
+@pytest.mark.parametrize("expected", list(marked()))
 def test_it_is_built_started_and_answers(expected: Expected, docker_engine, tmp_path: Path):
     package = package_folder(expected.package, folder=tmp_path / "adopted")
     base, python = find_base(engine=docker_engine)

@@ -238,7 +238,7 @@ def test_a_virtual_environment_beside_the_code_stays_behind(tmp_path: Path):
 def test_the_modules_of_the_platform_are_those_that_the_runtime_brings():
     brought = {path.stem for path in PRESET_MODULES.glob("*") if path.stem != "__pycache__"}
 
-    assert brought | {"model_service"} <= PLATFORM_MODULES
+    assert brought | {"model_service"} == PLATFORM_MODULES
 
 
 @pytest.mark.parametrize(

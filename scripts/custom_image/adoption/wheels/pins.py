@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -90,21 +89,6 @@ class PinTable:
         cells = ["".join(f"<th>{head}</th>" for head in heads)]
         cells += ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in self.rows()]
         return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
-
-    def to_json(self) -> str:
-        """Return it for other programs."""
-        rows = [
-            {
-                "pin": pin.dependency.text,
-                "origin": pin.dependency.origin,
-                "has_wheel": pin.has_wheel,
-                "pythons": list(pin.pythons),
-                "nearest": pin.nearest,
-                "only_source": pin.only_source,
-            }
-            for pin in self.pins
-        ]
-        return json.dumps({"python": self.python, "pins": rows}, indent=2) + "\n"
 
 
 class PinsWithoutWheels(UsageError):
