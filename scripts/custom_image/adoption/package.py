@@ -30,7 +30,7 @@ from custom_image.adoption.dependencies import (
     Dependency,
 )
 from custom_image.adoption.known_packages import DISTRIBUTIONS, TORCH_LOADS_PICKLES, brings
-from custom_image.adoption.service_code import checks, weights
+from custom_image.adoption.service_code import checks, removed_names, weights
 from custom_image.adoption.service_code.modules import SERVICE_NAME, Code, Import, read_code
 from custom_image.build_context.files import engine_of, list_files
 from custom_image.errors import PackageError
@@ -241,10 +241,10 @@ def _undeclared(
 def _bounds(code: Code, pickled: str) -> tuple[Bound, ...]:
     """Return the versions that still have the names which the code uses, and load its weights."""
     bounds: dict[tuple[str, bool], Bound] = {}
-    for _, bound in checks.removed_names(code):
+    for _, bound in removed_names.removed_names(code):
         bounds.setdefault((bound.text, bound.certain), bound)
     for file in code.modules:
-        if pickled and (node := checks.loads_any_pickle(file)):
+        if pickled and (node := removed_names.loads_any_pickle(file)):
             text = f"torch{TORCH_LOADS_PICKLES}"
             origin = f"{file.place(node)}: torch.load of {pickled}, more than tensors"
             bounds.setdefault((text, True), Bound(text, origin, "torch"))

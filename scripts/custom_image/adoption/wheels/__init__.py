@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from custom_image.adoption.changes import Change, ChangeLog, Kind, as_html, as_text
-from custom_image.adoption.service_code.checks import removed_from_python
+from custom_image.adoption.service_code.removed_names import removed_from_python
 from custom_image.adoption.wheels.pins import PinsWithoutWheels, PinTable
 from custom_image.adoption.wheels.resolution import LOCK_NAME, resolve, wish_list
 from custom_image.adoption.wheels.shared_objects import missing_objects
