@@ -10,9 +10,10 @@ import itertools
 import logging
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Union
 
 from model_service.board import Board, State
 from model_service.lane import Lane
@@ -36,7 +37,7 @@ from model_service.surface import Api, Surface
 log = logging.getLogger("model_service")
 
 METRICS_URL = "/metrics"
-Target = Union[Api, Callable[[], Optional[Response]]]
+Target = Union[Api, Callable[[], Response | None]]
 
 
 def list_paths(surface: Surface) -> tuple[str, ...]:
@@ -97,7 +98,8 @@ class Application:
         if not self.model.admits:
             headers = ((b"retry-after", b"1"),)
             return Refused(503, self.model.reason, headers).response()
-        return None
+        refused = self.lane.refusal(request.content_length or 0)
+        return None if refused is None else refused.response()
 
     def answer(self, request: Request) -> Response:
         """Answer a request that was admitted and has its body; the lane learns how long it took."""

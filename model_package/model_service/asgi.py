@@ -13,9 +13,11 @@ from model_service.application import Application
 from model_service.messages import (
     LINGER_BYTES,
     LINGER_SECONDS,
+    SMALL_BYTES,
     Refused,
     Request,
     Response,
+    hold_back_s,
     overloaded,
     too_large,
 )
@@ -39,6 +41,7 @@ class AsgiAdapter:
         self.application = application
         self.connections: set[Any] = set()
         self._settings = application.settings
+        self._held_back = 0
         self._predict_seconds = application.settings.predict_timeout_seconds or None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -63,6 +66,9 @@ class AsgiAdapter:
         if stream is not None:
             await stream.send(send, time.perf_counter() - started)
             return
+        if response.overload:
+            await self._hold_back()
+            body_read = body_read or await self._read_if_small(request, receive)
         unread = not body_read and _has_body(scope["headers"])
         seconds = time.perf_counter() - started
         headers, close = self.application.finish(request, response, seconds)
@@ -75,6 +81,22 @@ class AsgiAdapter:
         if unread:
             await self._discard_body(receive)
             await send({"type": "http.response.body"})
+
+    async def _hold_back(self) -> None:
+        """Keep a refusal for a moment: :func:`model_service.messages.hold_back_s` says why."""
+        self._held_back += 1
+        try:
+            await asyncio.sleep(hold_back_s(self._held_back))
+        finally:
+            self._held_back -= 1
+
+    async def _read_if_small(self, request: Request, receive: Any) -> bool:
+        """Read the body of a refused request where that is cheap; tell whether it was."""
+        with contextlib.suppress(Refused):
+            if request.content_length is not None and request.content_length <= SMALL_BYTES:
+                await self._read_body(receive)
+                return True
+        return False
 
     async def _read_body(self, receive: Any) -> bytes:
         limit, chunks, size_bytes, more = self._settings.max_body_bytes, [], 0, True

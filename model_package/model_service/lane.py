@@ -24,10 +24,11 @@ import signal
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any, Callable
+from typing import Any
 
 from model_service.messages import Refused, overloaded
 from model_service.settings import Settings
@@ -191,12 +192,22 @@ class Lane:
             Refused: 503, too many predictions wait already, or too many threads are stuck.
         """
         with self._lock:
-            if self.blocked:
-                raise overloaded(f"{self.stuck} predictions ran past their time and still run")
-            if self.in_flight >= self._limit:
-                raise overloaded(f"{self.in_flight} predictions wait already; come back later")
+            refused = self._refusal()
+            if refused is not None:
+                raise refused
             self._enter()
         return self._put(call, deliver)
+
+    def refusal(self, body_bytes: int) -> Refused | None:
+        """Return why a prediction would be refused now; known before its body is read."""
+        return None if self.inline(body_bytes) else self._refusal()
+
+    def _refusal(self) -> Refused | None:
+        if self.blocked:
+            return overloaded(f"{self.stuck} predictions ran past their time and still run")
+        if self.in_flight >= self._limit:
+            return overloaded(f"{self.in_flight} predictions wait already; come back later")
+        return None
 
     def go_on(self, call: Call, deliver: Callable[[Any], None]) -> Job | None:
         """Run what belongs to a prediction that was admitted: it is not refused.

@@ -6,17 +6,21 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Tuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from model_service.streams import Stream
 
-Headers = Tuple[Tuple[bytes, bytes], ...]
+Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 * 2**20
 """How long, and how far, a client whose body is refused may go on sending before it is cut off."""
+REFUSALS_PER_SECOND = 50
+LONGEST_HOLD_BACK_SECONDS = 1.5
+SMALL_BYTES = 64 * 1024
+"""A body up to here is read with its request, refused or not, so that the connection goes on."""
 REASONS = {
     200: "OK",
     204: "No Content",
@@ -99,6 +103,7 @@ class Response:
         stream: makes the body part by part; ``body`` is then empty.
         headers: beside Content-Type, Content-Length, X-Request-Id and Connection.
         note: why, for the log; empty where the status says enough.
+        overload: whether it refuses for want of room: held back a little, see :func:`hold_back_s`.
     """
 
     status: int
@@ -107,6 +112,7 @@ class Response:
     headers: Headers = ()
     note: str = field(default="", compare=False)
     stream: Stream | None = field(default=None, compare=False)
+    overload: bool = field(default=False, compare=False)
 
 
 class Refused(Exception):
@@ -129,6 +135,7 @@ class Refused(Exception):
         self.sentence = sentence
         self.headers = headers
         self.error = error
+        self.overload = False
 
     def response(self) -> Response:
         """Return ``{"error": <sentence>}`` and the platform's members under the status."""
@@ -136,7 +143,13 @@ class Refused(Exception):
         if self.error is not None:
             members.update(erno=self.error[0], msg=self.error[1], words_result={})
         body = to_json(members)
-        return Response(self.status, body, headers=self.headers, note=self.sentence)
+        return Response(
+            self.status,
+            body,
+            headers=self.headers,
+            note=self.sentence,
+            overload=self.overload,
+        )
 
 
 def too_large(limit_bytes: int) -> Refused:
@@ -146,7 +159,19 @@ def too_large(limit_bytes: int) -> Refused:
 
 def overloaded(sentence: str) -> Refused:
     """Return a refusal that asks the client to come back."""
-    return Refused(503, sentence, ((b"retry-after", b"1"),))
+    refused = Refused(503, sentence, ((b"retry-after", b"1"),))
+    refused.overload = True
+    return refused
+
+
+def hold_back_s(held_back: int) -> float:
+    """Return how many seconds to keep a refusal of overload, where so many are kept already.
+
+    A client that asks again at once, whatever ``Retry-After`` says, would otherwise be refused
+    thousands of times a second, and the predictions that run starve beside that: they share the
+    interpreter's lock. Refusals are so few in a second, however many clients there are.
+    """
+    return min(LONGEST_HOLD_BACK_SECONDS, (held_back + 1) / REFUSALS_PER_SECOND)
 
 
 def to_json(value: object) -> bytes:

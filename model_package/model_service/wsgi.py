@@ -20,9 +20,11 @@ from model_service.messages import (
     LINGER_BYTES,
     LINGER_SECONDS,
     REASONS,
+    SMALL_BYTES,
     Refused,
     Request,
     Response,
+    hold_back_s,
     overloaded,
     too_large,
 )
@@ -42,6 +44,7 @@ class WsgiAdapter:
         self._application = application
         self._settings = application.settings
         self._connections = connections
+        self._held_back = 0
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -64,6 +67,9 @@ class WsgiAdapter:
                     stream.begin()
         except Refused as refused:
             response, stream = refused.response(), None
+        if response.overload:
+            self._hold_back()
+            body_read = body_read or self._read_if_small(request, body)
         has_body = bool(request.content_length) or "HTTP_TRANSFER_ENCODING" in environ
         unread = has_body and not body_read
         seconds = time.perf_counter() - started
@@ -78,6 +84,22 @@ class WsgiAdapter:
             return stream.parts()
         content = b"" if request.method == "HEAD" else response.body
         return _then_discard(content, body) if unread else (content,)
+
+    def _hold_back(self) -> None:
+        """Keep a refusal for a moment: :func:`model_service.messages.hold_back_s` says why."""
+        self._held_back += 1
+        try:
+            gevent.sleep(hold_back_s(self._held_back))
+        finally:
+            self._held_back -= 1
+
+    def _read_if_small(self, request: Request, body: Any) -> bool:
+        """Read the body of a refused request where that is cheap; tell whether it was."""
+        with contextlib.suppress(Refused, OSError, ParseException):
+            if request.content_length is not None and request.content_length <= SMALL_BYTES:
+                self._read_body(body, request.content_length)
+                return True
+        return False
 
     def _read_body(self, body: Any, content_length: int | None) -> bytes:
         limit = self._settings.max_body_bytes
