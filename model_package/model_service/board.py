@@ -12,17 +12,30 @@ import time
 from enum import IntEnum
 
 _STOP, _DRAINING_SINCE, _FAREWELL_FROM, _STREAMS_UNTIL, _RESTARTS = range(5)
-_HEADER_CELLS = 5
+_WANTED, _LIMIT, _WORKER_BYTES = range(5, 8)
+_HEADER_CELLS = 8
 _HEARTBEAT, _STATE, _CONNECTIONS, _STREAMS = range(4)
 _SLOT_CELLS = 4
 
 
 class State(IntEnum):
-    """What a worker last said of its model."""
+    """What a worker last said of its model; or that there is no worker in this slot."""
 
     LOADING = 0
     READY = 1
     FAILED = 2
+    UNUSED = 3
+
+
+class Limit(IntEnum):
+    """What decided how many workers run."""
+
+    CORES = 0
+    SETTING = 1
+    PACKAGE = 2
+    MEMORY = 3
+    GPU = 4
+    KILLED = 5
 
 
 class Board:
@@ -39,6 +52,8 @@ class Board:
         self._counters_from = _HEADER_CELLS + workers * _SLOT_CELLS
         cells = self._counters_from + workers * counters
         self.cells: memoryview[float] = memoryview(mmap.mmap(-1, cells * 8)).cast("d")
+        for slot in range(workers):
+            self.set_state(slot, State.UNUSED)
 
     # --- the supervisor writes, workers read -----------------------------------------------------
 
@@ -68,6 +83,17 @@ class Board:
     def farewell(self) -> bool:
         """Tell whether responses are to close their connection now."""
         return self.draining and time.monotonic() >= self.cells[_FAREWELL_FROM]
+
+    def decide(self, workers: int, limit: Limit, worker_bytes: int = 0) -> None:
+        """Say how many workers run, what decided that, and what each takes, if it was measured."""
+        self.cells[_WANTED] = workers
+        self.cells[_LIMIT] = limit
+        self.cells[_WORKER_BYTES] = worker_bytes or self.cells[_WORKER_BYTES]
+
+    def decision(self) -> tuple[int, Limit, int]:
+        """Return the same: workers, what decided that, bytes of each."""
+        limit = Limit(int(self.cells[_LIMIT]))
+        return int(self.cells[_WANTED]), limit, int(self.cells[_WORKER_BYTES])
 
     def streams_over(self) -> bool:
         """Tell whether a stream that still runs is to be ended now."""

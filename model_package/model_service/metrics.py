@@ -88,9 +88,16 @@ class Metrics:
         lines += self._streams()
         states = Counter(self._board.states())
         lines += _head("model_service_workers", "gauge", "Workers by the state of their model.")
-        for state in State:
+        for state in (State.LOADING, State.READY, State.FAILED):
             labels = f'state="{state.name.lower()}"'
             lines.append(f"model_service_workers{{{labels}}} {states[state]}")
+        workers, limit, worker_bytes = self._board.decision()
+        text = "Workers that are to run, and what decided that."
+        lines += _head("model_service_workers_decided", "gauge", text)
+        lines.append(f'model_service_workers_decided{{by="{limit.name.lower()}"}} {workers}')
+        if worker_bytes:
+            lines += _head("model_service_worker_bytes", "gauge", "What one more would take.")
+            lines.append(f"model_service_worker_bytes {worker_bytes}")
         lines += _head("model_service_connections", "gauge", "Open connections.")
         lines.append(f"model_service_connections {sum(self._board.connections())}")
         lines += _head("model_service_restarts_total", "counter", "Workers that were replaced.")

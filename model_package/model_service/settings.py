@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from model_service.board import Limit
 from model_service.cpus import count_cpus
 
 T = TypeVar("T")
@@ -30,6 +31,10 @@ class Settings:
         keep_alive_seconds: how long an idle connection stays open.
         predict_timeout_seconds: 0 for never, as asynchronous services want it.
         predict_in_threads: ``auto`` lets measurement decide, see :mod:`model_service.lane`.
+        workers: how many may run; of ``auto``, what the cores allow.
+        workers_auto: fewer run where memory or GPUs have no room for more.
+        workers_by: what decided the number.
+        workers_per_gpu: of ``auto``, where the model is on a GPU.
         predict_threads: predictions that run at once in one worker, where they run in threads.
         max_waiting: predictions of one worker that may wait for a thread.
     """
@@ -40,6 +45,9 @@ class Settings:
     model_name: str
     model_server: str
     workers: int
+    workers_auto: bool
+    workers_by: Limit
+    workers_per_gpu: int
     drain_seconds: float
     exit_seconds: float
     health_while_draining: int
@@ -105,6 +113,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         model_name=environment.get("MODEL_NAME", "") or "model",
         model_server=one_of("MODEL_SERVER", SERVERS),
         workers=read("WORKERS", "auto", _workers, "auto or a whole number from 1 up"),
+        workers_auto=environment.get("WORKERS", "").strip() in ("", "auto"),
+        workers_by=Limit.SETTING,
+        workers_per_gpu=whole("WORKERS_PER_GPU", 1),
         drain_seconds=number("DRAIN_SECONDS", 60),
         exit_seconds=number("EXIT_SECONDS", 85),
         health_while_draining=int(one_of("HEALTH_WHILE_DRAINING", ("200", "503"))),

@@ -23,12 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_service.application import make_board
-from model_service.board import Board, State
+from model_service.board import Board, Limit, State
 from model_service.listener import bind, turn_away_new_connections
 from model_service.logs import configure_logging
 from model_service.package_code import SERVICE_FILE, PackageCode
 from model_service.settings import Settings, SettingsError, read_settings
 from model_service.signals import Signals
+from model_service.sizing import Sizing
 from model_service.surface import Surface, read_surface
 from model_service.worker import SERVER_MODULES, run_worker
 from model_service.working_folder import make_root, remove_root, why_one_worker
@@ -39,6 +40,8 @@ TICK_SECONDS = 0.2
 STOPPED_TICKS = 5
 YOUNG_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 5.0
+MAX_PAUSE_SECONDS = 300.0
+"""Between two attempts of the only worker, where it is killed for memory each time."""
 HASTE_SECONDS = 3.0
 USAGE_ERROR = 2
 
@@ -74,8 +77,9 @@ def main(signals: Signals, *, no_clone3: bool = False) -> int:
         log.error("%s:%d cannot be bound: %s", settings.host, settings.port, error)
         return USAGE_ERROR
     log.info(
-        "listening on %s port %d, %d workers, %s",
+        "listening on %s port %d, %s%d workers, %s",
         *listener.getsockname()[:2],
+        "up to " if settings.workers_auto else "",
         settings.workers,
         settings.model_server,
     )
@@ -101,7 +105,7 @@ def limit_workers(settings: Settings, root: Path | None) -> Settings:
     if not reason:
         return settings
     log.warning("one worker instead of %d: of the model package, %s", settings.workers, reason)
-    return dataclasses.replace(settings, workers=1)
+    return dataclasses.replace(settings, workers=1, workers_auto=False, workers_by=Limit.PACKAGE)
 
 
 def preload(settings: Settings) -> None:
@@ -132,12 +136,14 @@ class Worker:
 
     Attributes:
         stopped_ticks: for how many rounds in a row it was found stopped (SIGSTOP).
+        killed: the supervisor did it.
     """
 
     slot: int
     pid: int
     started: float
     stopped_ticks: int = 0
+    killed: bool = False
 
 
 class Supervisor:
@@ -158,7 +164,8 @@ class Supervisor:
         self._root = root
         self._board: Board = make_board(settings, surface)
         self._workers: dict[int, Worker] = {}
-        self._start_at = dict.fromkeys(range(settings.workers), 0.0)
+        self._sizing = Sizing(settings, self._board)
+        self._start_at = dict.fromkeys(range(self._sizing.number), 0.0)
         self._backoff = dict.fromkeys(range(settings.workers), 0.1)
         self._was_ready = False
 
@@ -168,6 +175,7 @@ class Supervisor:
             self._start_missing()
             self._signals.wait(TICK_SECONDS)
             self._look_after_workers()
+            self._fill_slots()
         self._drain()
 
     def _terminated(self) -> bool:
@@ -182,10 +190,21 @@ class Supervisor:
                 del self._start_at[slot]
                 self._start(slot)
 
+    def _fill_slots(self) -> None:
+        """Start workers in free slots, where more are to run than do."""
+        taken = {worker.slot: worker.pid for worker in self._workers.values()}
+        number = self._sizing.look(taken)
+        free = [s for s in range(self._settings.workers) if s not in {*taken, *self._start_at}]
+        for slot in free[: max(0, number - len(taken) - len(self._start_at))]:
+            self._start_at[slot] = 0.0
+
     def _start(self, slot: int) -> None:
         self._board.enter(slot)
         pid = os.fork()
         if pid == 0:
+            gpu = self._sizing.gpu_of_slot(slot)
+            if gpu:
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             run_worker(self._settings, self._surface, self._board, slot, self._listener, self._root)
         self._workers[pid] = Worker(slot, pid, time.monotonic())
 
@@ -196,6 +215,7 @@ class Supervisor:
             reason = self._find_frozen(worker)
             if reason:
                 log.error("worker %d (pid %d) %s; killing it", worker.slot, worker.pid, reason)
+                worker.killed = True
                 os.kill(worker.pid, signal.SIGKILL)
 
     def _find_frozen(self, worker: Worker) -> str:
@@ -223,6 +243,17 @@ class Supervisor:
 
     def _replace(self, worker: Worker, exit_code: int) -> None:
         now = time.monotonic()
+        if exit_code == -signal.SIGKILL and not worker.killed:
+            running = len(self._workers) + len(self._start_at)
+            if self._sizing.was_killed(running):
+                self._board.count_restart()
+                self._board.set_state(worker.slot, State.UNUSED)
+                if not running:
+                    self._board.set_state(worker.slot, State.LOADING)
+                    wait_s = self._backoff[worker.slot]
+                    self._backoff[worker.slot] = min(MAX_PAUSE_SECONDS, max(5.0, wait_s * 2))
+                    self._start_at[worker.slot] = now + self._backoff[worker.slot]
+                return
         young = now - worker.started < YOUNG_SECONDS
         wait_s = self._backoff[worker.slot] if young else 0.0
         self._backoff[worker.slot] = min(MAX_BACKOFF_SECONDS, wait_s * 2) if young else 0.1
