@@ -4,6 +4,8 @@
 and serves them. The path of a request, top to bottom::
 
     supervisor            binds the port, starts and replaces workers, owns SIGTERM
+    ├── sizing            how many workers there is room for
+    ├── model_process     the model in a process of its own, if that is asked for
     └── worker            one process, one copy of the model
         ├── uvicorn_server | gunicorn_server     bytes on a socket; threads, time-outs, closing
         └── application   a request in, a response out; no input or output of its own

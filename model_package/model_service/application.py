@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -48,7 +49,8 @@ def list_paths(surface: Surface) -> tuple[str, ...]:
 
 def make_board(settings: Settings, surface: Surface) -> Board:
     """Return a board with a slot for each worker and counters for each path."""
-    return Board(settings.workers, count_cells(list_paths(surface)))
+    cells = count_cells(list_paths(surface))
+    return Board(settings.workers, cells, settings.model_processes)
 
 
 class Application:
@@ -66,6 +68,7 @@ class Application:
         board: Board,
         slot: int,
         root: Path | None = None,
+        models: list[socket.socket] | None = None,
     ) -> None:
         def publish(state: State) -> None:
             board.set_state(slot, state)
@@ -74,7 +77,7 @@ class Application:
         self.slot = slot
         self.settings = settings
         self.lane = Lane(settings)
-        self.model = Model(settings, surface, publish, self.lane, root, slot)
+        self.model = Model(settings, surface, publish, self.lane, root, slot, models)
         self.metrics = Metrics(board, slot, list_paths(surface))
         self._access_log = AccessLog(slot)
         self._ids = (b"%s-%x" % (os.urandom(4).hex().encode(), n) for n in itertools.count(1))

@@ -14,8 +14,8 @@ from enum import IntEnum
 _STOP, _DRAINING_SINCE, _FAREWELL_FROM, _STREAMS_UNTIL, _RESTARTS = range(5)
 _WANTED, _LIMIT, _WORKER_BYTES = range(5, 8)
 _HEADER_CELLS = 8
-_HEARTBEAT, _STATE, _CONNECTIONS, _STREAMS = range(4)
-_SLOT_CELLS = 4
+_HEARTBEAT, _STATE, _CONNECTIONS, _STREAMS, _BATCHES, _BATCHED = range(6)
+_SLOT_CELLS = 6
 
 
 class State(IntEnum):
@@ -43,16 +43,18 @@ class Board:
 
     Attributes:
         workers: how many slots there are; a worker that replaces another takes over its slot.
+        models: slots of model processes, which come after those.
         cells: doubles; the last ``workers * counters`` of them are counters, slot by slot.
     """
 
-    def __init__(self, workers: int, counters: int) -> None:
+    def __init__(self, workers: int, counters: int, models: int = 0) -> None:
         self.workers = workers
+        self.models = models
         self.counters = counters
-        self._counters_from = _HEADER_CELLS + workers * _SLOT_CELLS
+        self._counters_from = _HEADER_CELLS + (workers + models) * _SLOT_CELLS
         cells = self._counters_from + workers * counters
         self.cells: memoryview[float] = memoryview(mmap.mmap(-1, cells * 8)).cast("d")
-        for slot in range(workers):
+        for slot in range(workers + models):
             self.set_state(slot, State.UNUSED)
 
     # --- the supervisor writes, workers read -----------------------------------------------------
@@ -149,9 +151,24 @@ class Board:
         """Return how many streams all workers have open."""
         return int(sum(self._column(_STREAMS)))
 
-    def _column(self, cell: int) -> list[float]:
-        first = _HEADER_CELLS + cell
-        return [self.cells[first + slot * _SLOT_CELLS] for slot in range(self.workers)]
+    def count_batch(self, slot: int, inputs: int) -> None:
+        """Count a batch that a model process ran."""
+        first = _HEADER_CELLS + slot * _SLOT_CELLS
+        self.cells[first + _BATCHES] += 1
+        self.cells[first + _BATCHED] += inputs
+
+    def model_states(self) -> list[State]:
+        """Return the state of every model process."""
+        return [State(int(value)) for value in self._column(_STATE, models=True)]
+
+    def batches(self) -> tuple[int, int]:
+        """Return how many batches all model processes ran, and of how many inputs."""
+        counts = (sum(self._column(cell, models=True)) for cell in (_BATCHES, _BATCHED))
+        return int(next(counts)), int(next(counts))
+
+    def _column(self, cell: int, *, models: bool = False) -> list[float]:
+        slots = range(self.workers, self.workers + self.models) if models else range(self.workers)
+        return [self.cells[_HEADER_CELLS + cell + slot * _SLOT_CELLS] for slot in slots]
 
     # --- counters --------------------------------------------------------------------------------
 

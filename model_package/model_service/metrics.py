@@ -91,6 +91,8 @@ class Metrics:
         for state in (State.LOADING, State.READY, State.FAILED):
             labels = f'state="{state.name.lower()}"'
             lines.append(f"model_service_workers{{{labels}}} {states[state]}")
+        if self._board.models:
+            lines += self._models()
         workers, limit, worker_bytes = self._board.decision()
         text = "Workers that are to run, and what decided that."
         lines += _head("model_service_workers_decided", "gauge", text)
@@ -105,6 +107,18 @@ class Metrics:
         lines += _head("model_service_draining", "gauge", "1 from SIGTERM on.")
         lines.append(f"model_service_draining {int(self._board.draining)}")
         return "\n".join(lines) + "\n"
+
+    def _models(self) -> list[str]:
+        states, (batches, inputs) = Counter(self._board.model_states()), self._board.batches()
+        name = "model_service_model_processes"
+        lines = _head(name, "gauge", "Model processes by state.")
+        for state in (State.LOADING, State.READY, State.FAILED):
+            lines.append(f'{name}{{state="{state.name.lower()}"}} {states[state]}')
+        lines += _head("model_service_batches_total", "counter", "Batches that the model ran.")
+        lines.append(f"model_service_batches_total {batches}")
+        lines += _head("model_service_batched_total", "counter", "Inputs in those batches.")
+        lines.append(f"model_service_batched_total {inputs}")
+        return lines
 
     def _streams(self) -> list[str]:
         name = "model_service_streams"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import threading
 import time
 from functools import partial
@@ -14,8 +15,10 @@ from model_service.board import State
 from model_service.bodies import decode_body
 from model_service.lane import BrokenOff, Lane
 from model_service.messages import RECOGNITION_FAILED, Refused, Request, to_json
+from model_service.model_client import ModelClient
 from model_service.model_service import SingleNodeService
-from model_service.package import PackageFault, base_of, load_service
+from model_service.one_copy import make_stand_in
+from model_service.package import PackageFault, base_of, load_class, load_service
 from model_service.package_code import PackageCode
 from model_service.samples import SAMPLE_FILES, Sample, make_sample
 from model_service.settings import Settings
@@ -52,7 +55,8 @@ class Steps:
         ask: the other steps.
     """
 
-    def __init__(self, service: SingleNodeService) -> None:
+    def __init__(self, service: SingleNodeService, computing: threading.Lock | None = None) -> None:
+        """Take it apart; with ``computing`` only one thread at a time is in a step."""
         base = base_of(type(service))
         self.reads_body = base.reads_body
         self.whole = type(service).inference is not SingleNodeService.inference
@@ -60,6 +64,9 @@ class Steps:
         self.ask: Callable[[Any], Any] = lambda data: service._postprocess(service._inference(data))
         if self.whole:
             self.prepare, self.ask = lambda data: data, service.inference
+        if computing is not None:
+            self.prepare = _one_at_a_time(self.prepare, computing)
+            self.ask = _one_at_a_time(self.ask, computing)
         self._wrap = partial(base.wrap, service)
 
     def encode(self, answer: Any, data: Any) -> bytes:
@@ -74,6 +81,14 @@ class Steps:
                 return True
             trace = trace.tb_next
         return False
+
+
+def _one_at_a_time(step: Callable[[Any], Any], lock: threading.Lock) -> Callable[[Any], Any]:
+    def run(data: Any) -> Any:
+        with lock:
+            return step(data)
+
+    return run
 
 
 class Model:
@@ -98,6 +113,7 @@ class Model:
         lane: Lane | None = None,
         root: Path | None = None,
         slot: int = 0,
+        models: list[socket.socket] | None = None,
     ) -> None:
         self.state = State.LOADING
         self.reason = "the model is loading"
@@ -109,6 +125,8 @@ class Model:
         self._lane = lane
         self._root = root
         self._slot = slot
+        self._models = models or []
+        self._computing = threading.Lock()
         self._code = PackageCode(settings.model_path)
         self._steps: Steps | None = None
         self._own_threads: set[threading.Thread] = set()
@@ -144,6 +162,9 @@ class Model:
 
     def load(self) -> None:
         """Load the package and ask the model a sample; again later, until it answers."""
+        if self._models:
+            self._connect()
+            return
         before = set(threading.enumerate())
         started = time.perf_counter()
         try:
@@ -165,6 +186,52 @@ class Model:
         self._loaded_at = time.monotonic()
         self._steps = Steps(service)
         self._attempt(started)
+
+    def _connect(self) -> None:
+        """Let model processes hold the model; only the other two steps run here."""
+        if self._lane is not None:
+            self._lane.bound = False
+
+        def up(fault: str, attributes: Any) -> None:
+            self._in_turn(partial(self._come_up, client, fault, attributes))
+
+        def down() -> None:
+            self._set(State.LOADING, "the model process ended, and is started again")
+
+        client = ModelClient(self._models, self._settings.predict_timeout_seconds, up, down)
+        client.start()
+
+    def _come_up(self, client: ModelClient, fault: str, attributes: Any) -> None:
+        """Take what a model process says of the service, and ask it the sample."""
+        if fault:
+            if not self.ready:  # by another model process
+                self._set(State.FAILED, fault)
+            return
+        try:
+            if self._steps is None:
+                folder = self._settings.model_path
+                if self._root is not None:
+                    folder = enter(self._root, self._slot, folder, self._code)
+                service = make_stand_in(load_class(folder), attributes, self._ask(client))
+                self._steps = Steps(service, self._computing)
+        except BaseException as error:
+            log.exception("the model package cannot be used")
+            self._set(State.FAILED, f"the model package cannot be used: {_describe(error)}")
+            return
+        self._loaded_at = time.monotonic()
+        self._attempt(time.perf_counter())
+
+    def _ask(self, client: ModelClient) -> Callable[[Any], Any]:
+        """Return an ``_inference`` that lets the steps of other requests run while it waits."""
+
+        def infer(value: Any) -> Any:
+            self._computing.release()
+            try:
+                return client.infer(value)
+            finally:
+                self._computing.acquire()
+
+        return infer
 
     def _attempt(self, started: float, wait_s: float = 0.05) -> None:
         """Ask the samples, and again after a while where the model fails them."""
@@ -309,7 +376,7 @@ class Model:
             raise _blame_input(error, data) from None
         try:
             answer = steps.ask(prepared)
-        except BrokenOff:
+        except (BrokenOff, Refused):
             raise
         except BaseException as error:
             if steps.blames_input(error):

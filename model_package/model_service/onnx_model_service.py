@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,16 @@ class OnnxServingBaseService(SingleNodeService):
 
 
 def open_session(path: str) -> Any:
-    """Return an ``onnxruntime.InferenceSession`` that uses one thread.
+    """Return an ``onnxruntime.InferenceSession`` that uses one thread, or OMP_NUM_THREADS.
 
     ONNX Runtime counts the machine's cores, not the cgroup's quota, and ignores OMP_NUM_THREADS:
     https://onnxruntime.ai/docs/performance/tune-performance/threading.html. Workers are the
-    parallelism here, so that each gets one thread.
+    parallelism here, so that each gets one thread; a model process has OMP_NUM_THREADS set.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 1)
     options.inter_op_num_threads = 1
     providers = [p for p in onnxruntime.get_available_providers() if not p.startswith("Azure")]
     return onnxruntime.InferenceSession(path, options, providers=providers)

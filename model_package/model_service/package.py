@@ -30,11 +30,8 @@ def load_service(
         PackageFault: the file, or one service class in it, is missing.
         Exception: whatever the user's module or constructor raises.
     """
-    path = folder / SERVICE_FILE
-    if not path.is_file():
-        raise PackageFault(f"expected {SERVICE_FILE} in {folder}, found none")
     code = code or PackageCode(folder)
-    service_class = find_service_class(_import_from(path))
+    service_class = load_class(folder)
     model_path = base_of(service_class).locate(folder, code.text)
     service = _construct(service_class, model_name, model_path)
     # A constructor need not call super().
@@ -42,6 +39,19 @@ def load_service(
         if not hasattr(service, name):
             setattr(service, name, value)
     return service
+
+
+def load_class(folder: Path) -> type[SingleNodeService]:
+    """Import ``customize_service.py`` and return its service class.
+
+    Raises:
+        PackageFault: the file, or one service class in it, is missing.
+        Exception: whatever the user's module raises.
+    """
+    path = folder / SERVICE_FILE
+    if not path.is_file():
+        raise PackageFault(f"expected {SERVICE_FILE} in {folder}, found none")
+    return find_service_class(_import_from(path))
 
 
 def _import_from(path: Path) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TypeVar
 
 from model_service.board import Limit
 from model_service.cpus import count_cpus
+from model_service.memory import read_gpus
+from model_service.one_copy import read_batch_size
 
 T = TypeVar("T")
 
@@ -19,6 +22,22 @@ THREADS = ("auto", "never", "always")
 
 class SettingsError(Exception):
     """An environment variable cannot be used; the message says what was expected and found."""
+
+
+class Workers(int):
+    """How many workers may run.
+
+    Attributes:
+        by: what decided that; by the cores, fewer run where memory or GPUs have no room for more.
+    """
+
+    by: Limit
+
+    def __new__(cls, number: int, by: Limit) -> Workers:
+        """Make the number."""
+        self = super().__new__(cls, number)
+        self.by = by
+        return self
 
 
 @dataclass(frozen=True)
@@ -32,9 +51,11 @@ class Settings:
         predict_timeout_seconds: 0 for never, as asynchronous services want it.
         predict_in_threads: ``auto`` lets measurement decide, see :mod:`model_service.lane`.
         workers: how many may run; of ``auto``, what the cores allow.
-        workers_auto: fewer run where memory or GPUs have no room for more.
-        workers_by: what decided the number.
         workers_per_gpu: of ``auto``, where the model is on a GPU.
+        model_processes: how many hold the model, while workers decode and encode; 0: each worker.
+        model_threads: what a model process computes in, at once.
+        batch_size: inputs that a model process runs together, at most.
+        batch_wait_ms: how long it waits for a batch to fill.
         predict_threads: predictions that run at once in one worker, where they run in threads.
         max_waiting: predictions of one worker that may wait for a thread.
     """
@@ -44,9 +65,7 @@ class Settings:
     model_path: Path
     model_name: str
     model_server: str
-    workers: int
-    workers_auto: bool
-    workers_by: Limit
+    workers: Workers
     workers_per_gpu: int
     drain_seconds: float
     exit_seconds: float
@@ -55,6 +74,10 @@ class Settings:
     header_seconds: float
     body_seconds: float
     predict_timeout_seconds: float
+    model_processes: int
+    model_threads: int
+    batch_size: int
+    batch_wait_ms: float
     predict_in_threads: str
     predict_threads: int
     max_waiting: int
@@ -113,8 +136,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         model_name=environment.get("MODEL_NAME", "") or "model",
         model_server=one_of("MODEL_SERVER", SERVERS),
         workers=read("WORKERS", "auto", _workers, "auto or a whole number from 1 up"),
-        workers_auto=environment.get("WORKERS", "").strip() in ("", "auto"),
-        workers_by=Limit.SETTING,
         workers_per_gpu=whole("WORKERS_PER_GPU", 1),
         drain_seconds=number("DRAIN_SECONDS", 60),
         exit_seconds=number("EXIT_SECONDS", 85),
@@ -123,6 +144,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         header_seconds=number("HEADER_SECONDS", 20),
         body_seconds=number("BODY_SECONDS", 60),
         predict_timeout_seconds=number("PREDICT_TIMEOUT_SECONDS", 60),
+        model_processes=read(
+            "MODEL_PROCESSES", "0", _model_processes, "gpu or a whole number from 0 up"
+        ),
+        model_threads=0,
+        batch_size=whole("BATCH_SIZE", 0, 0),
+        batch_wait_ms=number("BATCH_WAIT_MS", 2),
         predict_in_threads=one_of("PREDICT_IN_THREADS", THREADS),
         predict_threads=whole("PREDICT_THREADS", 1),
         max_waiting=whole("MAX_WAITING", 64),
@@ -135,7 +162,38 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             f"EXIT_SECONDS: expected more than DRAIN_SECONDS ({settings.drain_seconds:g}), "
             f"found {settings.exit_seconds:g}."
         )
-    return settings
+    return _share_one_copy(settings, environment)
+
+
+def _share_one_copy(settings: Settings, environment: Mapping[str, str]) -> Settings:
+    """Return the settings for a model in processes of its own, where that is asked for.
+
+    Source: ``batch_size`` of the service's class, unless MODEL_PROCESSES says otherwise.
+    """
+    size, processes = settings.batch_size, settings.model_processes
+    if not environment.get("MODEL_PROCESSES", "").strip():
+        of_class = read_batch_size(settings.model_path)
+        size, processes = size or of_class, int(of_class > 1)
+    if not processes:
+        return settings
+    # Half of the CPUs: workers need the others, and threads of one model wait for each other.
+    half = max(1, count_cpus() // (2 * processes))
+    threads = environment.get("MODEL_THREADS", "").strip() or str(half)
+    if not threads.isdigit() or not int(threads):
+        raise SettingsError(f"MODEL_THREADS: expected a whole number from 1 up, found {threads!r}.")
+    return dataclasses.replace(
+        settings,
+        model_processes=processes,
+        model_threads=int(threads),
+        batch_size=max(1, size),
+        # A thread for each request that waits for the model; only one at a time computes.
+        predict_in_threads="always",
+        predict_threads=max(settings.predict_threads, settings.max_waiting),
+    )
+
+
+def _model_processes(text: str) -> int:
+    return max(1, len(read_gpus())) if text == "gpu" else _between(int, 0, 64)(text)
 
 
 def _between(kind: Callable[[str], T], low: float, high: float) -> Callable[[str], T]:
@@ -148,8 +206,10 @@ def _between(kind: Callable[[str], T], low: float, high: float) -> Callable[[str
     return convert
 
 
-def _workers(text: str) -> int:
-    return count_cpus() if text == "auto" else _between(int, 1, 1024)(text)
+def _workers(text: str) -> Workers:
+    if text == "auto":
+        return Workers(count_cpus(), Limit.CORES)
+    return Workers(_between(int, 1, 1024)(text), Limit.SETTING)
 
 
 def _log_level(text: str) -> str:

@@ -39,7 +39,7 @@ class Sizing:
         read_gpus: Callable[[], list[Gpu]] = read_gpus,
     ) -> None:
         """Prepare; the functions are those of :mod:`model_service.memory`."""
-        self._most = settings.workers
+        self._most = int(settings.workers)
         self._per_gpu = settings.workers_per_gpu
         self._board = board
         self._read_room = read_room
@@ -49,12 +49,11 @@ class Sizing:
         self._kills = count_kills()
         self._killed_at = 0.0
         self._before_kills = 0
-        self._decided = not settings.workers_auto or self._most == 1
+        self._decided = settings.workers.by is not Limit.CORES or self._most == 1
         self.number = self._most if self._decided else 1
         self._gpus = [] if self._decided else read_gpus()
         self.gpu_of_slot: Callable[[int], str] = lambda _slot: ""
-        limit = Limit.CORES if settings.workers_auto else settings.workers_by
-        board.decide(self.number, limit)
+        board.decide(self.number, settings.workers.by)
 
     def look(self, workers: Mapping[int, int]) -> int:
         """Return how many workers are to run; ``workers`` are those that do, slot -> pid."""

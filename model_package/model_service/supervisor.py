@@ -24,14 +24,17 @@ from pathlib import Path
 
 from model_service.application import make_board
 from model_service.board import Board, Limit, State
+from model_service.link import listen
 from model_service.listener import bind, turn_away_new_connections
 from model_service.logs import configure_logging
+from model_service.memory import read_gpus
+from model_service.model_process import run_model_process
 from model_service.package_code import SERVICE_FILE, PackageCode
-from model_service.settings import Settings, SettingsError, read_settings
+from model_service.settings import Settings, SettingsError, Workers, read_settings
 from model_service.signals import Signals
 from model_service.sizing import Sizing
 from model_service.surface import Surface, read_surface
-from model_service.worker import SERVER_MODULES, run_worker
+from model_service.worker import SERVER_MODULES, follow_the_supervisor, run_worker
 from model_service.working_folder import make_root, remove_root, why_one_worker
 
 log = logging.getLogger("model_service")
@@ -79,7 +82,7 @@ def main(signals: Signals, *, no_clone3: bool = False) -> int:
     log.info(
         "listening on %s port %d, %s%d workers, %s",
         *listener.getsockname()[:2],
-        "up to " if settings.workers_auto else "",
+        "up to " if settings.workers.by is Limit.CORES else "",
         settings.workers,
         settings.model_server,
     )
@@ -105,7 +108,7 @@ def limit_workers(settings: Settings, root: Path | None) -> Settings:
     if not reason:
         return settings
     log.warning("one worker instead of %d: of the model package, %s", settings.workers, reason)
-    return dataclasses.replace(settings, workers=1, workers_auto=False, workers_by=Limit.PACKAGE)
+    return dataclasses.replace(settings, workers=Workers(1, Limit.PACKAGE))
 
 
 def preload(settings: Settings) -> None:
@@ -165,8 +168,12 @@ class Supervisor:
         self._board: Board = make_board(settings, surface)
         self._workers: dict[int, Worker] = {}
         self._sizing = Sizing(settings, self._board)
-        self._start_at = dict.fromkeys(range(self._sizing.number), 0.0)
-        self._backoff = dict.fromkeys(range(settings.workers), 0.1)
+        # Slots from here on are model processes.
+        self._models_from = settings.workers
+        self._models = [listen() for _ in range(settings.model_processes)]
+        models = range(settings.workers, settings.workers + settings.model_processes)
+        self._start_at = dict.fromkeys([*models, *range(self._sizing.number)], 0.0)
+        self._backoff = dict.fromkeys(range(models.stop), 0.1)
         self._was_ready = False
 
     def run(self) -> None:
@@ -192,21 +199,45 @@ class Supervisor:
 
     def _fill_slots(self) -> None:
         """Start workers in free slots, where more are to run than do."""
-        taken = {worker.slot: worker.pid for worker in self._workers.values()}
+        taken = {w.slot: w.pid for w in self._workers.values() if w.slot < self._models_from}
         number = self._sizing.look(taken)
-        free = [s for s in range(self._settings.workers) if s not in {*taken, *self._start_at}]
-        for slot in free[: max(0, number - len(taken) - len(self._start_at))]:
+        free = [s for s in range(self._models_from) if s not in {*taken, *self._start_at}]
+        for slot in free[: max(0, number - (self._models_from - len(free)))]:
             self._start_at[slot] = 0.0
 
     def _start(self, slot: int) -> None:
         self._board.enter(slot)
         pid = os.fork()
+        if pid == 0 and slot >= self._models_from:
+            self._become_model_process(slot)
         if pid == 0:
             gpu = self._sizing.gpu_of_slot(slot)
             if gpu:
                 os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-            run_worker(self._settings, self._surface, self._board, slot, self._listener, self._root)
+            run_worker(
+                self._settings,
+                self._surface,
+                self._board,
+                slot,
+                self._listener,
+                self._root,
+                self._models,
+            )
         self._workers[pid] = Worker(slot, pid, time.monotonic())
+
+    def _become_model_process(self, slot: int) -> None:
+        try:
+            follow_the_supervisor()
+            self._listener.close()
+            number = slot - self._models_from
+            gpus = [gpu.name for gpu in read_gpus()] if len(self._models) > 1 else []
+            if gpus:
+                os.environ["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+            run_model_process(self._settings, self._board, slot, self._models[number], self._root)
+        except BaseException:
+            log.exception("model process %d failed", slot)
+        finally:
+            os._exit(1)  # as a worker does, and never back into the supervisor's code
 
     def _look_after_workers(self) -> None:
         self._was_ready = self._was_ready or State.READY in self._board.states()
@@ -243,8 +274,10 @@ class Supervisor:
 
     def _replace(self, worker: Worker, exit_code: int) -> None:
         now = time.monotonic()
-        if exit_code == -signal.SIGKILL and not worker.killed:
-            running = len(self._workers) + len(self._start_at)
+        name = "model process" if worker.slot >= self._models_from else "worker"
+        if exit_code == -signal.SIGKILL and not worker.killed and name == "worker":
+            slots = [*(w.slot for w in self._workers.values()), *self._start_at]
+            running = sum(slot < self._models_from for slot in slots)
             if self._sizing.was_killed(running):
                 self._board.count_restart()
                 self._board.set_state(worker.slot, State.UNUSED)
@@ -260,7 +293,10 @@ class Supervisor:
         self._start_at[worker.slot] = now + wait_s
         self._board.set_state(worker.slot, State.LOADING)
         self._board.count_restart()
-        log.error("worker %d (pid %d) %s; replaced", worker.slot, worker.pid, _say(exit_code))
+        log.error("%s %d (pid %d) %s; replaced", name, worker.slot, worker.pid, _say(exit_code))
+
+    def _has_workers(self) -> bool:
+        return any(worker.slot < self._models_from for worker in self._workers.values())
 
     # --- the end ---------------------------------------------------------------------------------
 
@@ -287,13 +323,12 @@ class Supervisor:
         self._board.announce_stop()
         self._listener.close()
         log.info("stopping: finishing open requests")
-        while self._workers and time.monotonic() < kill_at:
+        while self._has_workers() and time.monotonic() < kill_at:
             self._signals.wait(TICK_SECONDS / 4)
             self._reap()
-        for pid in self._workers:
-            log.warning(
-                "worker %d (pid %d) did not leave; killing it", self._workers[pid].slot, pid
-            )
+        for pid, worker in self._workers.items():
+            if worker.slot < self._models_from:
+                log.warning("worker %d (pid %d) did not leave; killing it", worker.slot, pid)
             os.kill(pid, signal.SIGKILL)
         log.info("stopped")
 

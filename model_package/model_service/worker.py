@@ -31,12 +31,13 @@ def run_worker(
     slot: int,
     listener: socket.socket,
     root: Path | None,
+    models: list[socket.socket],
 ) -> None:
     """Serve until the board says stop. Called in the forked child; never returns."""
     status = 1
     try:
-        _follow_the_supervisor()
-        application = Application(settings, surface, board, slot, root)
+        follow_the_supervisor()
+        application = Application(settings, surface, board, slot, root, models)
         application.lane.set_alarm()
         application.lane.run_in_turn(application.model.load)
         server = importlib.import_module(SERVER_MODULES[settings.model_server])
@@ -52,7 +53,7 @@ def run_worker(
         os._exit(status)
 
 
-def _follow_the_supervisor() -> None:
+def follow_the_supervisor() -> None:
     """Leave signals to the supervisor, and die with it however it dies.
 
     A process group gets SIGTERM whole (a shell, an engine without a PID namespace), and a worker

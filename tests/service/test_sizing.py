@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 
@@ -11,7 +12,7 @@ from sleeper import SLEEPER, SLEEPER_CONFIG
 
 from model_service.board import Board, Limit, State
 from model_service.memory import Gpu, Room, count_kills, read_room
-from model_service.settings import read_settings
+from model_service.settings import Workers, read_settings
 from model_service.sizing import Sizing
 
 GB = 10**9
@@ -23,8 +24,8 @@ def size():
     """Let workers come up under some memory; return the sizing and the board, when it decided."""
 
     def size(cores: int, *, limit_gb=64.0, free_gb=64.0, each_gb=1.0, gpus=(), **environment):
-        settings = read_settings({"WORKERS": str(cores), **environment})
-        settings = type(settings)(**{**vars(settings), "workers_auto": True})
+        settings = read_settings(environment)
+        settings = dataclasses.replace(settings, workers=Workers(cores, Limit.CORES))
         board = Board(cores, 0)
         running: dict[int, int] = {}
         looks = iter([*gpus, *[gpus[-1]] * 9] if gpus else [[]] * 9)
