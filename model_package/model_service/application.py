@@ -11,10 +11,9 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Callable, Optional, Union
 
 from model_service.board import Board, State
 from model_service.lane import Lane
@@ -38,7 +37,7 @@ from model_service.surface import Api, Surface
 log = logging.getLogger("model_service")
 
 METRICS_URL = "/metrics"
-Target = Union[Api, Callable[[], Response | None]]
+Target = Union[Api, Callable[[], Optional[Response]]]
 
 
 def list_paths(surface: Surface) -> tuple[str, ...]:

@@ -24,11 +24,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import Any, Callable
 
 from model_service.messages import Refused, overloaded
 from model_service.settings import Settings

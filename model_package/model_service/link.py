@@ -130,7 +130,8 @@ def load(pieces: list[Any]) -> Any:
     """Return the object of :func:`dump`; its arrays are the pieces, not copies of them."""
     if sys.version_info < (3, 8):
         return pickle.loads(pieces[0])
-    return pickle.loads(pieces[0], buffers=pieces[1:])
+    options: dict[str, Any] = {"buffers": pieces[1:]}
+    return pickle.loads(pieces[0], **options)
 
 
 class _Pickler(pickle.Pickler):
@@ -156,8 +157,8 @@ def _write_memory(pieces: list[Any]) -> int:
     """Return the descriptor of new memory that holds the pieces."""
     size = sum(len(piece) for piece in pieces)
     try:
-        descriptor = os.memfd_create("message")
-    except (AttributeError, OSError):  # Python 3.7, or a sandbox without it
+        descriptor: int = getattr(os, "memfd_create")("message")  # noqa: B009 - not in Python 3.7
+    except (AttributeError, OSError):  # a sandbox may lack it, too
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())
     os.ftruncate(descriptor, size)

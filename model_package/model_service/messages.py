@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Tuple
 
 if TYPE_CHECKING:
     from model_service.streams import Stream
 
-Headers = tuple[tuple[bytes, bytes], ...]
+Headers = Tuple[Tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
 LINGER_SECONDS = 5.0
