@@ -15,9 +15,10 @@ import docker.errors
 import requests
 from docker.types import Mount
 
+from custom_image.engines.docker.container import start_container
 from custom_image.engines.docker.exec import run_within
 from custom_image.engines.docker.host import DockerHost, MountPoint
-from custom_image.errors import CustomImageError, ServiceNotReady, Unavailable, UsageError
+from custom_image.errors import Unavailable
 
 _RUNNING: Final = ("running", "paused")  # one that stands still has not ended
 
@@ -55,7 +56,7 @@ class ServingState:
 
 
 class ServingHost(DockerHost):
-    """A Docker engine as the host of services. Harmless to share between threads."""
+    """A Docker engine as the host of services. Safe to share between threads."""
 
     def serve(
         self, name: str, options: ServeOptions, *, labels: Mapping[str, str], network: str
@@ -76,34 +77,21 @@ class ServingHost(DockerHost):
             limits["mem_limit"] = options.memory_bytes
         if options.cpus:
             limits["nano_cpus"] = int(options.cpus * 10**9)
-        try:
-            container = self._client.containers.create(
-                options.image,
-                list(options.command) or None,
-                name=name,
-                labels=dict(labels),
-                network=network,
-                environment=dict(options.environment or {}),
-                user=options.user or None,
-                mounts=[
-                    Mount(mount.target, mount.source, "bind", read_only=mount.read_only)
-                    for mount in options.mounts
-                ],
-                **limits,
-            )
-        except docker.errors.ImageNotFound as error:
-            raise UsageError(f"image {options.image!r} is not in the Docker engine.") from error
-        except docker.errors.APIError as error:
-            raise ServiceNotReady(
-                f"image {options.image!r} could not be started: {error.explanation}", ""
-            ) from error
-        try:
-            container.start()
-        except docker.errors.APIError as error:
-            self.remove(name)
-            raise ServiceNotReady(
-                f"image {options.image!r} could not be started: {error.explanation}", ""
-            ) from error
+        start_container(
+            self._client,
+            options.image,
+            command=list(options.command) or None,
+            name=name,
+            labels=dict(labels),
+            network=network,
+            environment=dict(options.environment or {}),
+            user=options.user or None,
+            mounts=[
+                Mount(mount.target, mount.source, "bind", read_only=mount.read_only)
+                for mount in options.mounts
+            ],
+            **limits,
+        )
 
     def serving(self, label: str) -> dict[str, ServingState]:
         """Return all containers with a label (``name`` or ``name=value``) by name, in one call."""
@@ -139,7 +127,7 @@ class ServingHost(DockerHost):
         return -1
 
     def send_signal(self, name: str, signal: str) -> None:
-        """Send a signal to the first process of a container. Harmless where it has ended."""
+        """Send a signal to the first process of a container. One that has ended is left alone."""
         try:
             self._client.api.kill(name, signal)
         except docker.errors.NotFound:
@@ -170,15 +158,3 @@ class ServingHost(DockerHost):
             return 126
         except requests.RequestException as error:
             raise Unavailable(f"the Docker engine does not answer: {error}") from error
-
-    def tag(self, image: str, reference: str) -> None:
-        """Give an image of the engine one more name.
-
-        Raises:
-            CustomImageError: there is no such image.
-        """
-        repository, _, tag = reference.rpartition(":")
-        try:
-            self._client.api.tag(image, repository, tag)
-        except docker.errors.APIError as error:
-            raise CustomImageError(f"{image} cannot be named: {error.explanation}") from error

@@ -18,10 +18,11 @@ import requests.exceptions
 from custom_image.engines import ImageFile, Lookup, Process, Socket
 from custom_image.engines.docker.exec import execute
 from custom_image.engines.process import procfs
-from custom_image.errors import CustomImageError, Unavailable
+from custom_image.errors import CustomImageError, ServiceNotReady, Unavailable, UsageError
 from custom_image.specification import MIB
 
 if TYPE_CHECKING:
+    from docker import DockerClient
     from docker.models.containers import Container
 
 _POLL_S = 0.05
@@ -232,6 +233,40 @@ class DockerContainer:
                 if "for folder in /proc/" not in command:  # this script's own shells
                     found.append(Process(int(pid), int(fields.split()[1]), command))
         return sorted(found, key=lambda process: process.pid)
+
+
+def start_container(
+    client: DockerClient,
+    image: str,
+    *,
+    prepare: Callable[[Container], object] = lambda _: None,
+    **creation: Any,
+) -> None:
+    """Start a container that outlives this Python; one that cannot be started is removed.
+
+    Args:
+        client: of the engine.
+        image: of the engine.
+        prepare: called with the container before its first process starts.
+        creation: as the SDK's ``containers.create`` takes it.
+
+    Raises:
+        UsageError: the engine has no such image.
+        ServiceNotReady: its first process could not be started.
+    """
+    container = None
+    try:
+        container = client.containers.create(image, **creation)
+        prepare(container)
+        container.start()
+    except docker.errors.ImageNotFound as error:
+        raise UsageError(f"image {image!r} is not in the Docker engine.") from error
+    except docker.errors.APIError as error:
+        if container is not None:
+            remove_container(container)
+        raise ServiceNotReady(
+            f"image {image!r} could not be started: {error.explanation}", ""
+        ) from error
 
 
 def remove_container(container: Container) -> None:

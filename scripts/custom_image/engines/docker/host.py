@@ -19,12 +19,13 @@ import requests.exceptions
 from docker.types import Mount
 
 from custom_image.engines.docker.connection import connect
-from custom_image.engines.docker.container import remove_container
+from custom_image.engines.docker.container import remove_container, start_container
 from custom_image.engines.process import procfs
-from custom_image.errors import ServiceNotReady, Unavailable, UsageError
+from custom_image.errors import CustomImageError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from docker import DockerClient
+    from docker.models.containers import Container
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class FoundContainer:
 
 
 class DockerHost:
-    """A Docker engine as the host of long-lived things. Harmless to share between threads."""
+    """A Docker engine as the host of long-lived things. Safe to share between threads."""
 
     def __init__(self, client: DockerClient) -> None:
         self._client = client
@@ -85,7 +86,7 @@ class DockerHost:
         return str(ranges[0]["Gateway"]).partition("/")[0]
 
     def remove_network(self, name: str) -> None:
-        """Remove a network. Harmless when repeated."""
+        """Remove a network. Idempotent."""
         with suppress(docker.errors.NotFound):
             self._client.networks.get(name).remove()
 
@@ -94,7 +95,7 @@ class DockerHost:
         self._client.volumes.create(name, labels=dict(labels))
 
     def remove_volumes(self, label: str) -> None:
-        """Remove every volume with a label ``name=value``. Harmless when repeated."""
+        """Remove every volume with a label ``name=value``. Idempotent."""
         for volume in self._client.volumes.list(filters={"label": label}):
             with suppress(docker.errors.NotFound):
                 volume.remove(force=True)
@@ -122,31 +123,22 @@ class DockerHost:
             ServiceNotReady: its first process could not be started.
         """
         self.remove(name)
-        try:
-            container = self._client.containers.create(
-                image,
-                name=name,
-                labels=dict(labels),
-                network=network,
-                mounts=[_mount(mount) for mount in mounts],
-            )
-        except docker.errors.ImageNotFound as error:
-            raise UsageError(f"image {image!r} is not in the Docker engine.") from error
-        except docker.errors.APIError as error:
-            raise ServiceNotReady(
-                f"image {image!r} could not be started: {error.explanation}", ""
-            ) from error
-        try:
+
+        def own_the_volumes(container: Container) -> None:
             for mount in mounts:
                 if not mount.source.startswith("/"):
                     parent, _, folder = mount.target.rpartition("/")
                     container.put_archive(parent or "/", _empty_folder(folder, owner))
-            container.start()
-        except docker.errors.APIError as error:
-            self.remove(name)
-            raise ServiceNotReady(
-                f"image {image!r} could not be started: {error.explanation}", ""
-            ) from error
+
+        start_container(
+            self._client,
+            image,
+            prepare=own_the_volumes,
+            name=name,
+            labels=dict(labels),
+            network=network,
+            mounts=[_mount(mount) for mount in mounts],
+        )
 
     def find(self, label: str) -> list[FoundContainer]:
         """Return all containers with a label ``name=value``, running or not."""
@@ -171,7 +163,7 @@ class DockerHost:
     def remove(self, name: str) -> None:
         """Kill and remove a container with its unnamed volumes: it is gone when this returns.
 
-        Harmless when repeated, or done by several at once.
+        Idempotent, and safe to call from several threads at once.
         """
         with suppress(docker.errors.NotFound):
             remove_container(self._client.containers.get(name))
@@ -234,12 +226,15 @@ class DockerHost:
 
         Raises:
             UsageError: the engine has no such image.
+            CustomImageError: the engine does not take the name.
         """
         repository, _, tag = reference.rpartition(":")
         try:
             self._client.api.tag(image, repository, tag)
         except docker.errors.NotFound as error:
             raise UsageError(f"image {image!r} is not in the Docker engine.") from error
+        except docker.errors.APIError as error:
+            raise CustomImageError(f"{image} cannot be named: {error.explanation}") from error
 
     def push(self, reference: str, user: str, password: str) -> Iterator[str]:
         """Push an image; yield the engine's words for each step, ending when all is there.

@@ -10,8 +10,8 @@ import docker.errors
 from docker.types import Mount
 
 from custom_image.engines.docker.connection import connect
-from custom_image.engines.docker.container import remove_container
-from custom_image.errors import Unavailable
+from custom_image.engines.docker.container import remove_container, start_container
+from custom_image.errors import CustomImageError, Unavailable
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -64,12 +64,12 @@ class DockerService:
         """
         self.stop()
         try:
-            self._client.containers.run(
+            start_container(
+                self._client,
                 image,
                 name=self.name,
                 entrypoint=command[0],
                 command=list(command[1:]),
-                detach=True,
                 labels=dict(labels),
                 user=user,
                 ports={f"{port}/tcp": ("127.0.0.1", port)},
@@ -78,9 +78,8 @@ class DockerService:
                     for folder, writable in folders.items()
                 ],
             )
-        except docker.errors.APIError as error:
-            self.stop()
-            raise Unavailable(f"image {image!r} cannot be run: {error.explanation}") from error
+        except CustomImageError as error:
+            raise Unavailable(str(error)) from error
 
     def is_running(self) -> bool:
         """Tell whether it runs."""
@@ -97,7 +96,7 @@ class DockerService:
         return ""
 
     def stop(self) -> None:
-        """Remove it. Harmless when repeated."""
+        """Remove it. Idempotent."""
         with suppress(docker.errors.NotFound):
             remove_container(self._client.containers.get(self.name))
 
