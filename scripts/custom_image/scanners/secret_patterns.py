@@ -1,7 +1,8 @@
 """What a secret looks like: in a file, in a variable, in a build step.
 
 Patterns name what they found and never quote it: a report is copied into tickets and logs. Every
-repetition in them is bounded: a file made to harm would take hours otherwise.
+repetition in them is bounded: a file made to harm would take hours otherwise. By hand for both: the
+scanners of others quote what they find, or read files only.
 """
 
 from __future__ import annotations

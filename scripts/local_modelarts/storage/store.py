@@ -2,7 +2,7 @@
 
 One table holds every kind of resource: a status that only moves from states the caller names, and
 the rest as JSON. What a status says has happened; what a transient status says is under way, and
-is done again after a crash.
+is done again after a crash. By hand: an ORM knows no move that names its former states.
 """
 
 from __future__ import annotations
