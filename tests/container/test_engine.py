@@ -17,6 +17,7 @@ from runtime import wait_for
 
 from custom_image.engines import ImageFile, Socket, StartOptions
 from custom_image.engines.client import ask_health, predict
+from custom_image.engines.docker.container import find_file
 from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
 from custom_image.engines.docker.exec import run_within
 from custom_image.engines.readiness import wait_until_ready
@@ -86,7 +87,8 @@ def test_it_is_seen_alike_from_outside_and_from_inside(
         first, *workers = service.processes()
         sockets = service.listening()
 
-    assert (first.pid, first.parent_pid, first.command) == (1, 0, "python3 -m model_service")
+    assert (first.pid, first.parent_pid) == (1, 0)
+    assert first.command.endswith("python3 -m model_service")
     assert workers
     assert {worker.parent_pid for worker in workers} == {1}
     assert Socket("0.0.0.0", PORT.value) in sockets
@@ -168,7 +170,7 @@ def test_a_file_that_does_not_fit_into_memory_is_refused(docker_engine, tiny_ima
         docker_engine.start(tiny_image.reference, IDLE) as container,
         pytest.raises(CustomImageError, match="at most 100 are read into memory"),
     ):
-        container.find_file(container._container, "/etc/passwd", limit_bytes=100)
+        find_file(container._container, "/etc/passwd", limit_bytes=100)
 
 
 def test_limits_are_the_containers_own(docker_engine, tiny_image):

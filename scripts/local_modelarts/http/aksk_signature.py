@@ -1,7 +1,8 @@
 """Who calls: the AK/SK signature ``SDK-HMAC-SHA256``, computed again from the request.
 
 Source: https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm.html, and
-``huaweicloudsdkcore.signer.signer``, whose requests must pass unchanged. By hand: the SDK only signs, and nothing public checks.
+``huaweicloudsdkcore.signer.signer``, whose requests must pass unchanged. By hand: the
+SDK only signs, and nothing public checks.
 """
 
 from __future__ import annotations
