@@ -17,10 +17,14 @@ BODY = {"numbers": [[3, 2, 1], [0, 0, 5]]}
 ANSWER = [123.0, 500.0]
 
 _SERVICE = """\
+import os
+
 {imports}
 import numpy as np
 
 from model_service.model_service import SingleNodeService
+
+WEIGHTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "model.npy")
 
 
 class Service(SingleNodeService):
@@ -46,7 +50,7 @@ def tensorflow_1(folder: Path) -> Path:
         {"tensorflow": "1.15.5", "protobuf": "3.20.3"},
         "import tensorflow as ENGINE",
         """
-        weights = np.load(model_path)
+        weights = np.load(WEIGHTS)
         self.graph = ENGINE.Graph()
         with self.graph.as_default():
             self.input = ENGINE.placeholder(ENGINE.float32, [None, len(weights)])
@@ -87,7 +91,7 @@ def mindspore_2(folder: Path) -> Path:
         """
         ENGINE.set_context(mode=ENGINE.PYNATIVE_MODE, device_target="CPU")
         self.model = ENGINE.nn.Dense(3, 1, has_bias=False)
-        self.model.weight.set_data(ENGINE.Tensor(np.load(model_path).T.copy()))
+        self.model.weight.set_data(ENGINE.Tensor(np.load(WEIGHTS).T.copy()))
         """,
         "return self.model(ENGINE.Tensor(data)).asnumpy()",
     )

@@ -63,10 +63,11 @@ def _explain(output: str, python: TargetPython) -> str:
         ),
         (
             r"No matching distribution found for (\S+)",
-            f"no wheel of {{}} for Python {python.minor} on Linux {python.machine} where pip "
+            f"no wheel of {{0}} for Python {python.minor} on Linux {python.machine} where pip "
             "looks.\n"
-            "See `pip config list`; add an index or a folder that has it (PIP_EXTRA_INDEX_URL, "
-            "PIP_FIND_LINKS).",
+            "Add an index or a folder that has it (`pip config`, PIP_EXTRA_INDEX_URL, "
+            "PIP_FIND_LINKS=FOLDER).\n"
+            "Of what is there as source alone, `pip wheel --no-deps {0} -w FOLDER` makes one.",
         ),
         (
             r"DO NOT MATCH THE HASHES[\s\S]*?\n\s+(\S+==\S+)",
