@@ -72,7 +72,13 @@ def test_the_runtime_has_the_library_of_python_3_7():
     assert found.returncode == 0, found.stdout
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
+def marked(version: str):
+    """The oldest and the newest Pythons in `make test`, those between in `make test-full`."""
+    between = version in ("3.9", "3.10", "3.11", "3.12")
+    return pytest.param(version, marks=[pytest.mark.true_time] if between else [])
+
+
+@pytest.fixture(scope="module", params=[marked(version) for version in VERSIONS])
 def old_or_new(request, tmp_path_factory, profile):
     """The same service on each Python."""
     if request.param not in FOUND:
