@@ -13,8 +13,8 @@ ANSWER = "            self.answer(200, '{\"mnist_result\": 7}')"
 @pytest.mark.true_time
 @pytest.mark.parametrize(
     ("sleep_s", "rule"),
-    [(42, "http.latency"), (50, "api.answers")],
-    ids=["an answer after 42 s", "no answer for 45 s"],
+    [(45, "http.latency"), (70, "api.answers")],
+    ids=["an answer after 45 s", "no answer for 65 s"],
 )
 def test_a_prediction_of_more_than_40_s_is_told_of_the_asynchronous_mode(
     tmp_path, sleep_s, rule

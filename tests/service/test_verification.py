@@ -321,11 +321,7 @@ def test_pythons_own_file_server_gets_a_sensible_table(tmp_path):
 
     report = judge(tmp_path)
 
-    assert set(verdicts(report, Verdict.FAILED)) == {
-        "http.keep-alive",
-        "sigterm.serves",
-        "sigterm.in-flight",
-    }
+    assert set(verdicts(report, Verdict.FAILED)) == {"http.keep-alive", "sigterm.serves"}
     assert verdicts(report, Verdict.WARNING) == ["sigterm.exit-code"]
     assert report.check("http.keep-alive").measured == "closed right after the answer"
     assert report.check("sigterm.exit-code").measured == "143: it died of SIGTERM"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import custom_image.specification as spec
+from custom_image.engines import StartOptions
 from custom_image.rules import Needs, Waits, catalogue
 
 INFER = "/home/ma-user/infer"
@@ -27,14 +28,16 @@ AS_ROOT, AS_USER = "USER 0", "USER 1000:100"
 # several of them judge, which therefore cost nothing beside one of them.
 OWN_INSTANCE = (
     *("http.bad-input", "http.keep-alive", "user.platform-ids", "user.as-root"),
-    *("sigterm.", "hitless."),
+    *("sigterm.", "hitless.", "stop.", "stream.", "start.", "user.denied"),
     *("repeated.restart", "workers.", "confinement."),
 )
 ONE_DRILL = ("sigterm.",)
 SAMPLES = Path(__file__).parent / "samples"
 # What no Dockerfile can do: an image for another machine, a layer with names that lead out of it;
 # and what only a build context has: they are broken in unit/rules/test_sabotaged_files.py.
-WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint"}
+WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint", "registry.manifest"}
+# A service that streams is broken in service/test_stream_rules.py.
+STREAM_RULES = {rule.id for rule in catalogue() if rule.id.startswith("stream.")}
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def api(config: dict[str, Any]) -> dict[str, Any]:
 
 
 START = 'sh "$here/ma-user/infer/run.sh"'
+GUNICORN = "false \\&\\& gunicorn --keep-alive 200 -k gevent"
 BATCH = {"profile": "batch"}
 STATIC = {"level": "static"}
 NEW = {"profile": "inference-2.0"}
@@ -353,6 +357,82 @@ TABLE = (
                 f"s#return {{#{NEW_FILE}.write_text('.' * 9999); &#",
             ),
         ),
+    ),
+    Sabotage(
+        "files.architecture",
+        (
+            AS_ROOT,
+            "RUN cp /bin/true /usr/bin/foreign && "
+            "printf '\\267' | dd of=/usr/bin/foreign bs=1 seek=18 conv=notrunc",
+            AS_USER,
+        ),
+        settings=STATIC,
+    ),
+    Sabotage(
+        "files.libraries",
+        (AS_ROOT, "RUN sed s/libc.so.6/libX.so.6/ /bin/true >/usr/bin/homeless", AS_USER),
+        settings=STATIC,
+    ),
+    Sabotage(
+        "files.driver",
+        (AS_ROOT, "RUN mkdir /usr/local/nvidia && touch /usr/local/nvidia/libGL.so", AS_USER),
+        settings=STATIC,
+    ),
+    Sabotage(
+        "files.startup",
+        (
+            AS_ROOT,
+            "RUN folder=/usr/local/lib/python3/site-packages; "
+            "mkdir -p $folder && echo 'import os; os.environ' >$folder/x.pth",
+            AS_USER,
+        ),
+        settings=STATIC,
+    ),
+    Sabotage("files.shadows", (f"RUN touch {INFER}/model/1/antigravity.py",), settings=STATIC),
+    Sabotage("image.volume", (f"VOLUME {INFER}/model",), settings=STATIC),
+    Sabotage(
+        "boot.scripts",
+        (*inserts("false \\&\\& sh /tmp/more.sh"), "RUN printf 'true\\r\\n' >/tmp/more.sh"),
+        settings=STATIC,
+    ),
+    Sabotage("command.preload", inserts(f"{GUNICORN} --preload app:app"), settings=STATIC),
+    Sabotage(
+        "command.ownership",
+        inserts("false \\&\\& chmod -R 755 /home/mind/model"),
+        settings=STATIC,
+    ),
+    Sabotage("sigterm.loading", boots_with(f"sleep 6; exec {START}")),
+    Sabotage("stop.tools", settings=NEW | {"stop_command": "pkill -TERM -f app.py"}),
+    Sabotage("stop.command", settings=NEW | {"stop_command": "kill -SIGTERM 1"}),
+    Sabotage("stop.in-flight", settings=NEW | {"stop_command": "kill -9 -1; sleep 1"}),
+    Sabotage(
+        "user.denied",
+        (edit(SERVICE, "$ a __import__('os').system('touch /etc/refused')"),),
+    ),
+    Sabotage(
+        "start.old-host",
+        (edit(f"{INFER}/model_service/clone3.py", "s/errno.EPERM/-1/"),),
+    ),
+    # A datagram needs a route and no answer, so that the machine of the tests needs no internet.
+    Sabotage(
+        "start.offline",
+        (edit(SERVICE, "$ a import socket as s; s.socket(type=2).connect(('192.0.2.1', 9))"),),
+    ),
+    Sabotage("start.cpuset", (edit(SERVICE, "$ a import os; os.sched_setaffinity(0, {0})"),)),
+    Sabotage(
+        "workers.cores",
+        inserts("WORKERS=$(getconf _NPROCESSORS_ONLN); export WORKERS"),
+    ),
+    Sabotage(
+        "start.shared-memory",
+        (
+            edit(
+                SERVICE,
+                "$ a import os; shm = os.statvfs('/dev/shm'); "
+                "assert shm.f_blocks * shm.f_frsize > 1e8",
+            ),
+        ),
+        settings={"start_options": StartOptions(shm_bytes=256 * spec.MIB)},
     ),
     Sabotage("boot.lint", inserts("rm -f $1"), settings=STATIC),
     Sabotage("secrets.environment", ("ENV API_TOKEN=7d1f0c99aa",), settings=STATIC),

@@ -91,6 +91,15 @@ def verify(
         list[str] | None, typer.Option(metavar="PATH", help="A device, such as /dev/davinci0.")
     ] = None,
     network: Annotated[str, typer.Option(metavar="none", help="Without any network.")] = "",
+    stop_command: Annotated[
+        str,
+        typer.Option(
+            metavar='"WORDS"', help="The stop command of Inference 2.0, run before SIGTERM."
+        ),
+    ] = "",
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", help="From the stop command to SIGKILL.")
+    ] = 90,
     apis: Annotated[
         Path | None,
         typer.Option(
@@ -186,6 +195,8 @@ def verify(
         "samples": samples,
         "command": command,
         "apis": apis,
+        "stop_command": stop_command,
+        "grace_s": grace,
         "start_options": parse_options(
             env=env or (),
             volume=volume or (),

@@ -6,9 +6,21 @@ import re
 import time
 from collections import Counter
 from signal import SIGTERM
+from typing import Final
 
 from custom_image.engines import Instance, Process
 from custom_image.errors import Unavailable
+
+# The sockets, then a record for each process: its id, the signals it ignores, its open files.
+_LISTENERS_SCRIPT: Final = r"""
+cat /proc/net/tcp /proc/net/tcp6 2>/dev/null
+for folder in /proc/[0-9]*; do
+  printf '\036%s\037' "${folder#/proc/}"
+  while read -r name value; do [ "$name" = SigIgn: ] && printf '%s' "$value"; done <"$folder/status"
+  printf '\037'
+  ls -l "$folder/fd" 2>/dev/null
+done 2>/dev/null; :
+"""
 
 
 def catches_sigterm(instance: Instance) -> bool | None:
@@ -27,6 +39,29 @@ def catches_sigterm(instance: Instance) -> bool | None:
     if code or not caught:
         return None
     return bool(int(caught.group(1), 16) >> (SIGTERM - 1) & 1)
+
+
+def ignore_sigterm(instance: Instance) -> list[str]:
+    """Return the processes that listen on a port and ignore SIGTERM, as ``pid command``.
+
+    A shell before them may catch the signal: it is then passed on, and heard by nobody.
+    """
+    try:
+        commands = {process.pid: process.command for process in instance.processes()}
+    except Unavailable:
+        return []
+    code, output = instance.execute(["sh", "-c", _LISTENERS_SCRIPT])
+    if code:
+        return []
+    sockets, *rest = output.split("\x1e")
+    listening = {row.split()[9] for row in sockets.splitlines() if " 0A " in row}
+    found = []
+    for part in rest:
+        pid, ignored, inodes = (*part.split("\x1f"), "", "")[:3]
+        is_deaf = bool(int(ignored.strip() or "0", 16) >> (SIGTERM - 1) & 1)
+        if is_deaf and listening & {*re.findall(r"socket:\[(\d+)\]", inodes)}:
+            found.append(f"{pid} {commands.get(int(pid), '')[:80]}".rstrip())
+    return found
 
 
 def first_process(instance: Instance) -> Process | None:

@@ -1,9 +1,9 @@
 """The SIGTERM drill: what clients see of a service that is told to stop.
 
 Four kinds of clients use the service when the signal arrives: new ones, one that keeps its
-connection alive, some whose kept-alive connection is idle, and some whose request is slow to
-arrive. What happens to them is noted as :class:`~custom_image.drills.sigterm_clients.Event`, and
-the rules judge the list.
+connection alive, some whose kept-alive connection is idle, and some whose requests are slow to
+arrive: of those one is in flight at any time, also when the service leaves. What happens to them
+is noted as :class:`~custom_image.drills.sigterm_clients.Event`, and the rules judge the list.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from custom_image.drills.processes import Family, catches_sigterm
+from custom_image.drills.processes import Family, catches_sigterm, ignore_sigterm
 from custom_image.drills.sigterm_clients import Clients, Event, running
 from custom_image.engines import Instance
 from custom_image.probing.http import Request
 
 IDLE_CONNECTIONS: Final = 2
+SLOW_CLIENTS: Final = 2
 WARM_UP_S: Final = 0.5
 EDGE_S: Final = 0.25
 """A request sent so shortly before the service may stop can meet its end: it takes time to arrive,
@@ -38,6 +39,7 @@ class Drain:
         exited_s: seconds from SIGTERM to the end of its first process; None where it still ran.
         exit_code: None where it still ran.
         is_caught: whether its first process has a handler for SIGTERM; None where nothing tells.
+        deaf: processes that listen and ignore SIGTERM, as ``pid command``.
         orphans: processes that outlived their parent.
     """
 
@@ -48,6 +50,7 @@ class Drain:
     exit_code: int | None
     is_caught: bool | None
     orphans: tuple[str, ...]
+    deaf: tuple[str, ...] = ()
 
     def lost(self) -> list[Event]:
         """Return the requests that were sent while the service had to serve, and got no answer."""
@@ -107,17 +110,18 @@ def drill_sigterm(
     """
     clients = Clients(url, request, expected_status, interval_s=0.25 if drain_s > 10 else 0.1)
     is_caught = catches_sigterm(instance)
+    deaf = tuple(ignore_sigterm(instance))
     family = Family(instance)
-    half = min(drain_s / 2, 5.0)
-    edge = min(1.0, drain_s / 4)
+    hold_s = min(1.0, drain_s / 4)
 
     with running(clients) as start:
         start(clients.come_new)
         start(clients.stay)
         for number in range(1, IDLE_CONNECTIONS + 1):
             start(clients.idle, number)
-        start(clients.be_slow, -1.0, half)
-        start(clients.be_slow, drain_s - edge, drain_s + edge)
+        if request.body:  # without one, half a request is not yet accepted
+            for number in range(SLOW_CLIENTS):
+                start(clients.send_slowly, number * hold_s / SLOW_CLIENTS, hold_s)
         if health_path:
             start(clients.ask_health, health_path)
         pause(WARM_UP_S)
@@ -135,4 +139,13 @@ def drill_sigterm(
         orphans = family.orphans(is_over=exit_code is not None)
         instance.stop()  # wakes the clients that still wait for an answer
 
-    return Drain(drain_s, exit_s, clients.events(), exited_s, exit_code, is_caught, tuple(orphans))
+    return Drain(
+        drain_s,
+        exit_s,
+        clients.events(),
+        exited_s,
+        exit_code,
+        is_caught,
+        tuple(orphans),
+        deaf,
+    )

@@ -119,25 +119,25 @@ class Clients:
                 break
         connection.close()
 
-    def be_slow(self, begin_s: float, end_s: float) -> None:
-        """Begin a request at ``begin_s`` after SIGTERM and complete it at ``end_s``."""
-        if not self._wait_until(begin_s):
-            return
-        began = time.monotonic()
-        slow = SlowRequest(self.url, self.request)
-        if not slow.begin():
-            return  # it was never accepted: the clients that come new tell of that
-        self._wait_until(end_s)
-        answer = slow.complete()
-        note = f"sent from {begin_s:+.1f} s to {end_s:+.1f} s: {answer}"
-        self.note("slow", answer.status == self.expected_status, began, note)
+    def send_slowly(self, begin_s: float, hold_s: float) -> None:
+        """Send requests whose second half comes later, one after the other, to the very end.
 
-    def _wait_until(self, t_s: float) -> bool:
-        """Wait for a time after SIGTERM; tell whether the drill still runs then."""
-        while self._signal_at is None and t_s >= 0:
-            if self.over.wait(0.01):
-                return False
-        return t_s < 0 or not self.over.wait(max(0.0, t_s - self.since_signal_s()))
+        One that the service accepted has to be answered, whenever the service leaves.
+        """
+        self.over.wait(begin_s)
+        while not self.over.is_set():
+            began = time.monotonic()
+            slow = SlowRequest(self.url, self.request)
+            if not slow.begin():  # it was never accepted: the clients that come new tell of that
+                self.over.wait(self.interval_s)
+                continue
+            if self.over.wait(hold_s):
+                slow.abandon()
+                return
+            answer = slow.complete()
+            if self._signal_at is not None and not self.over.is_set():
+                note = f"its second half {hold_s:g} s later: {answer}"
+                self.note("slow", answer.status == self.expected_status, began, note)
 
 
 @contextmanager

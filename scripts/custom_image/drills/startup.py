@@ -14,6 +14,7 @@ from custom_image.model_config import Health
 from custom_image.probing.http import Answer, Request, ask
 from custom_image.specification import (
     BIND_ADDRESS,
+    GATEWAY_LATENCY,
     HEALTH_FAILURES,
     HEALTH_INITIAL_DELAY,
     HEALTH_METHODS,
@@ -25,6 +26,8 @@ LOOK_INSIDE_S: Final = 1.0
 """How often the sockets are looked at; that costs more than a request."""
 SETTLE_S: Final = 5.0
 """How long predictions may work before a health check that refuses them is taken at its word."""
+SLOWEST_ANSWER_S: Final = GATEWAY_LATENCY.value + 25.0
+"""How long a healthy service may take to answer, so that its time is known; the gateway cuts."""
 IN_A_ROW: Final = 10
 """Good answers that end the watch: one worker may be ready while another still loads the model."""
 LOOPBACK_S: Final = 2.0
@@ -161,9 +164,11 @@ class _Watch:
         if is_healthy and self._healthy_s is None:
             self._healthy_s = asked_s
         self._answer = ask(self._url, self._request, patience_s)
+        if self._answer.timed_out and is_healthy:  # slow perhaps, which is no lie
+            self._answer = ask(self._url, self._request, SLOWEST_ANSWER_S)
         if self._answer.is_answer:
             self._answered_s = self._answered_s or self.now()
-        elif is_healthy:
+        elif is_healthy and not self._answer.timed_out:
             self._false_healthy.append((round(asked_s, 2), str(self._answer)))
         is_well = self._answer.is_answer and (is_healthy or self._health is None)
         self.in_a_row = self.in_a_row + 1 if is_well else 0
@@ -171,6 +176,8 @@ class _Watch:
     def is_settled(self) -> bool:
         """Tell whether there is nothing more to wait for."""
         if self.in_a_row >= IN_A_ROW:
+            return True
+        if self._answer.is_answer and self._answer.seconds > SETTLE_S:
             return True
         is_long_ago = self._answered_s is not None and self.now() > self._answered_s + SETTLE_S
         return self._answer.is_answer and is_long_ago

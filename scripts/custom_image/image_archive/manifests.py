@@ -7,7 +7,7 @@ https://github.com/opencontainers/image-spec/blob/main/image-layout.md (index.js
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -22,6 +22,11 @@ M = TypeVar("M", bound=BaseModel)
 DOCKER_MANIFEST: Final = "manifest.json"
 OCI_INDEX: Final = "index.json"
 _DEEPEST_INDEX: Final = 4
+_INDEX_TYPES: Final = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+_EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _PREFERRED: Final = ("linux", "amd64")
 
 
@@ -43,6 +48,7 @@ class _Platform(_Model):
 class _Descriptor(_Model):
     digest: str
     platform: _Platform | None = None
+    media_type: str = Field("", alias="mediaType")
 
 
 class _Manifest(_Model):
@@ -89,11 +95,13 @@ class Image:
     Attributes:
         layers: names of the parts that hold them, lowest first.
         id: the digest of the configuration, or the part that holds it.
+        shape: what a push would send besides one image in plain or gzip layers, a line each.
     """
 
     id: str
     config: ImageConfig
     layers: tuple[str, ...]
+    shape: tuple[str, ...] = ()
 
     @property
     def steps(self) -> list[tuple[str, bool]]:
@@ -153,7 +161,8 @@ def find_image(name: str, documents: Mapping[str, bytes | int], linked: Mapping[
     resolved = [linked.get(layer, layer) for layer in layers]
     digest = config.removeprefix("blobs/").replace("/", ":").removesuffix(".json")
     image_id = digest if ":" in digest else f"sha256:{digest}"
-    return Image(image_id, found.read(config, ImageConfig), tuple(resolved))
+    shape = tuple(dict.fromkeys(found.shape(OCI_INDEX))) if OCI_INDEX in documents else ()
+    return Image(image_id, found.read(config, ImageConfig), tuple(resolved), shape)
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,25 @@ class _Documents:
             return [_DockerImage.model_validate(image) for image in document]
         except ValidationError as error:
             raise self._damage(DOCKER_MANIFEST, _first_fault(error)) from error
+
+    def shape(self, part: str, depth: int = 0) -> Iterator[str]:
+        """Yield what an index holds besides one image: an index within, no image at all, zstd."""
+        if part not in self.documents or depth > _DEEPEST_INDEX:
+            return
+        manifest = self.read(part, _Manifest)
+        if len(manifest.manifests) > 1:
+            yield f"an index of {len(manifest.manifests)} manifests"
+        for descriptor in manifest.manifests:
+            if descriptor.platform and descriptor.platform.os == "unknown":
+                yield "an attestation, platform unknown/unknown"
+            if descriptor.media_type in _INDEX_TYPES:
+                yield f"an index within: {descriptor.media_type}"
+            yield from self.shape(_blob(descriptor), depth + 1)
+        if manifest.config and manifest.config.media_type == _EMPTY_TYPE:
+            yield f"a configuration of the type {_EMPTY_TYPE}, which is no image"
+        for layer in manifest.layers:
+            if "zstd" in layer.media_type:
+                yield f"a layer of the type {layer.media_type}"
 
     def oci_image(self, part: str, depth: int = 0) -> tuple[str, list[str]]:
         """Return the parts with configuration and layers; of several images, linux/amd64."""

@@ -31,6 +31,11 @@ class Remark:
         return f"{self.where}: {self.message}"
 
 
+EVENT_STREAM: Final = "text/event-stream"
+"""Of an answer that is a stream, which only a custom image can give.
+
+Source: https://support.huaweicloud.com/inference-modelarts/inference-modelarts-0124.html
+"""
 TOP_KEYS: Final = (
     *("model_algorithm", "model_type", "runtime", "swr_location", "metrics", "apis"),
     *("dependencies", "health", "readiness_health", "startup_health"),
@@ -114,7 +119,8 @@ def _api(api: dict[str, Any], where: str) -> Iterator[Remark]:
         path = f"{where}.{side}"
         yield from _keys(body, BODY_KEYS, path)
         content_type = body.get("Content-type", specification.CONTENT_TYPES[0])
-        if content_type not in specification.CONTENT_TYPES:
+        is_stream = side == "response" and content_type.partition(";")[0] == EVENT_STREAM
+        if content_type not in specification.CONTENT_TYPES and not is_stream:
             listed = " and ".join(specification.CONTENT_TYPES)
             meant = did_you_mean(content_type, specification.CONTENT_TYPES)
             hint = f' Did you mean "{meant}"?' if meant else ""

@@ -247,6 +247,10 @@ class SlowRequest:
             self._connection.close()
         return is_accepted
 
+    def abandon(self) -> None:
+        """Close without sending the rest."""
+        self._connection.close()
+
     def complete(self) -> Answer:
         """Send the rest and return the answer. Never raises."""
         deadline = _Deadline(ANSWER_TIMEOUT_S)

@@ -155,6 +155,12 @@ class Context(Protocol):
     waits: Waits
     port: int
     """The container port that the model declares."""
+    start_options: StartOptions
+    """What the user asked each instance to be started with."""
+    stop_command: str
+    """What Inference 2.0 runs in the container before SIGTERM; empty where none is given."""
+    grace_s: float
+    """From the stop command to SIGKILL."""
     facts: dict[str, Any]
     """Measurements that the report keeps, JSON-serialisable."""
 
@@ -229,6 +235,14 @@ class Context(Protocol):
 
         Raises:
             ServiceNotReady: it never became ready.
+        """
+        ...
+
+    def launch(self, options: StartOptions | None = None) -> AbstractContextManager[Instance]:
+        """Start an instance of one's own without waiting for it, and remove it afterwards.
+
+        Raises:
+            Unavailable: this machine cannot honour one of the options.
         """
         ...
 

@@ -30,7 +30,7 @@ from custom_image.rules import (
 from custom_image.rules.overrides import Overrides, one_of
 from custom_image.specification import EDITIONS, INTERNATIONAL, PORT, Edition
 from custom_image.verification.progress import Watcher, watch
-from custom_image.verification.session import Session
+from custom_image.verification.session import GRACE_S, Session
 from custom_image.verification.targets import Target, open_target
 
 E = TypeVar("E", bound=StrEnum)
@@ -57,6 +57,8 @@ def verify(
     command: str | Sequence[str] = "",
     start_options: StartOptions | None = None,
     apis: str | os.PathLike[str] | None = None,
+    stop_command: str = "",
+    grace_s: float = GRACE_S,
 ) -> Report:
     """Judge a target by the rules of the platform.
 
@@ -83,6 +85,8 @@ def verify(
             see :func:`custom_image.engines.options.parse_options`. Values of its environment are
             shown nowhere in the report.
         apis: a file with the array ``apis``, where there is no config.json or another is meant.
+        stop_command: what Inference 2.0 runs in the container before SIGTERM.
+        grace_s: from the stop command to SIGKILL.
 
     Raises:
         UsageError: the target, the config.json or an argument is not there.
@@ -105,6 +109,8 @@ def verify(
         command=_words(command),
         options=start_options,
         apis_path=Path(apis) if apis is not None else None,
+        stop_command=stop_command,
+        grace_s=grace_s,
     )
     with session, watch(rules, session.waits, progress) as watcher:
         checks = _Run(session, rules, watcher, overrides, began).run()

@@ -45,6 +45,8 @@ from custom_image.verification.targets import Target
 
 T = TypeVar("T")
 
+GRACE_S: Final = 90.0
+"""What a deployment asks for where nothing is said: the drain of a service fits in."""
 LEAST_READY_TIMEOUT_S: Final = 60.0
 LEAST_PATIENCE_S: Final = 15.0
 PATIENCE: Final = 8
@@ -71,10 +73,12 @@ class Session:
         command: tuple[str, ...] = (),
         options: StartOptions | None = None,
         apis_path: Path | None = None,
+        stop_command: str = "",
+        grace_s: float = GRACE_S,
     ) -> None:
-        self._options = options or StartOptions()
-        self.mask = Mask(self._options.environment)
-        if self._options != StartOptions() and Needs.INSTANCE not in target.offers:
+        self.start_options = options or StartOptions()
+        self.mask = Mask(self.start_options.environment)
+        if self.start_options != StartOptions() and Needs.INSTANCE not in target.offers:
             self._refuse_options(target)
         if command and Needs.IMAGE not in target.offers and Needs.INSTANCE not in target.offers:
             raise UsageError(f"{target.name} is not started here, so no command can be chosen.")
@@ -84,8 +88,10 @@ class Session:
         self.edition = edition
         self.waits = waits or (true_waits(edition) if level is Level.FULL else QUICK_WAITS)
         self.facts: dict[str, Any] = {"command": shlex.join(command)} if command else {}
-        if described := describe(self._options):
+        if described := describe(self.start_options):
             self.facts["start_options"] = described
+        self.stop_command = stop_command
+        self.grace_s = grace_s
         self._command = command
         self._target = target
         self.port = port
@@ -165,7 +171,9 @@ class Session:
 
     @property
     def knows_short_waits(self) -> bool:
-        return self._target.mentions(set(QUICK_WAITS.environment) - {*self._options.environment})
+        return self._target.mentions(
+            set(QUICK_WAITS.environment) - {*self.start_options.environment}
+        )
 
     def why_not(self, rule: Rule) -> str:
         """Return why a rule cannot be judged here; empty where it can."""
@@ -232,13 +240,13 @@ class Session:
     def _refuse_options(self, target: Target) -> None:
         reason = "it runs already" if target.url else "nothing of it is started here"
         raise UsageError(
-            f"{target.name}: {describe(self._options)} cannot be given, because {reason}.\n"
+            f"{target.name}: {describe(self.start_options)} cannot be given, because {reason}.\n"
             "Name an image that a Docker engine holds."
         )
 
     def _why_not_started(self) -> str:
         """Return why nothing can be started with the user's options; empty where it can."""
-        options = self._options
+        options = self.start_options
         depends_on_machine = options.gpus or options.devices or options.is_offline
         if not depends_on_machine and Needs.CONTAINER in self._target.offers:
             return ""
@@ -278,6 +286,15 @@ class Session:
                     instance.logs(),
                 )
             yield service
+        finally:
+            self._remove(instance)
+
+    @contextmanager
+    def launch(self, options: StartOptions | None = None) -> Iterator[Instance]:
+        with self._starting:
+            instance = self._start(options or StartOptions())
+        try:
+            yield instance
         finally:
             self._remove(instance)
 
@@ -333,7 +350,7 @@ class Session:
             return Service("", self.port, self._request, None, never_started(str(error)))
 
     def _start(self, options: StartOptions) -> Instance:
-        options = merge(self._options, options)
+        options = merge(self.start_options, options)
         options = replace(options, port=self.port, command=options.command or self._command)
         instance = self._target.start(options)
         with self._lock:

@@ -22,7 +22,7 @@ from custom_image.rules import (
 )
 from custom_image.specification import CUSTOM_ENGINE, DEPLOYMENT_TIMEOUT, GB, MIB
 
-AFTER: Final = ("health.ready", "api.answers")
+AFTER: Final = ("health.ready", "api.answers", "http.latency")
 REQUESTS: Final = 20
 PATIENCE_S: Final = 15.0
 SMALL_TMP_BYTES: Final = 4 * MIB

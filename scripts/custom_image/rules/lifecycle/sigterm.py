@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+from custom_image.drills.processes import catches_sigterm
 from custom_image.drills.sigterm import Drain, drill_sigterm
 from custom_image.engines import StartOptions
 from custom_image.rules import (
@@ -24,7 +27,9 @@ from custom_image.specification import (
 )
 
 UPGRADED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
-AFTER = ("health.ready", "api.answers")
+AFTER = ("health.ready", "api.answers", "http.latency")
+LOADS_S = 5.0
+"""A start that is over sooner is hardly ever met by a signal."""
 DIES_OF_SIGTERM = (143, -15)
 """The exit codes of a process without a handler: 128 + 15 in a container, -15 without one."""
 
@@ -76,13 +81,13 @@ def serves(context: Context) -> Finding:
     bad="os._exit(0) in the signal handler",
 )
 def in_flight(context: Context) -> Finding:
-    """Judge the requests that took their time to arrive, one across SIGTERM, one across the end."""
+    """Judge the requests that took their time to arrive: one or more at any time, to the end."""
     drain = _drill(context)
     slow = [event for event in drain.events if event.kind == "slow"]
     cut_off = drain.cut_off()
     if not slow:
         return not_checked("no slow request was accepted", drain.summary())
-    evidence = "\n".join(str(event) for event in slow)
+    evidence = "\n".join(str(event) for event in (*cut_off[:5], *slow[-1:]))
     if cut_off:
         return failed(f"{len(cut_off)} of {len(slow)} slow requests cut off", evidence)
     return passed(f"{len(slow)} slow requests answered", evidence)
@@ -123,6 +128,8 @@ def exits(context: Context) -> Finding:
     if exited_s is None and drain.is_caught is False:
         seen = f"{seen}: its first process has no handler for SIGTERM"
         return failed(seen, f"{evidence}\n{seen}")
+    if exited_s is None and drain.deaf:
+        return failed(f"{seen}: {drain.deaf[0]} listens and ignores SIGTERM", evidence)
     if context.waits.true or context.knows_short_waits:
         return failed(seen, evidence)
     return not_waited(context.edition.sigterm_exit, f"{seen}, which proves nothing", evidence)
@@ -151,6 +158,50 @@ def exit_code(context: Context) -> Finding:
     if drain.exit_code in DIES_OF_SIGTERM:
         return warned(f"{drain.exit_code}: it died of SIGTERM", drain.summary())
     return (passed if drain.exit_code == 0 else failed)(f"{drain.exit_code}", drain.summary())
+
+
+@rule(
+    id="sigterm.loading",
+    title="SIGTERM is heard while the model still loads",
+    why="An upgrade that is called off stops what is just starting: deaf, it hangs to the end.",
+    severity=Severity.WARNING,
+    profiles=UPGRADED,
+    needs=Needs.INSTANCE,
+    requires=("health.ready",),
+    wait_seconds=lambda waits: waits.exit_s,
+    limit_field="sigterm_exit",
+    remediation="Install the handler before the model is loaded, or start through an init that "
+    "passes signals on (tini).",
+    good="signal.signal(SIGTERM, stop) in the first lines, then the import of torch",
+    bad="a model that is loaded at import, and a server that installs its handler afterwards",
+)
+def loading(context: Context) -> Finding:
+    """Stop an instance of its own when half of the time that it loads is over."""
+    loads_s = context.service.start.waited_s
+    if loads_s < LOADS_S:
+        return passed(f"ready after {loads_s:.1f} s, too soon to be stopped meanwhile")
+    waits = context.waits
+    with context.launch(StartOptions(environment=waits.environment)) as instance:
+        context.pause(loads_s / 2)
+        if not instance.is_running():
+            return not_checked("it ended by itself while it was loading")
+        is_caught = catches_sigterm(instance)
+        began = time.monotonic()
+        instance.send_signal("SIGTERM")
+        code = None
+        while code is None and time.monotonic() - began < waits.exit_s:
+            context.pause(0.1)
+            code = instance.wait(0)
+        ended_s = time.monotonic() - began
+    evidence = f"SIGTERM {loads_s / 2:.1f} s after the start; it is ready after {loads_s:.1f} s"
+    if code is not None:
+        return passed(f"ended {ended_s:.1f} s after it, with exit code {code}", evidence)
+    seen = f"still there {ended_s:.0f} s after SIGTERM"
+    if is_caught is False:
+        return failed(f"{seen}: no handler yet, and process 1 has no other", evidence)
+    if waits.true or context.knows_short_waits:
+        return failed(seen, evidence)
+    return not_waited(context.edition.sigterm_exit, f"{seen}, which proves nothing", evidence)
 
 
 @rule(

@@ -24,6 +24,7 @@ from custom_image.scanners.linters import NotLinted, shellcheck
 from custom_image.specification import BOOT_FILE, SPECIFICATIONS, Source
 
 SHELLCHECK = Source("ShellCheck: checks", "https://www.shellcheck.net/wiki/")
+CALLED = re.compile(r"""(?<![\w./-])((?:\$\{?\w+\}?/|\.{0,2}/)?[\w./-]+\.(?:sh|bash))(?![\w.])""")
 WRAPPERS = ("tini", "dumb-init", "docker-init", "catatonit", "env", "exec")
 INTERPRETERS = re.compile(r"(ba|da|a)?sh|python[0-9.]*|perl|node|java")
 
@@ -127,6 +128,40 @@ def text(context: Context) -> Finding:
         judge = failed if is_direct else warned
         return judge(f"{path} has no shebang", remediation="Start it with the line #!/bin/sh.")
     return passed(f"{path}: {content.splitlines()[0].decode(errors='replace')}")
+
+
+@rule(
+    id="boot.scripts",
+    title="The scripts that the boot file calls are text that a shell understands",
+    why="`not found` for a script that is there: a carriage return is a part of its interpreter.",
+    severity=Severity.ERROR,
+    needs=Needs.FILES,
+    requires=("boot.file", "boot.text"),
+    expected="LF line ends",
+    source=SPECIFICATIONS,
+    remediation="Save them with LF line ends (`dos2unix`), and keep them so: *.sh text eol=lf in "
+    ".gitattributes.",
+    good="every script ends its lines with LF",
+    bad="run.sh with LF, that calls start.sh with CR LF",
+)
+def scripts(context: Context) -> Finding:
+    """Read the scripts whose paths stand in the boot file."""
+    path, _ = _script(context)
+    content = context.read_file(path) if path else None
+    if content is None:
+        return not_checked("no boot file to read")
+    seen = []
+    for word in CALLED.findall(content.decode(errors="replace")):
+        here = posixpath.dirname(path)
+        word = re.sub(r"^\$(\{?\w+\}?)/", f"{here}/", word)
+        called = posixpath.normpath(posixpath.join(here, word))
+        text = context.read_file(called) if called.startswith("/") else None
+        if text is None or b"\0" in text[:1024]:
+            continue
+        seen.append(called)
+        if b"\r\n" in text:
+            return failed(f"{called} has a carriage return in its first lines", f"called by {path}")
+    return passed(", ".join(seen) or "it calls none")
 
 
 @rule(

@@ -24,6 +24,12 @@ from custom_image.specification import BOOT_FILE, NO_SUDO, SPECIFICATIONS, USER_
 
 INFER_BOOT_FILE = f"{USER_HOME}/infer/run.sh"
 WORKERS_THAT_KEEP = ("gevent", "eventlet", "gthread", "tornado", "uvicorn")
+PRELOAD = Source(
+    "PyTorch: a forked process hangs", "https://github.com/pytorch/pytorch/issues/49555"
+)
+OWNERSHIP = Source(
+    "KServe: permissions of mounted weights", "https://github.com/kserve/kserve/issues/1607"
+)
 CONDA = Source(
     "Using a conda environment in a custom image",
     "https://support.huaweicloud.com/develop-modelarts/develop-modelarts-1416.html",
@@ -59,6 +65,45 @@ def gunicorn(context: Context) -> Finding:
         if not worker or not any(name in worker[1] for name in WORKERS_THAT_KEEP):
             return failed(f"workers are {worker[1] if worker else 'sync, the default'}", line)
     return passed(lines[0].strip())
+
+
+@rule(
+    id="command.preload",
+    title="No model is loaded before the workers are forked",
+    why="Threads and locks of native code do not survive a fork: the first prediction hangs.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    expected="no --preload",
+    source=PRELOAD,
+    remediation="Leave --preload out; let each worker load its model.",
+    good="gunicorn --workers 2 app:app",
+    bad="gunicorn --preload --workers 2 app:app, and torch in app.py",
+)
+def preload(context: Context) -> Finding:
+    """Look for the option where gunicorn is started."""
+    return _without(context, r"\bgunicorn\s.*--preload\b", "no --preload")
+
+
+@rule(
+    id="command.ownership",
+    title="The boot file changes no rights of the model",
+    why="A mounted model is read-only, or another's: chmod fails there, and ends the start.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    expected="no chmod and no chown of the model",
+    source=OWNERSHIP,
+    remediation="Set rights and owner in the Dockerfile (COPY --chown), not at each start.",
+    good="COPY --chown=1000:100 model /home/mind/model",
+    bad="chmod -R 755 /home/mind/model, in run.sh",
+)
+def ownership(context: Context) -> Finding:
+    """Look for both words where they go through folders, or name a place of models."""
+    return _without(
+        context,
+        r"(^|[;&|(]|\s)(chmod|chown)\s+(-\w*R|--recursive|.*/(model|weights|mnt|data)\b)"
+        r"(?!.*\|\|)",
+        "no chmod and no chown of the model",
+    )
 
 
 @rule(

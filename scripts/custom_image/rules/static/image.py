@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from custom_image.rules import (
     ALL_PROFILES,
     SERVING_PROFILES,
@@ -14,7 +16,12 @@ from custom_image.rules import (
     passed,
     rule,
 )
-from custom_image.specification import ARCHITECTURE_MISMATCH, GB, Number
+from custom_image.specification import ARCHITECTURE_MISMATCH, GB, MODEL_DIR, Number, Source
+
+VOLUMES = Source(
+    "Docker: volumes are not committed",
+    "https://docs.docker.com/reference/cli/docker/container/commit/",
+)
 
 ARCHITECTURES = ("amd64", "arm64")
 
@@ -81,3 +88,30 @@ def platform(context: Context) -> Finding:
     image = context.image
     is_known = image.os == "linux" and image.architecture in ARCHITECTURES
     return (passed if is_known else failed)(f"{image.os} on {image.architecture}")
+
+
+@rule(
+    id="image.volume",
+    title="No VOLUME of the image lies over the model or the code",
+    why="An image that is saved, and each new instance, finds a volume empty or as it was first.",
+    severity=Severity.WARNING,
+    needs=Needs.IMAGE,
+    profiles=ALL_PROFILES,
+    expected=f"no VOLUME at, above or below {MODEL_DIR}",
+    source=VOLUMES,
+    remediation="Remove the line; what is mounted is chosen where the service is deployed.",
+    good="no VOLUME line",
+    bad="VOLUME /home/ma-user/infer/model",
+)
+def volume(context: Context) -> Finding:
+    """Read the steps of the build; of a path that a VOLUME names in a variable nothing is known."""
+    found = []
+    for step, _ in context.image.history:
+        text = step.strip()
+        for path in re.findall(r"/[^\s\]\[\",]*", text) if text.startswith("VOLUME") else ():
+            places = (f"{MODEL_DIR}/", "/home/mind/model/")
+            if any(
+                p.startswith(f"{path.rstrip('/')}/") or f"{path}/".startswith(p) for p in places
+            ):
+                found.append(f"VOLUME {path}")
+    return failed(found[0], "\n".join(found)) if found else passed("none")

@@ -26,8 +26,13 @@ from custom_image.specification import (
     REPOSITORY_LENGTH,
     SAVE_IMAGE,
     TAG_LENGTH,
+    Source,
 )
 
+INDEX_REFUSED = Source(
+    "SWR refuses the manifest of a multi-platform image",
+    "https://github.com/AliyunContainerService/image-syncer/issues/161",
+)
 PUSHED = frozenset({Profile.REGISTRY})
 # One separator, or two underscores, between what are letters and digits; inferred from the words.
 ORGANIZATION = re.compile(r"[a-z](?:[a-z0-9]|(?:\.|-|__?)(?=[a-z0-9]))*")
@@ -173,6 +178,30 @@ def layers(context: Context) -> Finding:
     """Count the layers."""
     found = len(context.image.layers)
     return (passed if found <= context.edition.pushed_layers.value else failed)(f"{found} layers")
+
+
+@rule(
+    id="registry.manifest",
+    title="A push sends one image, in layers that the registry takes",
+    why="SWR parses no index: it takes the layers, then refuses the manifest, at the last step.",
+    severity=Severity.ERROR,
+    profiles=PUSHED,
+    needs=Needs.IMAGE | Needs.CONTENTS,
+    expected="one manifest, a configuration of an image, layers plain or gzip",
+    source=INDEX_REFUSED,
+    remediation="docker buildx build --provenance=false --sbom=false --output "
+    "type=docker,compression=gzip, or push it with custom-image push.",
+    good="docker buildx build --provenance=false",
+    bad="docker buildx build: an index with the image and its attestation",
+)
+def manifest(context: Context) -> Finding:
+    """Read the index of the archive, where it has one."""
+    image = context.contents.image
+    if image is None:
+        return not_checked("nothing here tells what a push would send")
+    if image.shape:
+        return failed(image.shape[0], "\n".join(image.shape))
+    return passed("one image, layers plain or gzip")
 
 
 def _reference(context: Context) -> ImageReference | None:

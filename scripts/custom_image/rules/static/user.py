@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from custom_image.engines import StartOptions
 from custom_image.errors import ServiceNotReady
 from custom_image.probing.http import ask
@@ -28,6 +30,8 @@ from custom_image.specification import (
 
 ENGINE_IS_STRICT = {Profile.ENGINE: Severity.ERROR}
 IDS = f"{USER_ID}:{GROUP_ID}"
+REFUSALS = re.compile(r"permission denied|read-only file system|\[Errno (13|30)\]", re.IGNORECASE)
+NAMELESS = re.compile(r"getpwuid|uid not found|getpass|no username set|cannot find name for user")
 ROOT_IDS = f"{ROOT_ID}:{ROOT_ID}"
 
 
@@ -61,7 +65,7 @@ def account(context: Context) -> Finding:
     severity=Severity.WARNING,
     severities=ENGINE_IS_STRICT,
     needs=Needs.CONTAINER,
-    requires=("health.ready", "api.answers"),
+    requires=("health.ready", "api.answers", "http.latency"),
     expected=f"works as {IDS}",
     source=CUSTOM_ENGINE,
     remediation=f"Give it its files with COPY --chown={IDS}, and write only below {USER_HOME} "
@@ -80,7 +84,7 @@ def platform_ids(context: Context) -> Finding:
     why="Inference 2.0 allows root, and who looks into a fault starts the image as root.",
     severity=Severity.NOTE,
     needs=Needs.CONTAINER,
-    requires=("health.ready", "api.answers"),
+    requires=("health.ready", "api.answers", "http.latency"),
     expected=f"works as {ROOT_IDS}",
     source=INFERENCE_2_0_IMAGE,
     remediation="Name files by absolute paths, not by ~ or the account; let no program refuse "
@@ -110,6 +114,31 @@ def root(context: Context) -> Finding:
     """Look at USER of the image's configuration; Inference 2.0 leaves the choice to the author."""
     user = start_user(context)
     return (failed if user.uid == ROOT_ID else passed)(str(user))
+
+
+@rule(
+    id="user.denied",
+    title="Nothing that the service writes is refused to it",
+    why="A cache or a log that cannot be written costs the first prediction, or the whole start.",
+    severity=Severity.WARNING,
+    needs=Needs.SERVICE,
+    requires=("health.ready", "api.answers", "user.platform-ids"),
+    expected="no refusal in the log",
+    source=CUSTOM_ENGINE,
+    remediation=f"Set a WORKDIR that {IDS} owns, and write caches below /tmp or {USER_HOME}.",
+    good=f"WORKDIR {USER_HOME}",
+    bad="no WORKDIR: a compiler writes kernel_meta into /",
+)
+def denied(context: Context) -> Finding:
+    """Search the log, also of an instance that runs as the platform's user."""
+    instance = context.service.instance
+    if instance is None:
+        return not_checked("nothing here can read the log of the service")
+    logs = (instance.logs(), context.once("log-of-platform-ids", str))
+    lines = [line for log in logs for line in log.splitlines() if REFUSALS.search(line)]
+    if lines:
+        return failed(lines[0].strip()[:160], "\n".join(dict.fromkeys(lines[:10])))
+    return passed("no refusal in the log")
 
 
 @rule(
@@ -146,8 +175,14 @@ def _works_as(context: Context, user: str) -> Finding:
     try:
         with context.start(StartOptions(user=user)) as service:
             answer = ask(service.url, service.request)
+            assert service.instance is not None  # CONTAINER is needed, so there is one
+            log = service.instance.logs()
     except ServiceNotReady as error:
-        return failed(f"never ready as {user}", str(error))
+        nameless = NAMELESS.search(error.log)
+        advice = f"Give uid {USER_ID} an entry in /etc/passwd (useradd), or set ENV USER and HOME."
+        return failed(f"never ready as {user}", str(error), advice if nameless else "")
+    if user == IDS:
+        context.once("log-of-platform-ids", lambda: log)
     shown = f"{service.request}: {answer}"
     if answer.status != expected:
         return failed(f"answers {answer.status} as {user}, {expected} as its own user", shown)

@@ -1,0 +1,91 @@
+"""The rules about streams: a good service, and the same broken line by line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import judging
+import pytest
+from judging import BROKEN, judge, replace, verdicts
+from sabotage import STREAM_RULES, limit
+
+from custom_image.report import Verdict
+from custom_image.rules import Waits
+
+SERVICE = Path(judging.__file__).with_name("stream_service")
+WAITS = Waits(true=False, keep_alive_s=1.5, drain_s=1.5, exit_s=5)
+
+# The rule, and the one line of serve.py that breaks it.
+SABOTAGES = {
+    "stream.content-type": ('"text/event-stream;charset=UTF-8"', '"text/plain"'),
+    "stream.parts": (
+        "            for event in self.events():\n                self.chunk(event)\n",
+        '            self.chunk(b"".join(self.events()))\n',
+    ),
+    "stream.utf-8": (
+        '.encode() + b"\\n\\n"',
+        '.encode().replace("鸟".encode(), "鸟".encode()[:2]) + b"\\n\\n"',
+    ),
+    "stream.end": ('            self.chunk(b"")\n', "            self.close_connection = True\n"),
+    "stream.length": ("PAUSE_SECONDS = 0.1", "PAUSE_SECONDS = 0.3"),
+    "stream.disconnect": (
+        "            for event in self.events():\n",
+        "            slots.acquire()\n            for event in list_slowly(self.events()):\n",
+    ),
+    "stream.sigterm": (
+        "    while open_streams:\n        time.sleep(0.05)\n",
+        "",
+    ),
+}
+
+
+@pytest.fixture
+def service(tmp_path):
+    shutil.copytree(SERVICE, tmp_path / "home")
+    return tmp_path / "home"
+
+
+def test_a_good_stream_is_clean_and_judged_by_every_rule(service):
+    report = judge(service, waits=WAITS)
+
+    assert verdicts(report, *BROKEN) == [], str(report)
+    passed = verdicts(report, Verdict.PASSED)
+    assert set(passed) >= STREAM_RULES, str(report)
+
+
+def test_a_service_without_streams_is_not_asked_for_any(tmp_path):
+    report = judge(judging.copy_good_service(tmp_path), only=list(STREAM_RULES))
+
+    assert verdicts(report, *BROKEN) == []
+    assert set(verdicts(report, Verdict.NOT_CHECKED)) >= STREAM_RULES
+
+
+@pytest.mark.parametrize("rule_id", SABOTAGES)
+def test_a_sabotage_of_a_stream_fails_its_rule_and_no_other(rule_id, service):
+    old, new = SABOTAGES[rule_id]
+    replace(service / "serve.py", old, new)
+    settings = {"waits": WAITS}
+    if rule_id == "stream.length":
+        settings["edition"] = limit("latency", 1.5, "s")
+    if rule_id == "stream.disconnect":
+        replace(
+            service / "serve.py",
+            "lock = threading.Lock()\n",
+            "lock = threading.Lock()\nslots = threading.Semaphore(1)\n\n\n"
+            "def list_slowly(events):\n"
+            "    for event in events:\n"
+            "        yield event\n"
+            "    slots.release()\n\n\n",
+        )
+    if rule_id == "stream.sigterm":
+        replace(service / "serve.py", "(EXIT_SECONDS - DRAIN_SECONDS) / 2", "0.0")
+        replace(service / "serve.py", "time.sleep(DRAIN_SECONDS)", "time.sleep(0.2)")
+
+    report = judge(service, only=[*STREAM_RULES, "api.content-type", "http.latency"], **settings)
+
+    assert verdicts(report, *BROKEN) == [rule_id], str(report)
+
+
+def test_every_rule_about_streams_has_a_sabotage():
+    assert set(SABOTAGES) == STREAM_RULES
