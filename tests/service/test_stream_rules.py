@@ -23,7 +23,7 @@ SABOTAGES = {
         "            for event in self.events():\n                self.chunk(event)\n",
         '            self.chunk(b"".join(self.events()))\n',
     ),
-    "stream.utf-8": (
+    "stream.text": (
         '.encode() + b"\\n\\n"',
         '.encode().replace("鸟".encode(), "鸟".encode()[:2]) + b"\\n\\n"',
     ),

@@ -420,7 +420,7 @@ TABLE = (
     ),
     Sabotage("start.cpuset", (edit(SERVICE, "$ a import os; os.sched_setaffinity(0, {0})"),)),
     Sabotage(
-        "workers.cores",
+        "start.cores",
         inserts("WORKERS=$(getconf _NPROCESSORS_ONLN); export WORKERS"),
     ),
     Sabotage(

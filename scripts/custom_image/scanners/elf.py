@@ -129,7 +129,7 @@ def _needed(file: _Parts, head: bytes, order: str) -> tuple[str, ...]:
     base = next((o + strings_at - a for a, n, o in loads if a <= strings_at < a + n), None)
     if base is None:
         return ()
-    names = []
+    names: list[str] = []
     for tag, value in entries:
         if tag == _NEEDED and len(names) < MOST_NEEDED:
             name = file.read(base + value, 256).split(b"\0")[0].decode(errors="replace")

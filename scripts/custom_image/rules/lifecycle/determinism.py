@@ -6,9 +6,9 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from custom_image.model_config.remarks import EVENT_STREAM
 from custom_image.probing.expected_answers import difference
 from custom_image.probing.http import Answer, ask, ask_on, connect
-from custom_image.probing.streams import EVENT_STREAM
 from custom_image.rules import (
     Context,
     Finding,

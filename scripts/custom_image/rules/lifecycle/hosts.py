@@ -141,7 +141,7 @@ def cpuset(context: Context) -> Finding:
 
 
 @rule(
-    id="workers.cores",
+    id="start.cores",
     title="The number of workers does not follow the cores of the host",
     why="A node has 64 cores, the flavor 2: as many workers as the node's cores want its memory.",
     severity=Severity.WARNING,

@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from custom_image.model_config import Api
+from custom_image.model_config.remarks import EVENT_STREAM
 from custom_image.probing.http import Answer, ask
 from custom_image.probing.sample_requests import sample_of
-from custom_image.probing.streams import EVENT_STREAM
 from custom_image.rules import (
     Context,
     Finding,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from custom_image.probing.bad_requests import TOO_LARGE_BYTES, bad_requests
 from custom_image.probing.http import Answer, ask, ask_on, connect, is_closed_by_server
@@ -32,7 +33,7 @@ LOOK_S = 0.5
 WARM_UP_REQUESTS = 3
 BAD_INPUT_PATIENCE_S = 15.0
 PATIENCE_S = GATEWAY_LATENCY.value + 25.0
-"""An answer that takes longer is none to any client of the platform."""
+"""Longer than the gateway's: a slow answer is told from none, and its time is known."""
 
 _ASYNCHRONOUS = (
     f"A prediction that takes longer than {GATEWAY_LATENCY} is answered ModelArts.4503 by the "
@@ -57,7 +58,8 @@ _ASYNCHRONOUS = (
 def latency(context: Context) -> Finding:
     """Time requests, one after the other, on one connection."""
     service, limit = context.service, context.edition.latency
-    waited_s = max((answer.seconds for _, answer in context.once("apis", list)), default=0.0)
+    asked: list[tuple[Any, Answer]] = context.once("apis", list)
+    waited_s = max((first.seconds for _, first in asked), default=0.0)
     if slow := propose(waited_s):  # the first answer says it; minutes would be lost for another
         context.facts["latency"] = {"requests": 1, "slowest_ms": round(waited_s * 1000)}
         evidence = (

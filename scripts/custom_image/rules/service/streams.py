@@ -14,9 +14,11 @@ from typing import Final
 
 from custom_image.engines import Instance, StartOptions
 from custom_image.errors import Unavailable
-from custom_image.probing.http import Request
+from custom_image.model_config import Api
+from custom_image.model_config.remarks import EVENT_STREAM
+from custom_image.probing.http import Answer, Request
 from custom_image.probing.sample_requests import sample_of
-from custom_image.probing.streams import EVENT_STREAM, Stream, read_stream, stream_request
+from custom_image.probing.streams import Stream, read_stream, stream_request
 from custom_image.rules import (
     Context,
     Finding,
@@ -112,7 +114,7 @@ def parts(context: Context) -> Finding:
 
 
 @rule(
-    id="stream.utf-8",
+    id="stream.text",
     title="Each event of a stream is whole text in UTF-8",
     why="Half a character cannot be shown: clients see a replacement sign, or stop.",
     severity=Severity.ERROR,
@@ -125,16 +127,16 @@ def parts(context: Context) -> Finding:
     good='codecs.getincrementaldecoder("utf-8")',
     bad="one event for each token of bytes, where a character of Chinese is three of them",
 )
-def utf_8(context: Context) -> Finding:
+def text(context: Context) -> Finding:
     """Decode each event by itself."""
     found = _streams(context)
     if not found:
         return not_checked(NO_STREAM)
     for request, stream in found:
         for number, event in enumerate(stream.events, 1):
-            text = event.decode(errors="replace")
-            if "\ufffd" in text:
-                return failed(f"event {number} holds half a character", f"{request}: {text[:200]}")
+            shown = event.decode(errors="replace")
+            if "\ufffd" in shown or "\\ufffd" in shown.lower():  # as JSON may spell it
+                return failed(f"event {number} holds half a character", f"{request}: {shown[:200]}")
     return passed(f"{sum(len(stream.events) for _, stream in found)} events", _evidence(found))
 
 
@@ -325,7 +327,7 @@ def _streams(context: Context) -> list[tuple[Request, Stream]]:
 
 def _answered_with_events(context: Context, index: int) -> bool:
     """Tell whether the answer to the sample of an api, kept by its rules, looks like a stream."""
-    answers = context.once("apis", list)
+    answers: list[tuple[Api, Answer]] = context.once("apis", list)
     if index >= len(answers):
         return False
     _, answer = answers[index]
