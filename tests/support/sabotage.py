@@ -396,6 +396,20 @@ TABLE = (
         settings=STATIC,
     ),
     Sabotage("command.preload", inserts(f"{GUNICORN} --preload app:app"), settings=STATIC),
+    Sabotage("command.cores", inserts("false \\&\\& nproc"), settings=STATIC),
+    # The device is lost after a while: every prediction fails, and health remembers better days.
+    Sabotage(
+        "workers.failing",
+        (
+            edit(APPLICATION, f's#started = .*#&; {CROWD} and open("/tmp/lost", "w")#'),
+            edit(APPLICATION, "s/if reason:/if False:/"),
+            edit(
+                SERVICE,
+                "s#return {OUTPUT_NAME#import os; os.path.exists('/tmp/lost') and 1 / 0; &#",
+            ),
+        ),
+        also=("workers.dead", "hitless.upgrade"),
+    ),
     Sabotage(
         "command.ownership",
         inserts("false \\&\\& chmod -R 755 /home/mind/model"),

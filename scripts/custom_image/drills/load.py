@@ -32,6 +32,7 @@ class Load:
 
     Attributes:
         seconds: how long it was in use.
+        clients: how many asked.
         answered: how many requests got an answer.
         cut_off: requests whose connection the service ended instead; not those that waited.
         checks: the answers of the health check, in order.
@@ -49,6 +50,7 @@ class Load:
     workers: int
     replaced: tuple[str, ...]
     has_ended: bool
+    clients: int = CLIENTS
 
     def failures_in_a_row(self) -> tuple[Answer, ...]:
         """Return the health checks that failed one after the other, so many that it counts."""
@@ -84,6 +86,7 @@ def drill_load(
     check_health: Callable[[], Answer] | None,
     for_s: float,
     longest_s: float = 0.0,
+    clients: int = CLIENTS,
     pause: Callable[[float], None] = time.sleep,
 ) -> Load:
     """Let clients ask one request after the other, and ask for health beside them.
@@ -94,6 +97,7 @@ def drill_load(
         request: one that it answers.
         check_health: asks as the platform does; None where there is no health check.
         for_s: how long, unless the health check fails often enough before.
+        clients: how many ask.
         longest_s: how long where a health check is still waiting for its answer then.
         pause: waits, and may raise to call the drill off.
 
@@ -105,11 +109,11 @@ def drill_load(
     before = {pid: known for pid, known in workers(instance).items() if pid in before}
     diary = _Diary()
     began = time.monotonic()
-    pool = ThreadPoolExecutor(CLIENTS + 1, thread_name_prefix="client")
+    pool = ThreadPoolExecutor(clients + 1, thread_name_prefix="client")
     try:
-        clients = [pool.submit(_come, diary, url, request) for _ in range(CLIENTS)]
+        running = [pool.submit(_come, diary, url, request) for _ in range(clients)]
         if check_health is not None:
-            clients.append(pool.submit(_check, diary, check_health))
+            running.append(pool.submit(_check, diary, check_health))
         while not _is_enough(diary.checks):
             seconds = time.monotonic() - began
             if seconds >= (max(for_s, longest_s) if diary.check_began else for_s):
@@ -123,7 +127,7 @@ def drill_load(
         diary.over.set()
         # Nobody waits for these threads: each ends with its last answer, or with the instance.
         pool.shutdown(wait=False)
-    for client in clients:
+    for client in running:
         if client.done():
             client.result()  # raises what it should not have met
     return Load(
@@ -135,6 +139,7 @@ def drill_load(
         workers=len(before),
         replaced=tuple(_replaced(before, after)),
         has_ended=has_ended,
+        clients=clients,
     )
 
 

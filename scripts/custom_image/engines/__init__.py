@@ -102,6 +102,7 @@ class Lookup:
         name: of the host, for example ``huggingface.co``.
         after_s: seconds after the start, when it was first asked for.
         times: how often, both address families counted.
+        last_s: when it was last asked for.
         process: who asked, where that could be seen.
     """
 
@@ -109,6 +110,7 @@ class Lookup:
     after_s: float
     times: int = 1
     process: str = ""
+    last_s: float = 0.0
 
 
 @dataclass(frozen=True)

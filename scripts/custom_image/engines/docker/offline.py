@@ -189,11 +189,13 @@ class _Names:
         with self._lock:
             known = self._seen.get(name)
             if known is not None:
-                self._seen[name] = replace(known, times=known.times + 1)
+                now_s = round(time.monotonic() - self._began, 2)
+                self._seen[name] = replace(known, times=known.times + 1, last_s=now_s)
                 return
             if len(self._seen) >= MOST_NAMES:
                 return
-        lookup = Lookup(name, round(time.monotonic() - self._began, 2), 1, self._asker(pid, port))
+        now_s = round(time.monotonic() - self._began, 2)
+        lookup = Lookup(name, now_s, 1, self._asker(pid, port), now_s)
         with self._lock:
             self._seen[name] = lookup
 

@@ -9,7 +9,7 @@ from custom_image.drills.load import CLIENTS, IN_A_ROW, Load, drill_load
 from custom_image.drills.startup import ask_health
 from custom_image.drills.worker_kill import Death, drill_deaths
 from custom_image.errors import Unavailable
-from custom_image.probing.http import ask
+from custom_image.probing.http import Answer, ask
 from custom_image.rules import (
     Context,
     Finding,
@@ -30,6 +30,9 @@ PROBED: Final = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_
 AFTER: Final = ("health.ready", "api.answers", "http.latency")
 QUICK_LOAD_S: Final = 3.0
 FULL_LOAD_S: Final = 10.0
+SLOW_S: Final = 1.0
+"""Predictions that take longer hold a thread each; frameworks have 40 of them, and one is left."""
+MANY_CLIENTS: Final = 60
 NOTICEABLE_S: Final = 2.0
 """A check that waits for longer at the end of a short drill may be one that never ends."""
 CHECK_TIMEOUT_S: Final = 10
@@ -66,7 +69,7 @@ def stay(context: Context) -> Finding:
         return not_checked(str(error).splitlines()[0])
     evidence = "\n".join(
         [
-            f"{CLIENTS} clients, {load.seconds:.1f} s: {load.answered} requests answered, "
+            f"{load.clients} clients, {load.seconds:.1f} s: {load.answered} requests answered, "
             f"{len(load.cut_off)} cut off",
             *(f"replaced: {process}" for process in load.replaced[:5]),
             *(f"cut off: {answer}" for answer in load.cut_off[:3]),
@@ -110,7 +113,7 @@ def busy(context: Context) -> Finding:
         return not_checked(str(error).splitlines()[0])
     slowest_s = max((check.seconds for check in load.checks), default=0.0)
     evidence = (
-        f"{CLIENTS} clients, {load.seconds:.1f} s, {load.answered} requests answered\n"
+        f"{load.clients} clients, {load.seconds:.1f} s, {load.answered} requests answered\n"
         f"{len(load.checks)} health checks, the slowest {slowest_s * 1000:.0f} ms"
     )
     if failures := load.failures_in_a_row():
@@ -122,6 +125,34 @@ def busy(context: Context) -> Finding:
     if not load.checks:
         return not_checked("no health check ended in that time", evidence)
     return passed(f"{len(load.checks)} checks, the slowest {slowest_s * 1000:.0f} ms", evidence)
+
+
+@rule(
+    id="workers.failing",
+    title="The health check fails when every prediction does",
+    why="A device that is lost, or a model that broke, answers errors: nothing restarts it.",
+    severity=Severity.WARNING,
+    profiles=PROBED,
+    needs=Needs.INSTANCE | Needs.CONFIG,
+    requires=(*AFTER, "health.answers", "workers.stay"),
+    expected="no good health check while predictions that worked are answered 5xx",
+    source=SPECIFICATIONS,
+    remediation="Let the health check count failed predictions in a row, or end the process.",
+    good="health answers 503 after five errors in a row",
+    bad="the device is gone: 500 to each request, and 200 to each health check",
+)
+def failing(context: Context) -> Finding:
+    """Ask once more for both when the clients are gone."""
+    try:
+        use = _use(context)
+    except Unavailable as error:
+        return not_checked(str(error).splitlines()[0])
+    if use.check is None or use.answer is None:
+        return not_checked("no health check is declared, or it had ended: see workers.stay")
+    evidence = f"after {use.load.answered} requests health: {use.check}; a request: {use.answer}"
+    if use.answer.status >= 500 and use.check.is_good:
+        return failed(f"healthy, and a request gets {use.answer.status}", evidence)
+    return passed(f"{use.answer.status} after {use.load.answered} requests", evidence)
 
 
 @rule(
@@ -164,10 +195,17 @@ def dead(context: Context) -> Finding:
 
 @dataclass(frozen=True)
 class _Use:
-    """What became of an instance that was kept busy, and then lost its workers."""
+    """What became of an instance that was kept busy, and then lost its workers.
+
+    Attributes:
+        check: the health check's answer between the two; None without one.
+        answer: to a request at that moment.
+    """
 
     load: Load
     deaths: tuple[Death, ...]
+    check: Answer | None = None
+    answer: Answer | None = None
 
 
 def _use(context: Context) -> _Use:
@@ -180,16 +218,27 @@ def _use(context: Context) -> _Use:
     def drill() -> _Use:
         with context.start() as service:
             load = _keep_busy(context, service)
-            deaths = () if load.has_ended else _kill_workers(context, service)
-        return _Use(load, deaths)
+            if load.has_ended:
+                return _Use(load, ())
+            answer, check = ask(service.url, service.request), _check(context, service)
+            return _Use(load, _kill_workers(context, service), check, answer)
 
     return context.once("workers", drill)
+
+
+def _check(context: Context, service: Service) -> Answer | None:
+    health = context.declared_health
+    if health is None:
+        return None
+    timeout_s = health.timeout_seconds or CHECK_TIMEOUT_S
+    return ask_health(service.url, service.instance, health, timeout_s)
 
 
 def _keep_busy(context: Context, service: Service) -> Load:
     instance, health = service.instance, context.declared_health
     assert instance is not None  # INSTANCE is needed, so there is one
     timeout_s = (health.timeout_seconds if health else None) or CHECK_TIMEOUT_S
+    is_slow = context.service.start.last_answer.seconds > SLOW_S
     return drill_load(
         instance,
         service.url,
@@ -198,7 +247,8 @@ def _keep_busy(context: Context, service: Service) -> Load:
         if health
         else None,
         for_s=_load_s(context.waits),
-        longest_s=(IN_A_ROW + 1) * timeout_s if context.waits.true else 0.0,
+        longest_s=(IN_A_ROW + 1) * timeout_s if context.waits.true or is_slow else 0.0,
+        clients=MANY_CLIENTS if is_slow else CLIENTS,
         pause=context.pause,
     )
 

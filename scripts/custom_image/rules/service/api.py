@@ -53,6 +53,13 @@ def answers(context: Context) -> Finding:
         proposal = propose(max(answer.seconds for _, answer in silent))
         return failed(f"{_named(silent[0][0])}: {silent[0][1]}", evidence, proposal)
     refused = [(a, r) for a, r in asked if not r.is_good]
+    moved = [(a, r) for a, r in refused if 300 <= r.status < 400]
+    if moved:
+        where = moved[0][1].headers.get("location", "nowhere")
+        text = f"{_named(moved[0][0])} redirects to {where}: {moved[0][1].status}"
+        return warned(
+            text, evidence, "Declare the url as it is served: with the last /, or without."
+        )
     if refused and sample_of(refused[0][0]).from_schema:
         text = f"{_named(refused[0][0])} refuses a sample of its schema: {refused[0][1]}"
         return warned(text, evidence, "Declare in request.data what the service requires.")

@@ -27,6 +27,10 @@ WORKERS_THAT_KEEP = ("gevent", "eventlet", "gthread", "tornado", "uvicorn")
 PRELOAD = Source(
     "PyTorch: a forked process hangs", "https://github.com/pytorch/pytorch/issues/49555"
 )
+CORES = Source(
+    "gunicorn: workers by the cores of the host",
+    "https://github.com/benoitc/gunicorn/issues/2028",
+)
 OWNERSHIP = Source(
     "KServe: permissions of mounted weights", "https://github.com/kserve/kserve/issues/1607"
 )
@@ -82,6 +86,23 @@ def gunicorn(context: Context) -> Finding:
 def preload(context: Context) -> Finding:
     """Look for the option where gunicorn is started."""
     return _without(context, r"\bgunicorn\s.*--preload\b", "no --preload")
+
+
+@rule(
+    id="command.cores",
+    title="The number of workers is not that of the machine's cores",
+    why="nproc and cpu_count() tell of the node's 64 cores, whatever the flavor is: memory ends.",
+    severity=Severity.WARNING,
+    needs=Needs.FILES,
+    expected="no nproc and no cpu_count() in the boot file",
+    source=CORES,
+    remediation="Take the number from an environment variable, with a small default.",
+    good="gunicorn --workers ${WORKERS:-2} app:app",
+    bad="gunicorn --workers $(nproc) app:app",
+)
+def cores(context: Context) -> Finding:
+    """Look for both words."""
+    return _without(context, r"\bnproc\b|\bcpu_count\(", "no nproc and no cpu_count()")
 
 
 @rule(
