@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from benchmarks.heavy.services import write_package
 
 MODEL_PACKAGE = Path(__file__).parents[3] / "model_package"
 READY_S = 90.0
+MARK = "HEAVY_BENCHMARK"
 
 
 @dataclass
@@ -26,14 +28,16 @@ class Server:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    mark: str
 
     def processes(self) -> list[int]:
-        """Return all its processes: those of its session."""
+        """Return all its processes: BentoML's leave its session, but not their environment."""
         found = []
         for path in Path("/proc").iterdir():
             with suppress(OSError, ValueError):
                 fields = (path / "stat").read_text().rpartition(")")[2].split()
-                if int(fields[3]) == self.process.pid and fields[0] != "Z":
+                is_marked = f"{MARK}={self.mark}".encode() in (path / "environ").read_bytes()
+                if (int(fields[3]) == self.process.pid or is_marked) and fields[0] != "Z":
                     found.append(int(path.name))
         return found
 
@@ -53,18 +57,18 @@ def started(
 ) -> Iterator[Server]:
     """Start a command in a session of its own; end all of it afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "log"
+    log, mark = folder / "log", secrets.token_hex(8)
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
             cwd=folder,
             start_new_session=True,
         )
-    server = Server(port, process, log)
+    server = Server(port, process, log, mark)
     try:
         yield server
     finally:
