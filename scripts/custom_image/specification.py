@@ -6,7 +6,8 @@ with.
 ``gb`` is 10**9 bytes, as the platform's pages count.
 
 The platform's pages disagree with each other by age and region (10, 30, 50 GB; 40 s, 60 s), so a
-requirement also names its edition, and says when it is inferred rather than read.
+requirement names its edition, says when it is inferred rather than read, and keeps what other pages
+say beside it (``also``), each with its own source.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ MIB: Final = 2**20
 
 @dataclass(frozen=True)
 class Source:
-    """A page of the platform's documentation."""
+    """A page of the platform's documentation.
+
+    Attributes:
+        date: of the page, as it says itself; empty where the requirement's edition tells it.
+    """
 
     title: str
     url: str
+    date: str = ""
 
     def __str__(self) -> str:
         return f"{self.title} <{self.url}>"
@@ -39,6 +45,7 @@ class Requirement(Generic[T]):
         value: in ``unit``.
         unit: as written behind the value: ``s``, ``GB``, ``MB``; empty for names.
         inferred: true where no page states it and it follows from other behaviour.
+        also: what other pages say.
     """
 
     value: T
@@ -46,9 +53,21 @@ class Requirement(Generic[T]):
     source: Source
     edition: str = "international, 2024-10-29"
     inferred: bool = False
+    also: tuple[Requirement[T], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.value} {self.unit}".rstrip()
+
+    @property
+    def date(self) -> str:
+        """When the page that states it was written; for an SDK, its version."""
+        return self.source.date or self.edition
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Who says what, where pages disagree: ``40 s: Troubleshooting: ... (2025-07-31)``."""
+        said: tuple[Requirement[T], ...] = (self, *self.also) if self.also else ()
+        return tuple(f"{one}: {one.source.title} ({one.date})" for one in said)
 
 
 SPECIFICATIONS: Final = Source(
@@ -125,10 +144,12 @@ NO_SUDO: Final = Source(
 INFERENCE_2_0_IMAGE: Final = Source(
     "Inference 2.0: image specifications",
     "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0003.md",
+    "2026-09-08",
 )
 INFERENCE_2_0_HEALTH: Final = Source(
     "Inference 2.0: health check",
     "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0095.html",
+    "2026-06-18",
 )
 ARCHITECTURE_MISMATCH: Final = Source(
     "Troubleshooting: exec format error",
@@ -140,10 +161,53 @@ RESTARTS: Final = Source(
     "https://support.huaweicloud.com/modelarts_faq/modelarts_05_3153.html",
 )
 
+# --- Inference 2.0 (v2), pages of 2026 ------------------------------------------------------------
+_V2: Final = "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-"
+TIMED_OUT: Final = Source(
+    "Troubleshooting: Error ModelArts.4205",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0221.html",
+    "2025-07-31",
+)
+STREAMS_V1: Final = Source(
+    "Accessing a Real-Time Service Using Server-Sent Events",
+    "https://support.huaweicloud.com/inference-modelarts/inference-modelarts-0124.html",
+    "2026-02-05",
+)
+SIGNED_CALLS: Final = Source(
+    "Accessing a Real-Time Service by AK/SK",
+    "https://support.huaweicloud.com/inference-modelarts/inference-modelarts-0097.md",
+    "2025",
+)
+GRACEFUL_STOP_V2: Final = Source(
+    "Inference 2.0: graceful shutdown", f"{_V2}0094.html", "2026-06-18"
+)
+API_KEYS_V2: Final = Source("Inference 2.0: API keys", f"{_V2}0008.html", "2026-09-08")
+WEBSOCKET_V2: Final = Source("Inference 2.0: WebSocket", f"{_V2}0013.html", "2026")
+STREAMS_V2: Final = Source("Inference 2.0: Server-Sent Events", f"{_V2}0014.html", "2026-02-06")
+SERVICE_FORM_V2: Final = Source(
+    "Inference 2.0: creating a service", f"{_V2}0016.html", "2026-09-08"
+)
+STORAGE_V2: Final = Source("Inference 2.0: storage of models", f"{_V2}0090.html", "2026-06-18")
+QUOTA_V2: Final = Source("Inference 2.0: notes and constraints", f"{_V2}0004.html", "2026")
+UPDATE_SERVICE_V2: Final = Source(
+    "API reference: UpdateV2Service",
+    "https://support.huaweicloud.com/api-modelarts/UpdateV2Service.html",
+    "2026-07-02",
+)
+HOME_MOUNT: Final = Source(
+    "AscendCloud inference guide: mounts",
+    "https://support.huaweicloud.com/bestpractice-modelarts/modelarts_llm_infer_5905023.html",
+    "2025-08-29",
+)
+
 # --- size ---------------------------------------------------------------------------------------
-IMAGE_SIZE: Final = Requirement(50, "GB", SPECIFICATIONS)
 IMAGE_SIZE_OTC: Final = Requirement(30, "GB", SPECIFICATIONS, "Open Telekom Cloud, 2024")
-IMAGE_SIZE_OLD: Final = Requirement(10, "GB", SPECIFICATIONS, "before 2024")
+IMAGE_SIZE: Final = Requirement(
+    50,
+    "GB",
+    SPECIFICATIONS,
+    also=(IMAGE_SIZE_OTC, Requirement(10, "GB", SPECIFICATIONS, "before 2024")),
+)
 NOTEBOOK_IMAGE_SIZE: Final = Requirement(35, "GB", SPECIFICATIONS)
 ENGINE_SIZE: Final = Requirement(30, "GB", CUSTOM_ENGINE)
 NOTEBOOK_LAYERS: Final = Requirement(125, "layers", SAVE_IMAGE, inferred=True)
@@ -158,13 +222,37 @@ BIND_ADDRESS: Final = Requirement("0.0.0.0", "", ECS_EXAMPLE)
 INFERENCE_URL: Final = Requirement("/", "", CONFIG_FILE)
 HEALTH_URL: Final = Requirement("/health", "", SPECIFICATIONS)
 KEEP_ALIVE: Final = Requirement(200, "s", SPECIFICATIONS)
-GATEWAY_LATENCY: Final = Requirement(40, "s", PREDICTION_LIMITS)
 SYNCHRONOUS_LATENCY: Final = Requirement(60, "s", SPECIFICATIONS)
-REQUEST_BODY: Final = Requirement(12, "MB", PREDICTION_LIMITS)
+GATEWAY_LATENCY: Final = Requirement(
+    40,
+    "s",
+    PREDICTION_LIMITS,
+    also=(
+        SYNCHRONOUS_LATENCY,
+        # "40 s or 60 s, depending on how the APIG instance was initialised"
+        Requirement(60, "s", TIMED_OUT),
+    ),
+)
+REQUEST_BODY: Final = Requirement(
+    12,
+    "MB",
+    PREDICTION_LIMITS,
+    # The form of a v2 service sets its own, from 1 to 50 MB.
+    also=(Requirement(50, "MB", SERVICE_FORM_V2),),
+)
+SIGNED_BODY: Final = Requirement(12, "MB", SIGNED_CALLS)
 
 # --- life cycle ---------------------------------------------------------------------------------
 SIGTERM_DRAIN: Final = Requirement(60, "s", SPECIFICATIONS)
-SIGTERM_EXIT: Final = Requirement(90, "s", SPECIFICATIONS)
+SIGTERM_EXIT: Final = Requirement(
+    90,
+    "s",
+    SPECIFICATIONS,
+    # v2: 30 s for ordinary services, 60 to 300 s for large models; a service sets its own.
+    also=(Requirement(30, "s", GRACEFUL_STOP_V2), Requirement(300, "s", GRACEFUL_STOP_V2)),
+)
+STOP_GRACE_V2: Final = Requirement(30, "s", GRACEFUL_STOP_V2)
+STOP_GRACE_RANGE_V2: Final = (60, 300)
 DEPLOY_TIMEOUT: Final = Requirement(20, "min", DEPLOYMENT_TIMEOUT)
 # Of modelarts.vm.cpu.2u, the smallest public flavor.
 INSTANCE_MEMORY: Final = Requirement(8, "GB", DEPLOYMENT_TIMEOUT, inferred=True)
@@ -245,6 +333,15 @@ CREATE_INFER_SERVICE: Final = Source(
 _NEW: Final = "Inference 2.0, SDK 3.1.219"
 MODEL_NAME_LENGTH: Final = Requirement(64, "characters", CREATE_MODEL)
 SERVICE_NAME_LENGTH: Final = Requirement(64, "characters", CREATE_SERVICE)
+SERVICE_NAME_LENGTH_V2: Final = Requirement(
+    128,
+    "characters",
+    UPDATE_SERVICE_V2,
+    also=(
+        Requirement(128, "characters", SERVICE_FORM_V2),
+        Requirement(64, "characters", CREATE_INFER_SERVICE, _NEW),
+    ),
+)
 MODEL_VERSION_LARGEST: Final = Requirement(99, "", CREATE_MODEL)
 REMARK_LENGTH: Final = Requirement(100, "characters", CREATE_MODEL)
 MODEL_REMARK_FORBIDDEN: Final = Requirement("&!'\"<>=", "", CREATE_MODEL)
@@ -261,10 +358,28 @@ MOUNT_PATH_LENGTH: Final = Requirement(1024, "characters", CREATE_SERVICE)
 MOUNT_PATH_LENGTH_2_0: Final = Requirement(255, "characters", CREATE_INFER_SERVICE, _NEW)
 MOUNT_COUNT: Final = Requirement(10, "mounts", CREATE_SERVICE)
 MOUNT_FORBIDDEN: Final = ("/", "/var/run")
+MOUNT_HOME: Final = Requirement("/home/ma-user", "", HOME_MOUNT)
+MOUNT_SOURCES_V2: Final = ("OBS", "OBSFS", "EFS")
+STOP_COMMAND_LENGTH: Final = Requirement(255, "characters", CREATE_INFER_SERVICE, _NEW)
 VERSION_RANGE_2_0: Final = ("1.0.0", "99.99.99")
 REMARK_LENGTH_2_0: Final = Requirement(512, "characters", CREATE_INFER_SERVICE, _NEW)
 REQUEST_BODY_RANGE_2_0: Final = (1, 50)
 REQUEST_TIMEOUT_RANGE_2_0: Final = (1, 7200)
+REQUEST_TIMEOUT_LONGEST: Final = Requirement(
+    1200,
+    "s",
+    STREAMS_V2,
+    inferred=True,
+    also=(Requirement(7200, "s", CREATE_INFER_SERVICE, _NEW),),
+)
+STREAM_LONGEST: Final = Requirement(3600, "s", STREAMS_V2, inferred=True)
+STREAM_TYPE: Final = Requirement("text/event-stream;charset=UTF-8", "", STREAMS_V1)
+WEBSOCKET_FRAME: Final = Requirement(64, "KB", WEBSOCKET_V2)
+AUTHENTICATION_V2: Final = ("TOKEN", "API_KEY", "NONE")
+PROTOCOLS_V2: Final = ("HTTP", "HTTPS", "WS", "WSS")
+API_KEY_COUNT: Final = Requirement(100, "keys", API_KEYS_V2)
+API_KEY_BATCH: Final = Requirement(10, "keys", API_KEYS_V2, _NEW)
+API_KEY_HOURS: Final = (1, 24)
 
 # --- running services -----------------------------------------------------------------------------
 TRAFFIC_LIMIT: Final = Source(
@@ -323,13 +438,17 @@ class Edition:
     """The limits of an edition of the platform; any of them can be replaced for one verification.
 
     Attributes:
+        profile: what an image is judged for where nothing else is said.
+        generation: of the API that services are deployed with, ``v1`` or ``v2``.
         latency: of a synchronous prediction: the gateway cuts at 40 s, older pages say 60 s.
     """
 
     name: str
+    profile: str
+    generation: str
     image_size: Number
-    notebook_image_size: Number
-    latency: Number
+    notebook_image_size: Number = NOTEBOOK_IMAGE_SIZE
+    latency: Number = GATEWAY_LATENCY
     engine_size: Number = ENGINE_SIZE
     notebook_layers: Number = NOTEBOOK_LAYERS
     layer_size: Number = LAYER_SIZE
@@ -343,7 +462,15 @@ class Edition:
     memory: Number = INSTANCE_MEMORY
 
 
-INTERNATIONAL: Final = Edition("international", IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
-OTC: Final = Edition("otc", IMAGE_SIZE_OTC, NOTEBOOK_IMAGE_SIZE, GATEWAY_LATENCY)
-OLD: Final = Edition("before-2024", IMAGE_SIZE_OLD, NOTEBOOK_IMAGE_SIZE, SYNCHRONOUS_LATENCY)
-EDITIONS: Final = {edition.name: edition for edition in (INTERNATIONAL, OTC, OLD)}
+HUAWEICLOUD: Final = Edition("huaweicloud", "v2", "v2", IMAGE_SIZE)
+"""Huawei Cloud of 2026, which deploys with Inference 2.0; the default."""
+CLASSIC: Final = Edition("classic", "v1", "v1", IMAGE_SIZE)
+"""The page "Specifications for Custom Images" of 2024, whose generation is being switched off."""
+OTC: Final = Edition("otc", "v1", "v1", IMAGE_SIZE_OTC)
+"""Open Telekom Cloud, whose manual knows v1 alone."""
+EDITIONS: Final = {edition.name: edition for edition in (HUAWEICLOUD, CLASSIC, OTC)}
+
+REPLACED_IN_V2: Final = {"user.root": INFERENCE_2_0_IMAGE}
+"""Rules of the page of v1 that v2 holds otherwise, and the page that says so; all others stay."""
+LAST_RELEASE: Final = "2026-01-01"
+"""The day that ``rules --changed`` counts from; nothing is released yet, so the year's beginning."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import logging
 import os
 import shutil
@@ -10,7 +12,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvicorn
 
@@ -21,7 +23,8 @@ from local_modelarts.batch.backend import Batches
 from local_modelarts.console import PREFIX as CONSOLE
 from local_modelarts.console import console
 from local_modelarts.gateway.async_tasks import Tasks
-from local_modelarts.gateway.request import PREFIX
+from local_modelarts.gateway.authentication import app_of
+from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.http.messages import Answer
 from local_modelarts.http.server import make_app
 from local_modelarts.jobs import Jobs
@@ -35,7 +38,7 @@ from local_modelarts.registry.certificates import ensure_certificates
 from local_modelarts.registry.client import Registry
 from local_modelarts.registry.logins import Logins
 from local_modelarts.settings import Settings, read_settings
-from local_modelarts.storage.paths import LABEL, Folder
+from local_modelarts.storage.paths import LABEL, Folder, write_secret
 from local_modelarts.storage.store import State
 from local_modelarts.swr.backend import Swr
 from local_modelarts.swr.routes import registry_token, swr_calls
@@ -117,7 +120,7 @@ def _serve(platform: Platform, presets: list[str]) -> None:
             ("GET", "/local/status", lambda _: Answer({"platform": platform.identity.id})),
         ],
         {
-            PREFIX: real_time.gateway,
+            **dict.fromkeys(PREFIXES.values(), real_time.gateway),
             CONSOLE: console(platform, real_time.services),
         },
     )
@@ -126,6 +129,8 @@ def _serve(platform: Platform, presets: list[str]) -> None:
         lifespan="off",
         log_level="warning",
         access_log=False,
+        server_header=False,  # the gateway says who answers
+        ws=cast("type[asyncio.Protocol]", real_time.gateway.websocket),
         timeout_graceful_shutdown=_GRACE_S,
     )
     # uvicorn raises the signal once more when it has ended: without these that would end us too.
@@ -142,6 +147,9 @@ def _serve(platform: Platform, presets: list[str]) -> None:
         batches.resume,
         tasks.resume,
     )
+    for folder in (platform.folder.sfs, platform.folder.warm_up):
+        folder.mkdir(exist_ok=True)
+    write_secret(platform.folder.app, json.dumps(app_of(platform.identity)))
     platform.folder.describe(
         {
             "pid": os.getpid(),
@@ -152,6 +160,9 @@ def _serve(platform: Platform, presets: list[str]) -> None:
             "credentials_file": str(platform.folder.credentials),
             "network": platform.identity.network,
             "obs_folder": str(platform.folder.obs),
+            "sfs_folder": str(platform.folder.sfs),
+            "warm_up_folder": str(platform.folder.warm_up),
+            "app_file": str(platform.folder.app),
         }
     )
     uvicorn.Server(config).run(sockets)

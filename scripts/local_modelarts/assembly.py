@@ -10,6 +10,8 @@ from local_modelarts.runtime.reconciler import ServiceLoop
 from local_modelarts.runtime.routing import Routing
 from local_modelarts.services.backend import Services
 from local_modelarts.services.models import Models
+from local_modelarts.services.routes_api_keys import api_key_calls
+from local_modelarts.services.routes_deployments import deployment_calls
 from local_modelarts.services.routes_v1 import (
     BatchServices,
     local_calls,
@@ -23,7 +25,7 @@ class RealTime:
     """The part of a platform that serves models.
 
     Attributes:
-        gateway: the application below ``/v1/infers/``.
+        gateway: the application below ``/v1/infers/`` and ``/v2/infers/``.
     """
 
     def __init__(self, platform: Platform) -> None:
@@ -39,7 +41,9 @@ class RealTime:
         return [
             *model_calls(self._platform, self.models),
             *service_calls(self._platform, self.services, batches),
+            *api_key_calls(self._platform, self.services),
             *inference_calls(self._platform, self.services),
+            *deployment_calls(self._platform, self.services),
         ]
 
     def unsigned_calls(self) -> Calls:

@@ -26,6 +26,7 @@ from custom_image.specification import (
     SIGTERM_DRAIN,
     SIGTERM_EXIT,
     STOP_DELAY,
+    STOP_GRACE_V2,
     TOKEN_LIFETIME,
 )
 
@@ -48,7 +49,11 @@ class Settings:
             set by the environment of its service.
         predict_timeout_s: when the gateway gives up waiting for an answer; not divided.
         routing_lag_s: how long requests still reach an instance that was told to stop.
-        grace_s: after how long it is killed, where the service does not say.
+        grace_s: after how long it is killed, where the service does not say; of v2, ``grace_v2_s``.
+        pool_instances: how many instances all services together may have; 0: as many as they like.
+        mount_delay_s: how long fetching weights onto the node takes; divided by the speed.
+        node_disk_bytes: what fits onto the disk of a node, for weights that are kept there.
+        service_versions: how many versions of a v2 service are kept; the number is inferred.
         stop_delay_s: how long a service with a health check goes on after it was told to stop.
         batch_answer_s: how long a batch waits for the answer to one input.
         manifest_lines: how many results of a batch one manifest lists.
@@ -73,6 +78,11 @@ class Settings:
     predict_timeout_s: int = GATEWAY_LATENCY.value
     routing_lag_s: int = SIGTERM_DRAIN.value
     grace_s: int = SIGTERM_EXIT.value
+    grace_v2_s: int = STOP_GRACE_V2.value
+    pool_instances: int = 0
+    mount_delay_s: int = 0
+    node_disk_bytes: int = 500 * GB
+    service_versions: int = 20
     stop_delay_s: int = STOP_DELAY.value
     speed: int = 1
     batch_answer_s: int = 3600

@@ -13,7 +13,7 @@ import requests
 import uvicorn
 
 from local_modelarts.gateway.app import Gateway
-from local_modelarts.gateway.request import PREFIX
+from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.http.server import make_app
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.routing import Route, Routing, Target
@@ -42,6 +42,7 @@ class Bench:
         )
         self.gateway = Gateway(self.platform, self.routing)
         self.connections = 0
+        self.generation = 1
         self.port = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: uvicorn.Server | None = None
@@ -49,7 +50,7 @@ class Bench:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{PREFIX}{SERVICE_ID}"
+        return f"http://127.0.0.1:{self.port}{PREFIXES[self.generation]}{SERVICE_ID}"
 
     def route(self, *behaviours: Behaviour, protocol: str = "http", **row: Any) -> None:
         """Send requests to servers that behave like this; a fresh server for each."""
@@ -66,9 +67,12 @@ class Bench:
             "auth": "NONE",
             "limit": {},
             "asynchronous": False,
+            "websocket": False,
+            "generation": 1,
         } | row
+        self.generation = int(row.get("generation", 1))
         if self.state.get(SERVICE, SERVICE_ID) is None:
-            self.state.add(SERVICE, SERVICE_ID, "RUNNING")
+            self.state.add(SERVICE, SERVICE_ID, "RUNNING", generation=1)
         self.routing.publish({SERVICE_ID: Route(row, ((100, tuple(targets)),))})
 
     def _listen(self, behaviour: Behaviour) -> int:
@@ -90,9 +94,16 @@ class Bench:
         return asyncio.run_coroutine_threadsafe(listen(), self._loop).result(5)
 
     def serve(self, started: threading.Event) -> None:
-        app = make_app(self.platform, [], [], {PREFIX: self.gateway})
+        app = make_app(self.platform, [], [], dict.fromkeys(PREFIXES.values(), self.gateway))
+        websocket: Any = self.gateway.websocket
         config = uvicorn.Config(
-            app, port=0, lifespan="off", log_level="critical", timeout_graceful_shutdown=1
+            app,
+            port=0,
+            lifespan="off",
+            log_level="critical",
+            timeout_graceful_shutdown=1,
+            server_header=False,
+            ws=websocket,
         )
         self._server = uvicorn.Server(config)
 

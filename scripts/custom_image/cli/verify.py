@@ -305,7 +305,7 @@ def _labelled(label: str, value: Any) -> list[tuple[str, str]]:
 def _facts(rule: Rule) -> dict[str, Any]:
     """Return what stands beside a rule's function, in the order in which one asks for it."""
     from custom_image.rules.requirements import read_table
-    from custom_image.specification import EDITIONS, INTERNATIONAL
+    from custom_image.specification import EDITIONS, HUAWEICLOUD
 
     limits = {name: rule.required_by(edition) for name, edition in EDITIONS.items()}
     differs = len(set(limits.values())) > 1
@@ -314,7 +314,7 @@ def _facts(rule: Rule) -> dict[str, Any]:
         "title": rule.title,
         "why": rule.why,
         "severity": rule.severity,
-        "required": rule.required_by(INTERNATIONAL),
+        "required": rule.required_by(HUAWEICLOUD),
         **({"editions": [f"{name}: {limit}" for name, limit in limits.items()]} if differs else {}),
         "level": rule.level,
         "profiles": sorted(rule.profiles),

@@ -49,7 +49,7 @@ from custom_image.rules.context import (
     Waits,
     true_waits,
 )
-from custom_image.specification import INTERNATIONAL, Edition, Requirement, Source
+from custom_image.specification import HUAWEICLOUD, Edition, Requirement, Source
 
 __all__ = [
     "ALL_PROFILES",
@@ -246,9 +246,9 @@ def rule(
     if bool(expected) == bool(limit_field):
         raise ValueError(f"rule {id!r} needs either `expected` or `limit_field`")
     if limit_field:
-        expected = getattr(INTERNATIONAL, limit_field)
+        expected = getattr(HUAWEICLOUD, limit_field)
     if source is None:
-        requirement = expected(INTERNATIONAL) if callable(expected) else expected
+        requirement = expected(HUAWEICLOUD) if callable(expected) else expected
         if not isinstance(requirement, Requirement):
             raise ValueError(f"rule {id!r} names no source")
         source = requirement.source

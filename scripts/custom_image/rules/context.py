@@ -116,7 +116,7 @@ def true_waits(edition: specification.Edition) -> Waits:
     )
 
 
-TRUE_WAITS: Final = true_waits(specification.INTERNATIONAL)
+TRUE_WAITS: Final = true_waits(specification.HUAWEICLOUD)
 # Longer than the keep-alive of the servers that close early by default: gunicorn 2 s, uvicorn,
 # hypercorn and Node 5 s.
 QUICK_WAITS: Final = Waits(true=False, keep_alive_s=7, drain_s=3, exit_s=8)

@@ -8,7 +8,7 @@ from typing import Final
 
 from custom_image.rules import Profile, Rule, catalogue
 from custom_image.rules.requirements import Row, read_table
-from custom_image.specification import EDITIONS, INTERNATIONAL
+from custom_image.specification import EDITIONS, HUAWEICLOUD
 
 PAGE: Final = Path(__file__).with_name("README.md")
 CATALOGUE: Final = Path(__file__).with_name("CATALOGUE.md")
@@ -23,7 +23,7 @@ def table() -> str:
         severity = ", ".join(
             [rule.severity, *(f"{s} in {p}" for p, s in rule.severities.items())],
         )
-        required = rule.required_by(INTERNATIONAL)
+        required = rule.required_by(HUAWEICLOUD)
         cells = (f"`{rule.id}`", rule.title, required, severity, _profiles(rule), rule.level)
         rows.append(cells)
     head = ("Rule", "What is true of a good target", "Required", "Severity", "Profiles", "Level")
@@ -87,7 +87,7 @@ def explanation(rule: Rule) -> str:
 
 {rule.title}. {rule.why}
 
-- expected: {rule.required_by(INTERNATIONAL)}
+- expected: {rule.required_by(HUAWEICLOUD)}
 - severity: {rule.severity}; profiles: {_profiles(rule)}; level: {rule.level}; rows: {rows}
 - remediation: {rule.remediation}
 - source: [{rule.source.title}]({rule.source.url})

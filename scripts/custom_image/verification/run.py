@@ -28,7 +28,7 @@ from custom_image.rules import (
     not_checked,
 )
 from custom_image.rules.overrides import Overrides, one_of
-from custom_image.specification import EDITIONS, INTERNATIONAL, PORT, Edition
+from custom_image.specification import EDITIONS, HUAWEICLOUD, PORT, Edition
 from custom_image.verification.progress import Watcher, watch
 from custom_image.verification.session import GRACE_S, Session
 from custom_image.verification.targets import Target, open_target
@@ -47,7 +47,7 @@ def verify(
     level: str = Level.QUICK,
     port: int = PORT.value,
     engine: Engine | None = None,
-    edition: str | Edition = INTERNATIONAL,
+    edition: str | Edition = HUAWEICLOUD,
     only: Collection[str] = (),
     waits: Waits | None = None,
     ready_timeout_s: float | None = None,

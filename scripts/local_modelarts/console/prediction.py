@@ -14,7 +14,7 @@ import requests
 from custom_image.specification import CONSOLE_BODY, MIB
 from local_modelarts.console.forms import Form, Upload, body_of
 from local_modelarts.errors import ApiError
-from local_modelarts.gateway.request import PREFIX as GATEWAY
+from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.http.iam_tokens import Tokens
 from local_modelarts.platform import Platform, endpoint
 from local_modelarts.storage.store import Row
@@ -96,7 +96,7 @@ def _send(
         session.trust_env = False
         return session.request(
             form.method,
-            f"{base}{GATEWAY}{service['id']}{form.url}",
+            f"{base}{PREFIXES[service['generation']]}{service['id']}{form.url}",
             headers={"X-Auth-Token": token},
             timeout=_TIMEOUT_S,
             **body,

@@ -7,14 +7,18 @@ from typing import Final
 
 from starlette.types import Receive, Scope
 
-from local_modelarts import errors
+from local_modelarts.gateway.refusals import body_too_large
 
-PREFIX: Final = "/v1/infers/"
+PREFIXES: Final = {1: "/v1/infers/", 2: "/v2/infers/"}
+"""Below which the services of a generation are called: clients copy the URL, never build it.
+
+Source of v2's: https://support.huaweicloud.com/modelarts_faq/modelarts_05_0023.html (2026-02-05)
+"""
 HOP_BY_HOP: Final = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization trailer transfer-encoding "
     b"upgrade te".split()  # codespell:ignore te
 )
-_NOT_PASSED_ON: Final = HOP_BY_HOP | {b"host", b"content-length", b"x-auth-token", b"expect"}
+_REPLACED: Final = frozenset([b"host", b"content-length", b"x-auth-token", b"expect"])
 _WITHOUT_BODY: Final = ("GET", "HEAD")
 
 
@@ -33,8 +37,16 @@ class Request:
         self.headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
-        self.service_id, slash, rest = self.raw_path.removeprefix(PREFIX).partition("/")
+        self.generation, prefix = next(
+            (pair for pair in PREFIXES.items() if self.raw_path.startswith(pair[1])), (0, "")
+        )
+        self.service_id, slash, rest = self.raw_path.removeprefix(prefix).partition("/")
         self.rest = slash + rest or "/"
+        self._hidden: set[bytes] = set(_REPLACED)
+
+    def hide(self, header: str) -> None:
+        """Keep a header, by its lower-case name, from the instance: it proves who calls."""
+        self._hidden.add(header.encode())
 
     @property
     def path_and_query(self) -> str:
@@ -55,7 +67,7 @@ class Request:
         lines += [
             name + b": " + value + b"\r\n"
             for name, value in self.scope["headers"]
-            if name not in _NOT_PASSED_ON
+            if name not in HOP_BY_HOP and name not in self._hidden
         ]
         if length is not None:
             lines.append(f"Content-Length: {length}\r\n".encode())
@@ -67,6 +79,23 @@ class Request:
             lines.append(b"Content-Length: 0\r\n")
         return b"".join([*lines, b"\r\n"])
 
+    def upgrade_head(self, host: str) -> bytes:
+        """Return the head of a request to upgrade to WebSocket, as an instance is sent it."""
+        lines = [
+            f"{self.method} {self.path_and_query} HTTP/1.1\r\nHost: {host}\r\n".encode("latin-1")
+        ]
+        lines += [
+            name + b": " + value + b"\r\n"
+            for name, value in self.scope["headers"]
+            if name not in self._hidden
+        ]
+        return b"".join([*lines, b"\r\n"])
+
+    async def left(self) -> None:
+        """Return when the client has gone; for after its request was read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
     async def read(self, limit_bytes: int) -> bytes:
         """Return the whole body.
 
@@ -77,7 +106,7 @@ class Request:
         async for part in self._parts():
             size += len(part)
             if size > limit_bytes:
-                raise errors.body_too_large()
+                raise body_too_large(self.generation)
             parts.append(part)
         return b"".join(parts)
 
@@ -92,7 +121,7 @@ class Request:
         async for part in self._parts():
             size += len(part)
             if size > limit_bytes:
-                raise errors.body_too_large()
+                raise body_too_large(self.generation)
             yield b"%x\r\n%b\r\n" % (len(part), part) if is_chunked else part
         if is_chunked:
             yield b"0\r\n\r\n"

@@ -31,6 +31,10 @@ class BrokenExchange(Exception):
     """The server closed the connection, or its answer is no HTTP."""
 
 
+class ConnectTimeout(TimeoutError):
+    """A server accepts no connection in time."""
+
+
 @dataclass(frozen=True)
 class Server:
     """Where a request goes. ``key`` tells one server at an address from its successor there."""
@@ -58,6 +62,7 @@ class Upstream:
         Raises:
             ConnectionRefusedError: nobody listens; OSError: or there is no way there.
             ssl.SSLError: it does not speak TLS.
+            ConnectTimeout: it accepts no connection in time.
             BrokenExchange: it broke off before it answered.
         """
         connection = self._take(server) or await self._connect(server)
@@ -94,13 +99,13 @@ class Upstream:
 
     async def _connect(self, server: Server) -> _Connection:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            _, protocol = await loop.create_connection(
-                _Connection,
-                server.host,
-                server.port,
-                ssl=self._context if server.is_tls else None,
-            )
+        connecting = loop.create_connection(
+            _Connection, server.host, server.port, ssl=self._context if server.is_tls else None
+        )
+        try:
+            _, protocol = await asyncio.wait_for(connecting, _CONNECT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ConnectTimeout from error
         return protocol
 
 

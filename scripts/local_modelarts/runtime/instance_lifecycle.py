@@ -20,11 +20,12 @@ from custom_image.errors import CustomImageError, Unavailable
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.instance_logs import log_file
 from local_modelarts.runtime.instances import InstanceSpec, ServingInstances
+from local_modelarts.runtime.mounts import fetch
 from local_modelarts.runtime.prober import Monitor
 from local_modelarts.runtime.probes import from_json
 from local_modelarts.storage import events
 from local_modelarts.storage.clock import now_ms
-from local_modelarts.storage.events import Events
+from local_modelarts.storage.events import Events, PodEvents
 from local_modelarts.storage.store import INSTANCE, Row, WrongStatus
 
 INSTANCE_LABEL: Final = "custom-image.service-instance"
@@ -43,6 +44,7 @@ class InstanceCare:
         self._platform = platform
         self._state = platform.state
         self._events = Events(platform.state)
+        self._pod_events = PodEvents(platform.state)
         self._instances = ServingInstances(platform)
         self._monitors: dict[str, Monitor] = {}
         self._wake = wake
@@ -70,6 +72,7 @@ class InstanceCare:
                 timeline=[],
             )
             self._events.add(service["id"], f"[{entry['title']}] starting model")
+            self._pod_events.add(instance_id, "Scheduled", "assigned to the node local")
 
     def terminate(self, row: Row, lag_s: float) -> None:
         """Tell an instance to stop; requests still reach it for ``lag_s``."""
@@ -120,15 +123,18 @@ class InstanceCare:
 
     def _create(self, instance_id: str) -> None:
         row = self._state.get(INSTANCE, instance_id)
-        if row is None or row["status"] != "CREATING":
+        if row is None or row["status"] != "CREATING" or not self._has_place(row):
             return
         try:
+            fetch(self._platform, spec_of(row))
+            self._pod_events.add(row["id"], "Pulling", f"Pulling image {row['spec']['image']}")
             self._instances.start(row["name"], spec_of(row), {INSTANCE_LABEL: row["service_id"]})
             state = self._platform.host.serving_state(row["name"])
         except CustomImageError as error:
             self._not_created(row, error)
         else:
             with suppress(WrongStatus):
+                self._pod_events.add(row["id"], "Started", "Started container")
                 self._change(
                     row,
                     "STARTING",
@@ -137,6 +143,19 @@ class InstanceCare:
                     started_at=now_ms(),
                 )
         self._wake()
+
+    def _has_place(self, row: Row) -> bool:
+        """Tell whether the pool has room for one more; an instance waits until it has."""
+        most = self._platform.settings.pool_instances
+        placed = [
+            r for r in self._state.find(INSTANCE, LIVE) if r["address"] and not r.get("exited")
+        ]
+        if not most or row["address"] or len(placed) < most:
+            return True
+        text = f"0/1 nodes are available: {len(placed)} of {most} places are taken"
+        self._pod_events.add(row["id"], "FailedScheduling", text, is_warning=True)
+        self._events.add(row["service_id"], f"[{row['title']}] {text}", abnormal=True)
+        return False
 
     def _not_created(self, row: Row, error: CustomImageError) -> None:
         text = str(error).strip()
@@ -153,6 +172,14 @@ class InstanceCare:
                 failed=text if tries >= _TRIES else "",
             )
             self._events.add(row["service_id"], f"[{row['title']}] {text}", abnormal=True)
+            self._note_failure(row, "Failed", text)
+
+    def _note_failure(self, row: Row, reason: str, text: str) -> None:
+        """Note in the words of v2 that an instance did not start; its own events say why."""
+        self._pod_events.add(row["id"], reason, text, is_warning=True)
+        if row["generation"] != 1 and not row["was_ready"]:
+            text = events.POD_FAILED.format(f"deployment-{row['group']}")
+            self._events.add(row["service_id"], text, abnormal=True)
 
     def _watch(self, row: Row, container: ServingState) -> None:
         """Take in what the probes have found."""
@@ -171,6 +198,8 @@ class InstanceCare:
             )
         status = "READY" if monitor.is_ready else "UNREADY" if monitor.has_started else "STARTING"
         if monitor.failed and row["generation"] != 1:
+            text = f"the {monitor.failed} health check failed: {monitor.fault}"
+            self._pod_events.add(row["id"], "Unhealthy", text, is_warning=True)
             self._events.add(row["service_id"], _probe_failed(row, monitor), abnormal=True)
             self._restart(row, f"failed its {monitor.failed} probe")
         elif monitor.failed == "startup" and not row["failed"]:
@@ -205,6 +234,7 @@ class InstanceCare:
             )
             text = f"[{row['title']}] the container {reason}; it is restarted"
             self._events.add(row["service_id"], text, abnormal=True)
+            self._note_failure(row, "BackOff", f"the container {reason}; it is restarted")
 
     def _start_budget_s(self, row: Row) -> float:
         """Return for how long an instance may try to start."""
@@ -231,6 +261,7 @@ class InstanceCare:
                 text = f"[{row['title']}] did not end within {grace_s:g} s of SIGTERM: killed"
                 with self._state.transaction():
                     row = self._change(row, "", "killed", is_killed=True)
+                    self._pod_events.add(row["id"], "Killing", "SIGKILL: the grace is over")
                     self._events.add(row["service_id"], text, abnormal=True)
         elif not row["exited"]:
             code = self._instances.exit_code(row["name"])
@@ -249,19 +280,28 @@ class InstanceCare:
         gone = [r for r in self._state.find(INSTANCE, ("GONE",)) if r["service_id"] == service_id]
         for row in gone[_KEPT:]:
             log_file(self._platform, row).unlink(missing_ok=True)
+            self._pod_events.forget(row["id"])
             self._state.remove(INSTANCE, row["id"])
 
     def _signal(self, instance_id: str) -> None:
         row = self._state.get(INSTANCE, instance_id)
         if row and row["status"] == "TERMINATING" and not row["is_signalled"]:
             elapsed_s = (now_ms() - row["terminating_at"]) / 1000
-            self._instances.terminate(row["name"], spec_of(row), self._grace_s(row) - elapsed_s)
-            with suppress(WrongStatus):
+            self._pod_events.add(row["id"], "Killing", "Stopping container")
+            fault = self._instances.terminate(
+                row["name"], spec_of(row), self._grace_s(row) - elapsed_s
+            )
+            with suppress(WrongStatus), self._state.transaction():
                 self._change(row, "", "sigterm", is_signalled=True)
+                if fault:
+                    text = f"the stop command {fault}"
+                    self._pod_events.add(row["id"], "FailedPreStopHook", text, is_warning=True)
+                    self._events.add(row["service_id"], f"[{row['title']}] {text}", abnormal=True)
 
     def _grace_s(self, row: Row) -> float:
         settings = self._platform.settings
-        return float(row["spec"]["grace_s"] or settings.grace_s) / settings.speed
+        default_s = settings.grace_s if row["generation"] == 1 else settings.grace_v2_s
+        return float(row["spec"]["grace_s"] or default_s) / settings.speed
 
     def _keep_log(self, row: Row) -> None:
         """Write the log of a container that has ended to a file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from local_modelarts.storage.store import MODEL, Row
 
 SERVICE_LABEL: Final = "custom-image.service"
 _POLL_S: Final = 0.05
+_MEANINGS: Final = {126: ": it could not be run", 127: ": no such program, or no sh, in the image"}
 
 
 @dataclass(frozen=True)
@@ -172,16 +172,23 @@ class ServingInstances:
         """Return how a container has ended; -1 where that is not known."""
         return self._host.exit_code(name)
 
-    def terminate(self, name: str, spec: InstanceSpec, grace_s: float) -> None:
-        """Tell a container to stop: the command that was asked for, then SIGTERM.
+    def terminate(self, name: str, spec: InstanceSpec, grace_s: float) -> str:
+        """Tell a container to stop: the stop command, then SIGTERM; return what was wrong with it.
 
-        The time of the command is part of the grace, as Kubernetes has it:
+        The command is run in the container, by the image's own ``sh``; its time is part of the
+        grace, and SIGTERM follows whatever became of it, as Kubernetes has it:
         https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/
         """
+        fault = ""
         if spec.pre_stop:
-            with suppress(TimeoutError):
-                self._host.run_inside(name, ["sh", "-c", spec.pre_stop], grace_s)
+            try:
+                code = self._host.run_inside(name, ["sh", "-c", spec.pre_stop], grace_s)
+            except TimeoutError as error:
+                fault = str(error)
+            else:
+                fault = f"exited with {code}{_MEANINGS.get(code, '')}" if code else ""
         self._host.send_signal(name, "SIGTERM")
+        return fault
 
     def logs(self, name: str) -> str:
         """Return what a container wrote to standard output and error; empty where it is gone."""

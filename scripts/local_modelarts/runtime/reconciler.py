@@ -30,12 +30,13 @@ from local_modelarts.runtime.states import (
 )
 from local_modelarts.storage import events
 from local_modelarts.storage.clock import now_ms
-from local_modelarts.storage.events import Events
+from local_modelarts.storage.events import Events, PodEvents
 from local_modelarts.storage.store import INSTANCE, SERVICE, Row, WrongStatus
 
 _TICK_S: Final = 0.1
 _IDLE_S: Final = 1.0
 _NOBODY: Final = Goal("", 0)
+_V2: Final = 2
 _log = logging.getLogger("local_modelarts")
 
 
@@ -46,6 +47,7 @@ class ServiceLoop:
         self._platform = platform
         self._state = platform.state
         self._events = Events(platform.state)
+        self._pod_events = PodEvents(platform.state)
         self._routing = routing
         self._woken = threading.Event()
         self._instances = ServingInstances(platform)
@@ -180,7 +182,12 @@ class ServiceLoop:
                 self._state.change(
                     SERVICE, service["id"], (UPGRADING,), CONCERNING, error_msg=fault
                 )
-                text = events.FAILED.format(service["name"], fault)
+                is_v2 = service["generation"] == _V2
+                text = (
+                    f"{events.ROLLBACK_FAILED} {fault}"
+                    if is_v2
+                    else events.FAILED.format(service["name"], fault)
+                )
             else:
                 self._state.change(
                     SERVICE,
@@ -210,6 +217,7 @@ class ServiceLoop:
         with self._state.transaction():
             for row in self._state.find(INSTANCE):
                 if row["service_id"] == service["id"]:
+                    self._pod_events.forget(row["id"])
                     self._state.remove(INSTANCE, row["id"])
             self._events.forget(service["id"])
             forget_logs(self._platform, service["id"])

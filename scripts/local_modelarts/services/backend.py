@@ -19,10 +19,10 @@ from local_modelarts.errors import (
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.instance_logs import log_file
 from local_modelarts.runtime.rolling_update import match_groups
-from local_modelarts.runtime.states import CALLS, DELETING, DEPLOYING, UPGRADING
+from local_modelarts.runtime.states import CALLS, CONCERNING, DELETING, DEPLOYING, UPGRADING
 from local_modelarts.storage import events
 from local_modelarts.storage.clock import now_ms
-from local_modelarts.storage.events import Events
+from local_modelarts.storage.events import Events, PodEvents
 from local_modelarts.storage.store import INSTANCE, SERVICE, Row, WrongStatus
 
 _PASSIVE: Final = {
@@ -40,6 +40,7 @@ class Services:
         self._platform = platform
         self._state = platform.state
         self._events = Events(platform.state)
+        self._pod_events = PodEvents(platform.state)
         self._wake = wake
 
     def create(self, fields: Mapping[str, Any]) -> Row:
@@ -68,8 +69,10 @@ class Services:
         self._wake()
         return row
 
-    def update(self, service_id: str, fields: Mapping[str, Any]) -> Row:
+    def update(self, service_id: str, fields: Mapping[str, Any], *, in_alarm: bool = True) -> Row:
         """Begin to update a service; one that does not run only keeps what it is to become.
+
+        ``in_alarm``: also one that is in alarm, as a deployment of v2 can be and a service cannot.
 
         Raises:
             ApiError: there is none, or its state forbids it.
@@ -82,6 +85,8 @@ class Services:
             if row["status"] in CALLS["edit"][0] or "config" not in changed:
                 allowed = (row["status"],) if "config" not in changed else CALLS["edit"][0]
                 row = self._change(service_id, "be updated", allowed, "", **changed)
+            elif row["status"] == CONCERNING and not in_alarm:
+                raise wrong_service_state(CONCERNING.lower(), "be updated")
             else:
                 kept = {name: row.get(name) for name in changed}
                 row = self._call(service_id, "update", began_at=now_ms(), previous=kept, **changed)
@@ -148,6 +153,10 @@ class Services:
         """Return the instances of a service, those that are gone included, oldest first."""
         rows = self._state.find(INSTANCE)
         return [row for row in reversed(rows) if row["service_id"] == service_id]
+
+    def pod_events(self, instance_id: str) -> list[Row]:
+        """Return what has happened to an instance, newest first."""
+        return self._pod_events.of(instance_id)
 
     def logs(self, service_id: str) -> str:
         """Return what all instances of a service wrote, one after the other, oldest first.

@@ -58,6 +58,9 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
         ApiError: a field is missing or not allowed, or a model cannot be used.
     """
     check(body, SERVICE, required=("service_name",))
+    more = body.get("additional_properties") or {}
+    if not isinstance(more, dict):
+        raise parameter("additional_properties must be an object")
     return {
         "name": body["service_name"],
         "generation": 1,
@@ -68,6 +71,7 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
         "version": "",
         "versions": [],
         "auth": "TOKEN",
+        "websocket": bool(more.get("websocket_upgrade")),
         "limit": {},
         **read_config(platform, body.get("config")),
     }

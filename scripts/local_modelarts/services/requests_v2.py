@@ -5,11 +5,13 @@ Source: ``ServiceCreateRequest`` and ``ServiceUpdateRequest`` of huaweicloudsdkm
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from custom_image.specification import (
+    AUTHENTICATION_V2,
     DEPLOY_TIMEOUT,
     DEPLOY_TIMEOUT_RANGE_2_0,
     HEALTH_COMMAND_FORBIDDEN,
@@ -17,26 +19,27 @@ from custom_image.specification import (
     HEALTH_METHODS,
     HEALTH_TEXT_LENGTH,
     MIB,
-    MOUNT_PATH_LENGTH_2_0,
     PORT,
+    PROTOCOLS_V2,
     REMARK_LENGTH_2_0,
     REQUEST_BODY_RANGE_2_0,
     REQUEST_TIMEOUT_RANGE_2_0,
     ROLLING_2_0,
     SERVICE_INSTANCES,
-    SERVICE_NAME_LENGTH,
+    SERVICE_NAME_LENGTH_V2,
     SERVICE_WEIGHTS,
+    STOP_COMMAND_LENGTH,
     VERSION_RANGE_2_0,
 )
 from local_modelarts.errors import ApiError, parameter
 from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
 from local_modelarts.runtime.instances import InstanceSpec
+from local_modelarts.runtime.mounts import mounts_of
 from local_modelarts.services.requests_v1 import (
     check_weights,
     cores,
     environment,
-    mounts,
     number,
     spec_fields,
     surge_fields,
@@ -45,11 +48,10 @@ from local_modelarts.storage.store import IMAGE, Row
 from local_modelarts.validation import Rule, check, choice
 
 SERVICE: Final = {
-    "name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH.value),
+    "name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH_V2.value),
     "version": Rule(re.compile(r"[1-9]\d?(?:\.(?:0|[1-9]\d?)){2}"), 8),
     "description": Rule(re.compile(r"[^<>]*", re.DOTALL), REMARK_LENGTH_2_0.value, 0),
 }
-MOUNT_PATH: Final = Rule(re.compile(r"/[A-Za-z0-9/_.-]+/"), MOUNT_PATH_LENGTH_2_0.value, 3)
 _PROBE_URL: Final = Rule(re.compile(r"/[A-Za-z0-9\-_/:]*"), HEALTH_TEXT_LENGTH.value)
 _PROBE_COMMAND: Final = Rule(
     re.compile(f"[^{re.escape(HEALTH_COMMAND_FORBIDDEN.value)}]+"), HEALTH_TEXT_LENGTH.value
@@ -111,9 +113,22 @@ def read_update(platform: Platform, row: Row, body: Mapping[str, Any]) -> dict[s
     version = given.get("version") or _next(row["version"])
     if version in row["versions"]:
         raise parameter(f"version {version} exists already")
+    if len(row["versions"]) >= platform.settings.service_versions:
+        raise parameter(f"{len(row['versions'])} versions are kept already: delete one first")
     whole = {**row["given"], **given, "version": version}
     fields["versions"] = [*row["versions"], version]
     return fields | read_version(platform, whole, version, whole)
+
+
+def read_deployment(platform: Platform, row: Row, group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that a request to update the one deployment of a service changes.
+
+    Raises:
+        ApiError: a field is not allowed.
+    """
+    known = (row["given"].get("group_configs") or [{}])[0]
+    given = {name: value for name, value in group.items() if value is not None}
+    return read_update(platform, row, {"group_configs": [{**known, **given}]})
 
 
 def read_version(
@@ -129,6 +144,10 @@ def read_version(
         raise parameter("group_configs must be a list of one object")
     runtime = _object(body, "runtime_config")
     invoke = _object(runtime, "service_invoke")
+    limit = _limit(_object(runtime, "service_limit"))
+    websocket = str(invoke.get("protocol")) in ("WS", "WSS")
+    if websocket and "requests_per_s" in limit:
+        raise parameter("a service of WS or WSS cannot have a rate_limit")
     shortest, longest = DEPLOY_TIMEOUT_RANGE_2_0
     minutes = number(body, "deploy_timeout_minutes", DEPLOY_TIMEOUT.value, shortest, longest)
     rolling = _object(_object(body, "upgrade_config"), "rolling_update")
@@ -138,8 +157,9 @@ def read_version(
         "config": config,
         "pool": str(groups[0].get("pool_id") or ""),
         "apis": [],
-        "auth": choice(invoke, "auth_type", ("TOKEN", "NONE"), "TOKEN"),
-        "limit": _limit(_object(runtime, "service_limit")),
+        "auth": choice(invoke, "auth_type", AUTHENTICATION_V2, AUTHENTICATION_V2[0]),
+        "websocket": websocket,
+        "limit": limit,
         "deploy_timeout_s": 60 * minutes,
         "version": version,
         "given": given,
@@ -173,20 +193,35 @@ def _group(
             count,
             (1, 0),
         ),
-        **spec_fields(spec, version),
+        **spec_fields(spec, _advanced(group, invoke)),
         "given": dict(group),
     }
+
+
+def _advanced(group: Mapping[str, Any], invoke: Mapping[str, Any]) -> str:
+    """Return the settings besides a spec whose change restarts instances: secrets, metrics, EMS.
+
+    A new version by itself does not: it shows as an upgrade, and starts nothing anew.
+    Source: https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0022.html
+    """
+    names = [*(n for n in invoke if n.startswith("metric_api_")), "ems_enable"]
+    found = {name: invoke.get(name) for name in names}
+    found |= {n: group.get(n) for n in ("secret_type", "secret_name", "advanced_config")}
+    return json.dumps({n: v for n, v in found.items() if v}, sort_keys=True)
 
 
 def _unit(platform: Platform, unit: Mapping[str, Any], invoke: Mapping[str, Any]) -> InstanceSpec:
     grace, user = _object(unit, "termination_grace"), _object(unit, "security_config")
     custom = _object(unit, "custom_spec")
-    protocol = choice(invoke, "protocol", ("HTTP", "HTTPS"), "HTTP").lower()
+    protocol = choice(invoke, "protocol", PROTOCOLS_V2, PROTOCOLS_V2[0])
+    protocol = "https" if protocol in ("HTTPS", "WSS") else "http"
+    command = str(grace.get("pre_stop_cmd") or "")
+    if len(command) > STOP_COMMAND_LENGTH.value:
+        raise parameter(f"pre_stop_cmd is longer than {STOP_COMMAND_LENGTH}")
     port = number(unit, "port", number(invoke, "port", PORT.value, 1, 65_535), 1, 65_535)
     user_id = number(user, "user_id", 0, *_USER_IDS)
     group_id = number(user, "group_id", 0, *_USER_IDS)
     found = {role: _probe(unit, name) for role, name in _PROBES.items()}
-    files = unit.get("files") or []
     return InstanceSpec(
         image=_image(platform, _object(unit, "image")),
         is_remote=True,
@@ -195,19 +230,11 @@ def _unit(platform: Platform, unit: Mapping[str, Any], invoke: Mapping[str, Any]
         command=str(unit.get("cmd") or ""),
         environment=environment(unit.get("envs")),
         user=f"{user_id}:{group_id}".removesuffix(":0") if user_id else "",
-        mounts=mounts(
-            platform,
-            [
-                (file.get("address"), file.get("mount_path"), bool(file.get("read_only")))
-                for file in files
-                if isinstance(file, dict)
-            ],
-            MOUNT_PATH,
-        ),
+        mounts=mounts_of(platform, unit.get("files")),
         memory_mib=number(custom, "memory", 0, 0, 2**31),
         cpus=cores(custom.get("cpu")),
         probes={role: probe.to_json() for role, probe in found.items() if probe},
-        pre_stop=str(grace.get("pre_stop_cmd") or ""),
+        pre_stop=command,
         grace_s=number(grace, "termination_grace_period_seconds", 0, *_GRACE_S),
     )
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from local_modelarts.gateway.request import PREFIX
+from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.platform import Platform, endpoint
 from local_modelarts.runtime.states import SERVING, classic_name
 from local_modelarts.storage.store import Row
@@ -93,7 +93,7 @@ def service_summary(row: Row, owner: str) -> dict[str, Any]:
 
 def access_address(row: Row, endpoint: str) -> str:
     """Return where a service is called."""
-    return f"{endpoint}{PREFIX}{row['id']}"
+    return f"{endpoint}{PREFIXES[row['generation']]}{row['id']}"
 
 
 def caller_endpoint(platform: Platform, headers: Mapping[str, str]) -> str:

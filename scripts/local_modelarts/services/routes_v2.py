@@ -1,4 +1,4 @@
-"""Which call of Inference 2.0 does what, and how its services look.
+"""Which call about services of Inference 2.0 (v2) does what, and how services look.
 
 Paths and fields: the ``infer`` operations of ``huaweicloudsdkmodelarts.v1.ModelArtsClient``.
 """
@@ -21,24 +21,13 @@ from local_modelarts.storage.store import Row
 _SERVICES: Final = "/v2/{project_id}/services"
 _GENERATION: Final = 2
 _PAGE: Final = 10
-_POD_STATES: Final = {
-    "CREATING": "PENDING",
-    "STARTING": "PENDING",
-    "READY": "RUNNING",
-    "UNREADY": "ABNORMAL",
-    "TERMINATING": "RUNNING",
-    "GONE": "DELETED",
-}
 
 
 def inference_calls(platform: Platform, services: Services) -> Calls:
     """Return the calls of Inference 2.0."""
 
-    def find(call: Call, name: str = "service_id") -> Row:
-        row = services.show(call.path[name])
-        if row["generation"] != _GENERATION:
-            raise no_service(row["id"])
-        return row
+    def find(call: Call) -> Row:
+        return find_v2(services, call.path["service_id"])
 
     def show(row: Row, call: Call) -> Answer:
         address = access_address(row, caller_endpoint(platform, call.headers))
@@ -49,7 +38,8 @@ def inference_calls(platform: Platform, services: Services) -> Calls:
 
     def update(call: Call) -> Answer:
         row = find(call)
-        return show(services.update(row["id"], read_update(platform, row, call.body)), call)
+        fields = read_update(platform, row, call.body)
+        return show(services.update(row["id"], fields, in_alarm=False), call)
 
     def list_services(call: Call) -> Answer:
         query = call.query
@@ -71,10 +61,7 @@ def inference_calls(platform: Platform, services: Services) -> Calls:
             raise parameter("service_ids must be a list of at least one id")
         deleted = []
         for service_id in ids:
-            row = services.show(str(service_id))
-            if row["generation"] != _GENERATION:
-                raise no_service(row["id"])
-            deleted.append(services.delete(row["id"]))
+            deleted.append(services.delete(find_v2(services, str(service_id))["id"]))
         return Answer({"service_responses": [service_document(row, [], "") for row in deleted]})
 
     def events(call: Call) -> Answer:
@@ -84,14 +71,6 @@ def inference_calls(platform: Platform, services: Services) -> Calls:
         query["order"] = query.get("sort_dir", "").lower()
         found = event_documents(services.events_of(row["id"]), query)
         return Answer(page([_event(row, event) for event in found], call.query, _PAGE))
-
-    def deployments(call: Call) -> Answer:
-        return Answer(page([_deployment(find(call))], call.query, _PAGE))
-
-    def pods(call: Call) -> Answer:
-        row = find(call, "id")
-        found = [_pod(i) for i in services.instances(row["id"]) if i["status"] != "GONE"]
-        return Answer(page(found, call.query, _PAGE))
 
     one = f"{_SERVICES}/{{service_id}}"
     return [
@@ -103,13 +82,19 @@ def inference_calls(platform: Platform, services: Services) -> Calls:
         ("POST", f"{one}/start", lambda call: show(services.start(find(call)["id"]), call)),
         ("POST", f"{one}/stop", lambda call: show(services.stop(find(call)["id"]), call)),
         ("GET", f"{one}/events", events),
-        ("GET", f"{one}/deployments", deployments),
-        (
-            "GET",
-            f"{_SERVICES}/{{id}}/deployments/{{deployment_name}}/instances/{{name}}/pods",
-            pods,
-        ),
     ]
+
+
+def find_v2(services: Services, service_id: str) -> Row:
+    """Return a service of v2.
+
+    Raises:
+        ApiError: there is none.
+    """
+    row = services.show(service_id)
+    if row["generation"] != _GENERATION:
+        raise no_service(service_id)
+    return row
 
 
 def service_document(row: Row, instances: list[Row], address: str) -> dict[str, Any]:
@@ -179,35 +164,6 @@ def _group(row: Row, entry: Mapping[str, Any], instances: list[Row]) -> dict[str
         "version": row["version"],
         "status": row["status"],
         "running_count": sum(instance["status"] == "READY" for instance in instances),
-    }
-
-
-def _deployment(row: Row) -> dict[str, Any]:
-    entry = row["config"][0]
-    return {
-        "id": f"{row['id']}-{entry['group']}",
-        "name": f"deployment-{entry['group']}",
-        "status": row["status"],
-        "weight": entry["weight"],
-        "traffic_ratio": "100.00%" if row["status"] == RUNNING else "0.00%",
-        "pool_id": row["pool"],
-        "version": row["version"],
-        "deploy_type": "SINGLE",
-        "create_at": row["create_at"],
-        "update_at": row["update_at"],
-        "frozen_infos": [],
-    }
-
-
-def _pod(row: Row) -> dict[str, Any]:
-    return {
-        "pod_id": row["id"],
-        "pod_name": row["name"],
-        "pod_node_ip": row["address"],
-        "pod_node_name": "local",
-        "pod_role": "COMMON",
-        "status": _POD_STATES[row["status"]],
-        "update_time": row["update_at"],
     }
 
 

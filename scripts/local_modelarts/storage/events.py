@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from local_modelarts.storage.store import EVENT, Row, State
+from local_modelarts.storage.store import EVENT, POD_EVENT, Row, State
 
 # --- models ---------------------------------------------------------------------------------------
 MODEL_STARTS: Final = "Start model import."
@@ -36,6 +36,10 @@ STOPPING: Final = "The service is being stopped."
 STOPPED: Final = "The service has been stopped."
 FAILED: Final = "Service {} failed. Error: {}"
 ROLLBACK: Final = "Failed to update the service. Perform a rollback."
+ROLLBACK_FAILED: Final = "Upgrade rollback failed."
+"""Of v2: https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0048.html"""
+POD_FAILED: Final = "Failed to start the pod container in deployment [{}]."
+"""Of v2: https://support.huaweicloud.com/modelarts_faq/modelarts_05_0026.html"""
 PULL_FAILED: Final = "Failed to pull image, retry later"
 DEPLOYED: Final = "The service has been deployed."  # ours, as all below
 UPDATED: Final = "The service has been updated."
@@ -77,3 +81,41 @@ class Events:
         with self._state.transaction():
             for row in self.of(resource_id):
                 self._state.remove(EVENT, row["id"])
+
+
+class PodEvents:
+    """What has happened to one instance, by Kubernetes' reasons; counted where it repeats itself.
+
+    Source: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def add(self, instance_id: str, reason: str, message: str, *, is_warning: bool = False) -> None:
+        """Note what has happened to an instance."""
+        with self._state.transaction():
+            for row in self.of(instance_id):
+                if (row["reason"], row["message"]) == (reason, message):
+                    count = row["count"] + 1
+                    self._state.change(POD_EVENT, row["id"], (row["status"],), count=count)
+                    return
+            self._state.add(
+                POD_EVENT,
+                str(uuid.uuid4()),
+                "Warning" if is_warning else "Normal",
+                of=instance_id,
+                reason=reason,
+                message=message,
+                count=1,
+            )
+
+    def of(self, instance_id: str) -> list[Row]:
+        """Return what has happened to an instance, newest first."""
+        return [row for row in self._state.find(POD_EVENT) if row["of"] == instance_id]
+
+    def forget(self, instance_id: str) -> None:
+        """Drop the events of an instance. Idempotent."""
+        with self._state.transaction():
+            for row in self.of(instance_id):
+                self._state.remove(POD_EVENT, row["id"])

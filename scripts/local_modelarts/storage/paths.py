@@ -74,6 +74,9 @@ class Folder:
         self.registry = self.root / "registry"
         self.certificates = self.root / "certificates"
         self.obs = self.root / "obs"
+        self.sfs = self.root / "sfs"
+        self.warm_up = self.root / "warm-up"
+        self.app = self.root / "app.json"
         self._lock: int | None = None
 
     def lock(self, patience_s: float = 0) -> None:

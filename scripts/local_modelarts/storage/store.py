@@ -29,6 +29,8 @@ INSTANCE: Final = Kind("serving_instance")
 EVENT: Final = Kind("event")
 BATCH: Final = Kind("batch")
 TASK: Final = Kind("task")
+API_KEY: Final = Kind("api_key")
+POD_EVENT: Final = Kind("pod_event")
 
 Row = dict[str, Any]
 """A resource: ``id``, ``status``, ``create_at`` and ``update_at`` (UTC, ms), and its own fields."""

@@ -9,7 +9,7 @@ from custom_image.errors import UsageError
 from custom_image.report import Verdict
 from custom_image.rules import REGISTRY, Waits, catalogue, true_waits
 from custom_image.rules.overrides import Overrides
-from custom_image.specification import EDITIONS, INTERNATIONAL
+from custom_image.specification import EDITIONS, HUAWEICLOUD
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_limit_leaves_the_edition_and_the_other_limits_alone():
 
 def test_a_duration_that_is_replaced_is_what_level_full_waits():
     edition = Overrides.parse(limit={"http.keep-alive": 75, "sigterm.exit": 30.5}).changed(
-        INTERNATIONAL
+        HUAWEICLOUD
     )
 
     assert true_waits(edition) == Waits(True, keep_alive_s=75, drain_s=60, exit_s=30.5)
@@ -92,10 +92,10 @@ def test_a_duration_that_is_replaced_is_what_level_full_waits():
 
 @pytest.mark.parametrize("rule", [r for r in catalogue() if r.limit_field], ids=lambda r: r.id)
 def test_every_limit_can_be_replaced_by_the_id_of_its_rule(rule):
-    edition = Overrides.parse(limit=[f"{rule.id}=7"]).changed(INTERNATIONAL)
+    edition = Overrides.parse(limit=[f"{rule.id}=7"]).changed(HUAWEICLOUD)
 
     assert rule.required_by(edition).split()[0] == "7"
-    assert rule.required_by(INTERNATIONAL).split()[0] != "7"
+    assert rule.required_by(HUAWEICLOUD).split()[0] != "7"
 
 
 def test_a_waived_rule_is_judged_and_does_not_fail(broken):

@@ -16,7 +16,7 @@ from custom_image.report import Verdict
 from custom_image.rules import GROUPS, Level, Needs, Requirement, catalogue, docs
 from custom_image.rules.static.accounts import Account, can_read
 from custom_image.rules.static.boot import boot_path
-from custom_image.specification import EDITIONS, INTERNATIONAL
+from custom_image.specification import EDITIONS, HUAWEICLOUD
 
 RULES = {rule.id: rule for rule in catalogue()}
 
@@ -47,7 +47,7 @@ class Seen:
 
     image: ImageFacts = field(default_factory=facts)
     files: dict[str, ImageFile] = field(default_factory=dict)
-    edition: Any = INTERNATIONAL
+    edition: Any = HUAWEICLOUD
 
     def find_file(self, path: str) -> ImageFile | None:
         return self.files.get(path)
@@ -76,7 +76,7 @@ def test_every_rule_says_what_why_and_how_to_fix(rule):
     assert rule.remediation
     assert rule.profiles
     assert rule.source.url.startswith("https://")
-    assert rule.required_by(INTERNATIONAL)
+    assert rule.required_by(HUAWEICLOUD)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -302,4 +302,4 @@ def test_the_timeline_is_plain_data_for_plots():
 
 
 def test_requirements_print_as_people_write_them():
-    assert str(Requirement(50, "GB", INTERNATIONAL.image_size.source)) == "50 GB"
+    assert str(Requirement(50, "GB", HUAWEICLOUD.image_size.source)) == "50 GB"

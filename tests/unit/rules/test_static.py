@@ -11,7 +11,7 @@ import pytest
 from custom_image.engines import ImageFacts, ImageFile
 from custom_image.model_config import parse_model_config
 from custom_image.rules import REGISTRY, Profile, catalogue
-from custom_image.specification import INTERNATIONAL, Edition
+from custom_image.specification import HUAWEICLOUD, Edition
 
 catalogue()
 GIT = "swr.eu-west-101.myhuaweicloud.com"
@@ -47,7 +47,7 @@ class Seen:
     members: dict[str, Any] = field(default_factory=dict)
     port: int = 8080
     profile: Profile = Profile.CLASSIC
-    edition: Edition = INTERNATIONAL
+    edition: Edition = HUAWEICLOUD
 
     @property
     def config(self):
