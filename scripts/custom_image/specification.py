@@ -13,7 +13,7 @@ say beside it (``also``), each with its own source.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T", int, float, str)
 
@@ -53,7 +53,7 @@ class Requirement(Generic[T]):
     source: Source
     edition: str = "international, 2024-10-29"
     inferred: bool = False
-    also: tuple[Requirement[T], ...] = ()
+    also: tuple[Requirement[Any], ...] = ()
 
     def __str__(self) -> str:
         return f"{self.value} {self.unit}".rstrip()
@@ -66,7 +66,7 @@ class Requirement(Generic[T]):
     @property
     def readings(self) -> tuple[str, ...]:
         """Who says what, where pages disagree: ``40 s: Troubleshooting: ... (2025-07-31)``."""
-        said: tuple[Requirement[T], ...] = (self, *self.also) if self.also else ()
+        said: tuple[Requirement[Any], ...] = (self, *self.also) if self.also else ()
         return tuple(f"{one}: {one.source.title} ({one.date})" for one in said)
 
 
@@ -473,4 +473,4 @@ EDITIONS: Final = {edition.name: edition for edition in (HUAWEICLOUD, CLASSIC, O
 REPLACED_IN_V2: Final = {"user.root": INFERENCE_2_0_IMAGE}
 """Rules of the page of v1 that v2 holds otherwise, and the page that says so; all others stay."""
 LAST_RELEASE: Final = "2026-01-01"
-"""The day that ``rules --changed`` counts from; nothing is released yet, so the year's beginning."""
+"""The day that ``rules --changed`` counts from: nothing is released yet, so a year's beginning."""

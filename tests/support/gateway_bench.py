@@ -60,7 +60,7 @@ class Bench:
         ]
         self.route_to(*targets, **row)
 
-    def route_to(self, *targets: Target, **row: Any) -> None:
+    def route_to(self, *targets: Target, generation: int = 1, **row: Any) -> None:
         row = {
             "id": SERVICE_ID,
             "apis": [{"url": "/", "method": "POST"}],
@@ -68,9 +68,9 @@ class Bench:
             "limit": {},
             "asynchronous": False,
             "websocket": False,
-            "generation": 1,
+            "generation": generation,
         } | row
-        self.generation = int(row.get("generation", 1))
+        self.generation = generation
         if self.state.get(SERVICE, SERVICE_ID) is None:
             self.state.add(SERVICE, SERVICE_ID, "RUNNING", generation=1)
         self.routing.publish({SERVICE_ID: Route(row, ((100, tuple(targets)),))})
