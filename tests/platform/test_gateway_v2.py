@@ -15,8 +15,8 @@ import websocket
 from gateway_bench import (
     IDENTITY,
     SERVICE_ID,
-    Bench,
     Behaviour,
+    Bench,
     after,
     bench,
     echo,
@@ -310,7 +310,7 @@ async def accept_websocket(reader: asyncio.StreamReader, writer: asyncio.StreamW
     line, headers = await read_head(reader)
     guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     key = base64.b64encode(
-        hashlib.sha1(headers["sec-websocket-key"].encode() + guid).digest()  # noqa: S324
+        hashlib.sha1(headers["sec-websocket-key"].encode() + guid).digest()
     ).decode()
     writer.write(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

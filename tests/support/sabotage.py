@@ -11,7 +11,7 @@ import json
 import posixpath
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,9 @@ def inserts(line: str) -> tuple[str, ...]:
 
 def limit(name: str, value: float, unit: str) -> spec.Edition:
     """Return the edition of a platform whose limit can be reached in a test."""
-    limits = {"image_size": 50.0, "notebook_image_size": 50.0, "latency": 40.0, name: value}
-    return spec.Edition(
-        "test",
-        **{key: spec.Requirement(limits[key], unit, spec.SPECIFICATIONS) for key in limits},
-    )
+    number = spec.Requirement(value, unit, spec.SPECIFICATIONS)
+    changes: dict[str, Any] = {"notebook_image_size": spec.IMAGE_SIZE, name: number}
+    return replace(spec.HUAWEICLOUD, name="test", **changes)
 
 
 def api(config: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +127,7 @@ START = 'sh "$here/ma-user/infer/run.sh"'
 GUNICORN = "false \\&\\& gunicorn --keep-alive 200 -k gevent"
 BATCH = {"profile": "batch"}
 STATIC = {"level": "static"}
-NEW = {"profile": "inference-2.0"}
+NEW = {"profile": "v2"}
 ENGINE = {"profile": "engine"}
 SAVED = {"profile": "notebook-save"}
 PUSHED = {"profile": "registry"}

@@ -14,7 +14,7 @@ from custom_image.cli.options import keep_last, show, write
 from custom_image.errors import UsageError
 from custom_image.progress import say
 from custom_image.report.formats import ReportFormat
-from custom_image.specification import PORT
+from custom_image.specification import HUAWEICLOUD, PORT
 
 if TYPE_CHECKING:
     from custom_image.rules import Rule
@@ -44,7 +44,9 @@ def verify(
             exists=True, dir_okay=False, help="The config.json, where the target holds none."
         ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="The kind of deployment to judge for.")] = "classic",
+    profile: Annotated[
+        str, typer.Option(help="The kind of deployment to judge for; the edition's own if empty.")
+    ] = "",
     level: Annotated[
         str,
         typer.Option(
@@ -111,8 +113,8 @@ def verify(
     server: build_server.Server = "",
     ssh_config: build_server.SshConfig = "",
     edition: Annotated[
-        str, typer.Option(help="Whose limits hold: international, otc or before-2024.")
-    ] = "international",
+        str, typer.Option(help="Whose limits hold: huaweicloud, classic or otc.")
+    ] = HUAWEICLOUD.name,
     severity: Annotated[
         list[str] | None,
         typer.Option(metavar="RULE=error|warning|note", help="Hold a rule to be more or less bad."),
@@ -245,6 +247,10 @@ def rules(
     output: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Write them to this file instead.")
     ] = None,
+    changed: Annotated[
+        bool,
+        typer.Option("--changed", help="Only those that rest on a page newer than our release."),
+    ] = False,
 ) -> None:
     """List the platform's rules, or explain one.
 
@@ -256,6 +262,7 @@ def rules(
       custom-image rules
       custom-image rules http.keep-alive
       custom-image rules --format json
+      custom-image rules --changed
       custom-image rules --format markdown --output CATALOGUE.md
     """
     from difflib import get_close_matches
@@ -267,13 +274,14 @@ def rules(
         close = get_close_matches(rule, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"No rule is called {rule!r}.{hint}\nList them all: custom-image rules")
-    text = _listed([known[rule]] if rule else list(known.values()), form, explained=bool(rule))
+    listed = [known[rule]] if rule else [r for r in known.values() if r.changed_on or not changed]
+    text = _listed(listed, form, explained=bool(rule))
     if output:
         write(output, text)
     else:
         typer.echo(text, nl=False)
     if form is RulesFormat.TABLE and not rule:
-        say(f"{len(known)} rules. Explain one: custom-image rules {next(iter(known))}")
+        say(f"{len(listed)} rules. Explain one: custom-image rules {next(iter(known))}")
 
 
 def _listed(rules: list[Rule], form: RulesFormat, *, explained: bool) -> str:
@@ -292,7 +300,13 @@ def _listed(rules: list[Rule], form: RulesFormat, *, explained: bool) -> str:
             for name, line in _labelled(label, value)
         )
     width = max(len(rule.id) for rule in rules)
-    return "".join(f"{f['id']:<{width}}  {f['severity']:<7}  {f['title']}\n" for f in facts)
+    return "".join(
+        f"{f['id']:<{width}}  {f['severity']:<7}  {f['title']}{_since(f)}\n" for f in facts
+    )
+
+
+def _since(facts: dict[str, Any]) -> str:
+    return f" ({facts['changed']})" if facts.get("changed") else ""
 
 
 def _labelled(label: str, value: Any) -> list[tuple[str, str]]:
@@ -305,7 +319,7 @@ def _labelled(label: str, value: Any) -> list[tuple[str, str]]:
 def _facts(rule: Rule) -> dict[str, Any]:
     """Return what stands beside a rule's function, in the order in which one asks for it."""
     from custom_image.rules.requirements import read_table
-    from custom_image.specification import EDITIONS, HUAWEICLOUD
+    from custom_image.specification import EDITIONS
 
     limits = {name: rule.required_by(edition) for name, edition in EDITIONS.items()}
     differs = len(set(limits.values())) > 1
@@ -316,6 +330,8 @@ def _facts(rule: Rule) -> dict[str, Any]:
         "severity": rule.severity,
         "required": rule.required_by(HUAWEICLOUD),
         **({"editions": [f"{name}: {limit}" for name, limit in limits.items()]} if differs else {}),
+        **({"pages": "\n".join(rule.readings)} if rule.readings else {}),
+        **({"changed": rule.changed_on} if rule.changed_on else {}),
         "level": rule.level,
         "profiles": sorted(rule.profiles),
         "requires": list(rule.requires),

@@ -49,7 +49,14 @@ from custom_image.rules.context import (
     Waits,
     true_waits,
 )
-from custom_image.specification import HUAWEICLOUD, Edition, Requirement, Source
+from custom_image.specification import (
+    HUAWEICLOUD,
+    LAST_RELEASE,
+    REPLACED_IN_V2,
+    Edition,
+    Requirement,
+    Source,
+)
 
 __all__ = [
     "ALL_PROFILES",
@@ -205,6 +212,28 @@ class Rule:
     def level(self) -> Level:
         """The lowest level at which it can say anything."""
         return Level.QUICK if self.needs.runs_something else Level.STATIC
+
+    @property
+    def readings(self) -> tuple[str, ...]:
+        """Who says what about its number, where the platform's pages disagree."""
+        requirement = self.requirement
+        return requirement.readings if requirement else ()
+
+    @property
+    def changed_on(self) -> str:
+        """The date of the newest page that it rests on, where that is newer than our release."""
+        requirement = self.requirement
+        also = requirement.also if requirement else ()
+        pages = [self.source, *(reading.source for reading in also)]
+        replaced = REPLACED_IN_V2.get(self.id)
+        newest = max(page.date for page in ([*pages, replaced] if replaced else pages))
+        return newest if newest >= LAST_RELEASE else ""
+
+    @property
+    def requirement(self) -> Requirement[Any] | None:
+        """The number or name that it is held to in the default edition, where it is one."""
+        expected = self.expected(HUAWEICLOUD) if callable(self.expected) else self.expected
+        return expected if isinstance(expected, Requirement) else None
 
     def required_by(self, edition: Edition) -> str:
         """Return what this edition of the platform asks for, in its own unit."""

@@ -25,18 +25,16 @@ T = TypeVar("T")
 class Profile(StrEnum):
     """The kind of deployment that a target is judged for."""
 
-    CLASSIC = "classic"
+    V1 = "v1"
     ENGINE = "engine"
     BATCH = "batch"
-    INFERENCE_2_0 = "inference-2.0"
+    V2 = "v2"
     NOTEBOOK_SAVE = "notebook-save"
     REGISTRY = "registry"
 
 
 ALL_PROFILES: Final = frozenset(Profile)
-SERVING_PROFILES: Final = frozenset(
-    {Profile.CLASSIC, Profile.ENGINE, Profile.BATCH, Profile.INFERENCE_2_0}
-)
+SERVING_PROFILES: Final = frozenset({Profile.V1, Profile.ENGINE, Profile.BATCH, Profile.V2})
 
 
 class Level(StrEnum):

@@ -43,7 +43,7 @@ def verify(
     target: str | os.PathLike[str] | Target,
     *,
     config: str | os.PathLike[str] | None = None,
-    profile: str = Profile.CLASSIC,
+    profile: str = "",
     level: str = Level.QUICK,
     port: int = PORT.value,
     engine: Engine | None = None,
@@ -66,11 +66,12 @@ def verify(
         target: an image reference, a folder (build context, model package, or one that mirrors
             /home of an image and is started as a process), or the URL of a running service.
         config: config.json, where the target holds none or another one is meant.
-        profile: the kind of deployment, a :class:`~custom_image.rules.Profile`.
+        profile: the kind of deployment, a :class:`~custom_image.rules.Profile`; empty for the
+            edition's own.
         level: ``static``, ``quick`` or ``full``.
         port: the container port that the model declares.
         engine: runs the target; None for the Docker engine, or this machine for a folder.
-        edition: whose limits hold: ``international``, ``otc`` or ``before-2024``.
+        edition: whose limits hold: ``huaweicloud``, ``classic`` or ``otc``.
         only: ids of rules; they and the rules they require are run.
         waits: instead of those of the level.
         ready_timeout_s: how long a service may take to become ready; None for a while longer than
@@ -94,12 +95,13 @@ def verify(
     """
     began = time.monotonic()
     overrides = overrides or Overrides()
-    rules = _applicable(_one_of(Profile, profile, "profile"), only)
     limits = overrides.changed(_edition(edition))
+    chosen = _one_of(Profile, profile or limits.profile, "profile")
+    rules = _applicable(chosen, only)
     session = Session(
         target if not isinstance(target, str | os.PathLike) else open_target(target, engine),
         config_path=Path(config) if config is not None else None,
-        profile=_one_of(Profile, profile, "profile"),
+        profile=chosen,
         level=_one_of(Level, level, "level"),
         edition=limits,
         waits=waits,

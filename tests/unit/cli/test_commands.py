@@ -295,7 +295,7 @@ def test_options_of_verify_hold_above_the_file_of_rules(tmp_path, package, custo
         (["--waive", "config.ment=x"], "Did you mean 'config.meant'?"),
         (["--severity", "config.meant=fatal"], "Use one of error, warning, note."),
         (["--limit", "config.meant=3"], "has no limit to replace"),
-        (["--profile", "clasic"], "Did you mean 'classic'?"),
+        (["--profile", "engin"], "Did you mean 'engine'?"),
         (["--output", "/nowhere/r.json"], "cannot be written"),
         (["--format", "yaml"], "'table', 'json', 'junit', 'sarif', 'html'"),
         (["--rules", "/nowhere/rules.yaml"], "does not exist"),

@@ -32,7 +32,7 @@ def drill(**changes):
     timeline = [[t, kind, True] for t in times for kind in ("new", "kept-alive", "health")]
     timeline += [[2.5, "slow", True], [60.5, "new", False], [60.3, "idle", True]]
     facts = {"drain_s": 60, "exit_s": 90, "exited_s": 61.2, "exit_code": 0, "timeline": timeline}
-    return Report("image", "full", "classic", (), {"sigterm": facts | changes})
+    return Report("image", "full", "v2", (), {"sigterm": facts | changes})
 
 
 def pixels(picture) -> np.ndarray:
@@ -105,7 +105,7 @@ def test_a_service_that_never_exits_can_be_drawn():
 
 def test_a_report_without_a_drill_says_what_to_do():
     with pytest.raises(UsageError, match="level quick or full"):
-        plot_sigterm_timeline(Report("image", "static", "classic", ()))
+        plot_sigterm_timeline(Report("image", "static", "v2", ()))
 
 
 def test_drawing_leaves_the_readers_own_pyplot_alone():

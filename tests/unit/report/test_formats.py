@@ -48,7 +48,7 @@ def report() -> Report:
     return Report(
         target="registry.example.com/team/mnist:1",
         level="quick",
-        profile="classic",
+        profile="v2",
         checks=(
             check("a.good", "PASSED"),
             check("a.bad", "FAILED"),
@@ -58,7 +58,7 @@ def report() -> Report:
         ),
         facts={"latency": {"p50_ms": 2.5}},
         duration_s=12.5,
-        edition="international",
+        edition="huaweicloud",
         overrides={"waive": {"a.accepted": "ticket OPS-12"}, "limit": {"a.good": 100}},
     )
 
@@ -211,7 +211,7 @@ def hostile_report() -> Report:
     return Report(
         target=HOSTILE,
         level="quick",
-        profile="classic",
+        profile="v2",
         checks=(
             check("a.bad", "FAILED", **strange),
             check("a.good", "PASSED", measured=HOSTILE, evidence=HOSTILE),

@@ -33,7 +33,7 @@ def check(rule_id: str = "http.keep-alive", verdict: Verdict = Verdict.PASSED, *
 
 
 def report(*checks: Check, **changes) -> Report:
-    facts = {"target": "mnist:1", "level": "quick", "profile": "classic", "checks": checks}
+    facts = {"target": "mnist:1", "level": "quick", "profile": "v2", "checks": checks}
     return Report(**facts | changes)
 
 
@@ -60,7 +60,7 @@ def test_a_waived_failure_is_counted_apart_and_neither_fails_nor_passes():
     assert found.verdict == "PASSED"
     assert (found.count(Verdict.FAILED), found.count(Verdict.PASSED)) == (0, 1)
     assert found.counts == {"PASSED": 1, "FAILED": 0, "WARNING": 0, "NOT CHECKED": 0, "WAIVED": 1}
-    assert found.summary == "mnist:1 (classic, quick): 1 passed, 1 waived"
+    assert found.summary == "mnist:1 (v2, quick): 1 passed, 1 waived"
     found.raise_for_failures()
     assert report(waived).verdict == "NOT CHECKED"
 
@@ -92,11 +92,11 @@ def test_a_waiver_that_is_not_needed_is_said_to_be_idle():
 def test_the_summary_counts_each_verdict():
     found = report(check("a.b"), check("a.c", Verdict.NOT_CHECKED), duration_s=3.14)
 
-    assert found.summary == "mnist:1 (classic, quick): 1 passed, 1 not checked, in 3.1 s"
+    assert found.summary == "mnist:1 (v2, quick): 1 passed, 1 not checked, in 3.1 s"
 
 
 def test_a_report_without_rules_says_so():
-    assert report().summary == "mnist:1 (classic, quick): no rule applies"
+    assert report().summary == "mnist:1 (v2, quick): no rule applies"
 
 
 def test_a_terminal_of_100_columns_holds_every_line_and_loses_no_word():
@@ -210,7 +210,7 @@ def test_json_holds_what_tools_read():
 
     assert document["target"] == "mnist:1"
     assert document["level"] == "quick"
-    assert document["profile"] == "classic"
+    assert document["profile"] == "v2"
     assert document["verdict"] == "NOT CHECKED"
     assert document["duration_s"] == 12.5
     assert document["facts"] == facts

@@ -213,6 +213,6 @@ def test_every_edition_has_the_limits_that_the_issue_of_sizes_and_times_is_about
     sizes = {name: str(edition.image_size) for name, edition in EDITIONS.items()}
     times = {name: str(edition.latency) for name, edition in EDITIONS.items()}
 
-    assert sizes == {"international": "50 GB", "otc": "30 GB", "before-2024": "10 GB"}
-    assert times == {"international": "40 s", "otc": "40 s", "before-2024": "60 s"}
+    assert sizes == {"huaweicloud": "50 GB", "classic": "50 GB", "otc": "30 GB"}
+    assert times == dict.fromkeys(sizes, "40 s")
     assert REGISTRY["http.latency"].limit_field == "latency"

@@ -116,11 +116,10 @@ def test_levels_are_ordered():
 @pytest.mark.parametrize(
     ("edition", "size_gb", "verdict"),
     [
-        ("international", 50, "PASSED"),
-        ("international", 50.1, "FAILED"),
+        ("huaweicloud", 50, "PASSED"),
+        ("classic", 50.1, "FAILED"),
         ("otc", 30.1, "FAILED"),
-        ("before-2024", 9.9, "PASSED"),
-        ("before-2024", 10.1, "FAILED"),
+        ("otc", 29.9, "PASSED"),
     ],
 )
 def test_the_size_is_held_to_the_limit_of_the_edition(edition, size_gb, verdict):

@@ -46,7 +46,7 @@ class Seen:
     files: dict[str, str] = field(default_factory=dict)
     members: dict[str, Any] = field(default_factory=dict)
     port: int = 8080
-    profile: Profile = Profile.CLASSIC
+    profile: Profile = Profile.V1
     edition: Edition = HUAWEICLOUD
 
     @property
@@ -100,7 +100,7 @@ CLASS = "class Service(PTServingBaseService):\n    pass\n"
         ("probe.timeout", health(timeout_seconds=9), "FAILED"),
         (
             "probe.timeout",
-            {**health(timeout_seconds=9), "profile": Profile.INFERENCE_2_0},
+            {**health(timeout_seconds=9), "profile": Profile.V2},
             "PASSED",
         ),
         ("probe.timeout", health(), "PASSED"),

@@ -26,7 +26,7 @@ from custom_image.specification import (
     SPECIFICATIONS,
 )
 
-UPGRADED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+UPGRADED = frozenset({Profile.V1, Profile.ENGINE, Profile.V2})
 AFTER = ("health.ready", "api.answers", "http.latency")
 LOADS_S = 5.0
 """A start that is over sooner is hardly ever met by a signal."""

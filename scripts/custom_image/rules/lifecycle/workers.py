@@ -26,7 +26,7 @@ from custom_image.rules import (
 )
 from custom_image.specification import CONTAINER_IMAGE, SERVICE_UNREACHABLE, SPECIFICATIONS
 
-PROBED: Final = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+PROBED: Final = frozenset({Profile.V1, Profile.ENGINE, Profile.V2})
 AFTER: Final = ("health.ready", "api.answers", "http.latency")
 QUICK_LOAD_S: Final = 3.0
 FULL_LOAD_S: Final = 10.0

@@ -25,7 +25,7 @@ from custom_image.specification import (
     SPECIFICATIONS,
 )
 
-PROBED = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+PROBED = frozenset({Profile.V1, Profile.ENGINE, Profile.V2})
 
 
 @rule(

@@ -45,7 +45,7 @@ _ASYNCHRONOUS = (
 @rule(
     id="http.latency",
     title="Predictions are faster than the gateway's patience",
-    why="The gateway answers ModelArts.4503 instead of a slower service, which works on in vain.",
+    why="The gateway answers ModelArts.4205, in v2 CF2.E00003, instead of a slower service.",
     severity=Severity.ERROR,
     needs=Needs.SERVICE,
     requires=("api.answers",),

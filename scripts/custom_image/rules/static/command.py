@@ -166,7 +166,7 @@ def conda(context: Context) -> Finding:
     title="Python writes its output at once",
     why="Buffered lines reach the platform's log late, and those before a crash never do.",
     severity=Severity.NOTE,
-    profiles=frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.BATCH, Profile.INFERENCE_2_0}),
+    profiles=frozenset({Profile.V1, Profile.ENGINE, Profile.BATCH, Profile.V2}),
     needs=Needs.IMAGE | Needs.FILES,
     expected="PYTHONUNBUFFERED=1 or python -u",
     source=SPECIFICATIONS,

@@ -29,8 +29,8 @@ from custom_image.specification import (
     STARTUP_PROBE_FROM,
 )
 
-PROBED = frozenset({Profile.CLASSIC, Profile.INFERENCE_2_0})
-NEW = frozenset({Profile.INFERENCE_2_0})
+PROBED = frozenset({Profile.V1, Profile.V2})
+NEW = frozenset({Profile.V2})
 URL = re.compile(r"/[A-Za-z0-9\-_/:]*")
 
 
@@ -49,7 +49,7 @@ URL = re.compile(r"/[A-Za-z0-9\-_/:]*")
 )
 def timeout(context: Context) -> Finding:
     """Compare timeout and period of each check, with the platform's defaults where it has some."""
-    is_new = context.profile is Profile.INFERENCE_2_0
+    is_new = context.profile is Profile.V2
     shown, faults = [], []
     for name, health in _checks(context):
         period_s = health.period_seconds or (HEALTH_PERIOD_2_0 if is_new else HEALTH_PERIOD).value

@@ -102,7 +102,7 @@ def as_root(context: Context) -> Finding:
     title="The image does not start as root",
     why="What root writes, uid 1000 cannot read back; and a hole in the service is root's.",
     severity=Severity.WARNING,
-    severities={Profile.INFERENCE_2_0: Severity.NOTE},
+    severities={Profile.V2: Severity.NOTE},
     needs=Needs.IMAGE | Needs.FILES,
     expected="a user other than root",
     source=INFERENCE_2_0_IMAGE,
