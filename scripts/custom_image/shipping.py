@@ -30,6 +30,7 @@ from custom_image.cloud import (
     push,
 )
 from custom_image.cloud.images import choose_target, log_in
+from custom_image.cloud.services.deploy import services_left
 from custom_image.ecs import BuildServer
 from custom_image.ecs import push as push_there
 from custom_image.errors import Unavailable, UsageError
@@ -146,7 +147,13 @@ class Deployment:
         local_platform.start(folder, [], platform_settings(REHEARSAL_SPEED))
         try:
             cloud = open_cloud("local", folder=folder)
-            return rehearse(self.image, self.model.config, cloud=cloud, speed=REHEARSAL_SPEED)
+            return rehearse(
+                self.image,
+                self.model.config,
+                cloud=cloud,
+                speed=REHEARSAL_SPEED,
+                generation=self.service.generation,
+            )
         finally:
             local_platform.stop(folder, purge=True)
 
@@ -158,8 +165,7 @@ class Deployment:
             Unavailable: it does not answer.
         """
         delete(self.service)
-        others = self.cloud.call("GET", "/services", what="list the services that are left")
-        if self.was_started and not others.get("services"):
+        if self.was_started and not services_left(self.cloud):
             local_platform.stop()
         model = f"{self.model.name} {self.model.version}"
         return TakenDown(self.service.name, model, self.published.reference)
@@ -176,6 +182,7 @@ def ship(
     config: ModelConfig,
     *,
     endpoint: str = "local",
+    generation: str = "",
     on: BuildServer | None = None,
 ) -> Deployment | NotDeployed:
     """Bring an image into the registry, publish it as a model, and deploy it as a service.
@@ -187,6 +194,7 @@ def ship(
         config: the config.json of its model package.
         endpoint: ``local``, the local ModelArts, which is started where none runs; or ``cloud``,
             as the environment names it, which costs money.
+        generation: of the API that deploys it, ``v2`` or ``v1``; empty for that of the endpoint.
         on: the server that built the image, which is then pushed from there.
 
     Raises:
@@ -214,7 +222,7 @@ def ship(
             raise
         published = _push(image, cloud, on)
     model = publish(published, config, command=image.start_command, cloud=cloud)
-    service = deploy(model, cloud=cloud)
+    service = deploy(model, generation=generation, cloud=cloud)
     name = image.reference if image.location is Location.ENGINE else ""
     return Deployment(published, model, service, name, was_started, cloud)
 

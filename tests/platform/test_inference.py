@@ -69,6 +69,20 @@ class Inference:
         request = modelarts.ListInferServiceEventsRequest(service_id=self.id, limit=100)
         return [event.event_info for event in self.client.list_infer_service_events(request).data]
 
+    def pods(self) -> list[Any]:
+        request = modelarts.ListInferDeploymentPodsRequest(
+            id=self.id, deployment_name="deployment-0", name="all"
+        )
+        found: list[Any] = self.client.list_infer_deployment_pods(request).data
+        return found
+
+    def pod_events(self) -> list[Any]:
+        request = modelarts.ListInferDeploymentPodEventsRequest(
+            id=self.id, deployment_name="deployment-0", instance_name="all", name="all"
+        )
+        found: list[Any] = self.client.list_infer_deployment_pod_events(request).body
+        return found
+
     def delete(self) -> Any:
         body = modelarts.DeleteServicesRequest(service_ids=[self.id])
         request = modelarts.BatchDeleteInferServicesRequest(body=body)
@@ -122,7 +136,8 @@ def test_a_higher_version_replaces_it_without_a_break(
     quick: Cloud, service: Inference, serving_address: str
 ) -> None:
     before = predict(quick, service).headers["X-Served-By"]
-    service.update(version="1.0.1", group_configs=[group(serving_address)])
+    changed = group(serving_address, envs={**DRAIN, "LEVEL": "1"})
+    service.update(version="1.0.1", group_configs=[changed])
     while service.show().status == "UPGRADING":
         assert predict(quick, service).status_code == 200
     after = wait_for(
@@ -137,6 +152,22 @@ def test_a_higher_version_replaces_it_without_a_break(
     with pytest.raises(ClientRequestException) as refused:
         service.update(version="1.0.1", group_configs=[group(serving_address)])
     assert "1.0.1 exists already" in refused.value.error_msg
+
+
+def test_a_version_that_changes_no_instance_shows_as_an_upgrade_and_restarts_nothing(
+    quick: Cloud, service: Inference
+) -> None:
+    before = predict(quick, service).headers["X-Served-By"]
+    invoke = modelarts.ServiceInvokeUpdateRequest(auth_type="TOKEN", protocol="HTTP")
+    limit = modelarts.ServiceLimit(request_timeout=100)
+    runtime = modelarts.RuntimeConfigUpdateRequest(service_invoke=invoke, service_limit=limit)
+
+    service.update(version="1.0.9", runtime_config=runtime)
+
+    assert service.settled().status == "RUNNING"
+    assert service.show().version.version == "1.0.9"
+    assert predict(quick, service).headers["X-Served-By"] == before
+    assert "The service is being updated." in service.events()
 
 
 def test_an_update_that_does_not_start_is_rolled_back(
@@ -223,6 +254,126 @@ def test_a_probe_that_hangs_fails_and_holds_up_no_other(quick: Cloud, serving_ad
         service.delete()
 
 
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("touch /tmp/stopping && sleep 0.1", ""),
+        ("kill -TERM 1", ""),
+        ("/bin/sh -c 'exit 0'", ""),
+        # The page's own samples: dash knows no SIG before a name, and pgrep is in no slim image.
+        ("kill -SIGTERM $(pgrep -f app.py)", "exited with"),
+        ("trap 'exit 0' SIGTERM", "exited with"),
+        ("/bin/sh -c /opt/stop.sh", "exited with"),
+    ],
+)
+def test_a_stop_command_is_run_by_the_images_own_sh(
+    command: str, fault: str, quick: Cloud, serving_address: str
+) -> None:
+    grace = modelarts.TerminationGrace(pre_stop_cmd=command, termination_grace_period_seconds=200)
+    unit = group(serving_address, termination_grace=grace, envs={"DRAIN_SECONDS": "0"})
+    service = Inference(quick, "stopping", serving_address, group_configs=[unit])
+    try:
+        assert service.settled().status == "RUNNING", service.events()
+        service.update(version="1.0.1", group_configs=[group(serving_address, envs=DRAIN)])
+        service.settled()
+        killing = wait_for(
+            lambda: [e for e in service.pod_events() if e.reason == "Killing"], "it is told to stop"
+        )
+        assert killing[0].message == "Stopping container"
+        wait_for(
+            lambda: len([p for p in service.pods() if p.status == "RUNNING"]) == 1, "one is left"
+        )
+        hooks = [e.message for e in service.pod_events() if e.reason == "FailedPreStopHook"]
+        assert bool(hooks) == bool(fault)
+        assert all(fault in message for message in hooks)
+    finally:
+        service.delete()
+
+
+def test_pod_events_say_why_a_container_does_not_start(quick: Cloud, serving_address: str) -> None:
+    never = modelarts.Health(
+        url="/nothing", initial_delay_seconds=1, period_seconds=1, failure_threshold=1
+    )
+    unit = group(serving_address, startup_health=never)
+    service = Inference(quick, "unhealthy", serving_address, group_configs=[unit])
+    try:
+        told = "Failed to start the pod container in deployment [deployment-0]."
+        wait_for(lambda: told in service.events(), "the service says so")
+        assert service.show().status == "DEPLOYING"
+        reasons = {event.reason: event for event in service.pod_events()}
+        assert {"Scheduled", "Pulling", "Started", "Unhealthy", "BackOff"} <= set(reasons)
+        assert "GET /nothing answered 404" in reasons["Unhealthy"].message
+        assert reasons["Unhealthy"].type == "Warning"
+    finally:
+        service.delete()
+
+
+def test_the_one_deployment_of_a_service_can_be_shown_scaled_stopped_and_started(
+    quick: Cloud, serving_address: str
+) -> None:
+    service = Inference(quick, "deployment", serving_address)
+    client = service.client
+    try:
+        assert service.settled().status == "RUNNING", service.events()
+        (listed,) = client.list_infer_deployments(
+            modelarts.ListInferDeploymentsRequest(service_id=service.id)
+        ).data
+        named = {"service_id": service.id, "deployment_id": listed.id}
+        shown = client.show_infer_deployment(modelarts.ShowInferDeploymentRequest(**named))
+        assert (shown.deployment_name, shown.status, shown.count) == (listed.name, "RUNNING", 1)
+        assert shown.frozen_infos == []
+        versions = client.list_infer_deployment_versions(
+            modelarts.ListInferDeploymentVersionsRequest(**named)
+        ).data
+        assert [v.version for v in versions] == ["1.0.0"]
+        stopped = client.stop_infer_deployment(modelarts.StopInferDeploymentRequest(**named))
+        assert stopped.status == "STOPPING"
+        assert service.settled().status == "STOPPED"
+        client.start_infer_deployment(modelarts.StartInferDeploymentRequest(**named))
+        assert service.settled().status == "RUNNING"
+    finally:
+        service.delete()
+
+
+def test_api_keys_by_the_sdk(quick: Cloud, serving_address: str) -> None:
+    client = quick.modelarts
+    body = modelarts.CreateApiKeyReq(name="sdk", scope="SERVICE", description="of a test")
+    client.create_infer_api_key(modelarts.CreateInferApiKeyRequest(body=body))
+    (key,) = client.list_infer_api_keys(modelarts.ListInferApiKeysRequest(name="sdk")).data
+    assert (key.name, key.scope, key.services) == ("sdk", "SERVICE", [])
+    invoke = modelarts.ServiceInvokeCreateRequest(auth_type="API_KEY", protocol="HTTP")
+    runtime = modelarts.RuntimeConfigCreateRequest(service_invoke=invoke)
+    service = Inference(quick, "keyed", serving_address, runtime_config=runtime)
+    try:
+        assert service.settled().status == "RUNNING", service.events()
+        bound = {"service_id": service.id, "key_id": key.key_id}
+        client.bind_infer_api_key(modelarts.BindInferApiKeyRequest(**bound))
+        (key,) = client.list_infer_api_keys(
+            modelarts.ListInferApiKeysRequest(service_id=service.id)
+        ).data
+        assert [known.name for known in key.services] == ["keyed"]
+        temporary = client.create_infer_temp_api_key(
+            modelarts.CreateInferTempApiKeyRequest(
+                body=modelarts.CreateTempApiKeyReq(expire_time=1)
+            )
+        )
+        url = service.show().predict_url[0].urls[0]
+        assert "/v2/infers/" in url
+        headers = {"Authorization": f"Bearer {temporary.api_key}"}
+        assert requests.post(url, headers=headers, **seven()).json() == {"mnist_result": 7}
+        ids = [modelarts.BatchBindApiKeyRequestKeyIds(key_id=i) for i in (key.key_id, "0" * 32)]
+        done = client.batch_unbind_infer_api_keys(
+            modelarts.BatchUnbindInferApiKeysRequest(
+                service_id=service.id, body=modelarts.BatchUnBindApiKeyRequest(key_ids=ids)
+            )
+        )
+        assert (done.success_count, done.failure_count) == (1, 1)
+        client.delete_infer_api_key(modelarts.DeleteInferApiKeyRequest(key_id=key.key_id))
+        assert client.list_infer_api_keys(modelarts.ListInferApiKeysRequest(name="sdk")).data == []
+    finally:
+        service.delete()
+
+
 def test_a_pre_stop_command_that_hangs_ends_with_the_grace(
     quick: Cloud, serving_address: str
 ) -> None:
@@ -239,7 +390,7 @@ def test_a_pre_stop_command_that_hangs_ends_with_the_grace(
     try:
         assert service.settled().status == "RUNNING", service.events()
         name = predict(quick, service).headers["X-Served-By"].split()[-1]
-        service.update(version="1.0.1", group_configs=[group(serving_address)])
+        service.update(version="1.0.1", group_configs=[group(serving_address, envs=DRAIN)])
         killed = "did not end within 2 s"
         wait_for(lambda: any(killed in e for e in service.events()), "it is killed")
         wait_for(lambda: name not in docker("ps", "-a", "--format", "{{.Names}}"), "it is gone")

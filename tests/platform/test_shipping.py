@@ -104,14 +104,12 @@ def test_an_upgrade_and_the_way_back_keep_the_service(here, service, published, 
 def test_inference_2_0_deploys_the_same_model_and_upgrades_it(
     here, model, published, config, seven
 ):
-    service = cloud.deploy(model, "newer", environment=WAITS, inference_2_0=True, cloud=here)
+    service = cloud.deploy(model, "newer", environment=WAITS, cloud=here)
     try:
         assert service.predict(seven).ok
-        again = cloud.deploy(model, "newer", environment=WAITS, inference_2_0=True, cloud=here)
+        again = cloud.deploy(model, "newer", environment=WAITS, cloud=here)
         assert (again.was_there, again.id) == (True, service.id)
-        changed = cloud.deploy(
-            model, "newer", environment={**WAITS, "LEVEL": "1"}, inference_2_0=True, cloud=here
-        )
+        changed = cloud.deploy(model, "newer", environment={**WAITS, "LEVEL": "1"}, cloud=here)
         assert (changed.was_there, changed.id) == (False, service.id)
         assert changed.predict(seven).ok
     finally:
@@ -164,15 +162,15 @@ def test_verbs_that_a_kill_of_the_platform_interrupts_come_to_their_end_when_rep
     cloud.delete(found)
 
 
-@pytest.mark.parametrize("inference_2_0", [False, True], ids=["classic", "2.0"])
-def test_an_asynchronous_service_delivers_by_a_task(here, published, config, seven, inference_2_0):
+@pytest.mark.parametrize("generation", ["v1", "v2"])
+def test_an_asynchronous_service_delivers_by_a_task(here, published, config, seven, generation):
     model = cloud.publish(published, config, name="later", asynchronous=True, cloud=here)
     service = cloud.deploy(
         model,
-        f"later-{int(inference_2_0)}",
+        f"later-{generation}",
         environment=WAITS,
         asynchronous=True,
-        inference_2_0=inference_2_0,
+        generation=generation,
         cloud=here,
     )
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,8 @@ from custom_image.cli.ship import (
     Endpoint,
     EndpointOption,
     Environment,
+    Generation,
     ModelName,
-    TwoZero,
     Version,
     connect,
     enter,
@@ -44,24 +45,30 @@ def predict(
     field: Annotated[
         str, typer.Option(help="Of a URL: name of the form's part, as in config.json.")
     ] = "images",
-    model: Annotated[str, typer.Option(help="Of Inference 2.0: whose config.json holds.")] = "",
-    inference_2_0: TwoZero = False,
+    model: Annotated[
+        str, typer.Option(help="Of v2: whose config.json holds, if not its image's.")
+    ] = "",
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Show each part of the answer as it arrives.")
+    ] = False,
+    generation: Generation = "",
     endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
     """Send a file to a service, as a client of the platform would.
 
-    A service is asked through the platform's gateway, signed with the keys, or with the IAM token
-    in MODELARTS_TOKEN where that is set. A .json file is sent as the members of a JSON request.
-    Exits 1 where the service refuses it.
+    A service is asked through the platform's gateway: with the API key in MODELARTS_API_KEY or a
+    temporary one (v2), with the IAM token in MODELARTS_TOKEN, or signed with the keys (v1). A .json
+    file is sent as the members of a JSON request. A refusal says whether the model or the platform
+    spoke, and what to do. Exits 1 where the service refuses it.
 
     \b
     Examples:
       custom-image predict mnist seven.jpg
+      custom-image predict chat question.json --stream
       custom-image predict http://127.0.0.1:8080 seven.jpg
     """
     from custom_image.cloud import find_model, find_service
-    from custom_image.cloud.api.credentials import find_token
     from custom_image.engines.client import predict as ask
 
     content = file.read_bytes()
@@ -73,11 +80,15 @@ def predict(
         cloud, config = connect(endpoint, dry_run), planned(dry_run)
         found = find_model(model, config=config, cloud=cloud) if model else None
         service = find_service(
-            target, model=found, inference_2_0=inference_2_0, config=config, cloud=cloud
+            target, model=found, generation=generation, config=config, cloud=cloud
         )
-        answer = service.predict(members or content, filename=file.name, token=find_token())
-    typer.echo(answer.text.rstrip("\n"))
-    say(f"{answer.status} in {answer.seconds * 1000:.0f} ms")
+        show_part = partial(typer.echo, nl=False) if stream else None
+        answer = service.predict(members or content, filename=file.name, on_part=show_part)
+    typer.echo("" if stream and answer.ok else answer.text.rstrip("\n"))
+    by = f" from {answer.said_by}" if answer.said_by else ""
+    say(f"{answer.status}{by} in {answer.seconds * 1000:.0f} ms")
+    if answer.advice:
+        say(answer.advice)
     if not answer.ok:
         raise typer.Exit(1)
 

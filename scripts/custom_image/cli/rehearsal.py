@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from custom_image.cli.options import show
-from custom_image.cli.ship import Config, config_of, enter, read_config
+from custom_image.cli.ship import Config, Generation, config_of, enter, read_config
 from custom_image.progress import say
 
 
@@ -22,6 +22,10 @@ def rehearse(
     control: Annotated[
         bool, typer.Option(help="Also upgrade without a drain, which must lose something.")
     ] = True,
+    generation: Generation = "",
+    stop_command: Annotated[
+        str, typer.Option(help="Of v2: run in the container before SIGTERM.")
+    ] = "",
     picture: Annotated[
         Path, typer.Option(dir_okay=False, metavar="PNG", help="Endpoint the timeline is drawn.")
     ] = Path("build/rehearsal.png"),
@@ -36,6 +40,7 @@ def rehearse(
     Examples:
       custom-image rehearse dockerfile_build:latest
       custom-image rehearse dockerfile_build:latest --speed 1
+      custom-image rehearse dockerfile_build:latest --generation v1
     """
     from custom_image import local_platform
     from custom_image.cloud import open_cloud
@@ -50,7 +55,16 @@ def rehearse(
     local_platform.start(folder, [], platform_settings(speed))
     try:
         cloud = open_cloud("local", folder=folder)
-        found = run(image, wanted, cloud=cloud, speed=speed, upgrades=upgrades, control=control)
+        found = run(
+            image,
+            wanted,
+            cloud=cloud,
+            speed=speed,
+            upgrades=upgrades,
+            control=control,
+            generation=generation,
+            stop_command=stop_command,
+        )
     finally:
         local_platform.stop(folder, purge=True)
     show(found)

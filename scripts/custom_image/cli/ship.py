@@ -43,7 +43,14 @@ Environment = Annotated[
     list[str] | None,
     typer.Option("--env", metavar="NAME=VALUE", help="A variable of each instance; repeatable."),
 ]
-TwoZero = Annotated[bool, typer.Option("--inference-2.0", help="Of the newer generation.")]
+Generation = Annotated[
+    str,
+    typer.Option(
+        "--generation",
+        metavar="v1|v2",
+        help="Of the API: v2 is Inference 2.0, v1 the classic one; empty for that of the endpoint.",
+    ),
+]
 Asynchronous = Annotated[
     bool, typer.Option("--asynchronous", help="Answers later, by a task: for slow predictions.")
 ]
@@ -149,8 +156,24 @@ def deploy(
     pool: Annotated[
         str, typer.Option(help="A dedicated pool, which alone upgrades without a gap.")
     ] = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="obs://BUCKET/FOLDER/",
+            help="Weights beside the image: a folder that is mounted read-only; efs://... for SFS.",
+        ),
+    ] = "",
+    mount: Annotated[
+        str, typer.Option(metavar="PATH", help="Where; the image is told in WEIGHTS_PATH.")
+    ] = "/model/",
+    stop_command: Annotated[
+        str, typer.Option(help="Of v2: run in the container, by its own sh, before SIGTERM.")
+    ] = "",
+    authentication: Annotated[
+        str, typer.Option("--auth", help="Of v2: who may call: API_KEY, TOKEN or NONE.")
+    ] = "",
     asynchronous: Asynchronous = False,
-    inference_2_0: TwoZero = False,
+    generation: Generation = "",
     endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
@@ -163,7 +186,8 @@ def deploy(
     Examples:
       custom-image deploy mnist
       custom-image deploy mnist --version 1.0.1 --pool my-pool --env LOG_LEVEL=DEBUG
-      custom-image deploy mnist --asynchronous --inference-2.0
+      custom-image deploy mnist --weights obs://models/mnist/ --mount /model
+      custom-image deploy mnist --generation v1
     """
     from custom_image.cloud import deploy as run
     from custom_image.cloud import find_model
@@ -179,8 +203,12 @@ def deploy(
             environment=variables,
             instances=instances,
             pool=pool,
-            asynchronous=asynchronous or (found.is_asynchronous and not inference_2_0),
-            inference_2_0=inference_2_0,
+            weights=weights,
+            mount=mount if mount.endswith("/") else f"{mount}/",
+            stop_command=stop_command,
+            authentication=authentication.upper(),
+            asynchronous=asynchronous or found.is_asynchronous,
+            generation=generation,
             cloud=cloud,
         )
     )
@@ -188,8 +216,8 @@ def deploy(
 
 def delete(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="The name of a service.")],
-    model: Annotated[str, typer.Option(help="Of Inference 2.0: what it serves.")] = "",
-    inference_2_0: TwoZero = False,
+    model: Annotated[str, typer.Option(help="Of v2: what it serves, if not its image's.")] = "",
+    generation: Generation = "",
     endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: DryRun = False,
 ) -> None:
@@ -205,7 +233,7 @@ def delete(
     enter()
     cloud = connect(endpoint, dry_run)
     found = find_model(model, cloud=cloud) if model else None
-    run(find_service(service, model=found, inference_2_0=inference_2_0, cloud=cloud))
+    run(find_service(service, model=found, generation=generation, cloud=cloud))
     if not dry_run:
         typer.echo(f"{service} is gone")
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.images import PublishedImage, log_in, registered
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import FIRST_VERSION, show_model, versions_of
-from custom_image.cloud.services.api_v1 import ApiV1
-from custom_image.cloud.services.api_v2 import ApiV2
-from custom_image.cloud.services.deploy import make_service
+from custom_image.cloud.services.access import V1, V2
+from custom_image.cloud.services.deploy import api_of, make_service
 from custom_image.cloud.services.service import Service
-from custom_image.cloud.services.service_state import Generation
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
 from custom_image.model_config import ModelConfig, parse_model_config, read_model_config
 from custom_image.specification import MODEL_TYPE, PORT
+
+_LISTED: Final = 1000
 
 
 def find_image(name: str, *, cloud: Cloud | None = None) -> PublishedImage:
@@ -80,7 +81,7 @@ def find_service(
     name: str,
     *,
     model: Model | None = None,
-    inference_2_0: bool = False,
+    generation: str = "",
     config: Path | None = None,
     cloud: Cloud | None = None,
 ) -> Service:
@@ -88,8 +89,8 @@ def find_service(
 
     Args:
         name: of the service.
-        model: what it serves; None to look it up, which Inference 2.0 does not tell.
-        inference_2_0: of the newer generation.
+        model: what it serves; None to look it up, which in v2 is the newest model of its image.
+        generation: of the API, ``v1`` or ``v2``; empty for that of the endpoint.
         config: the config.json that a dry run takes for the model's, which it cannot ask for.
         cloud: where; None for :func:`~custom_image.cloud.open_cloud`.
 
@@ -99,21 +100,35 @@ def find_service(
         Unavailable: it does not answer.
     """
     cloud = cloud or open_cloud()
-    generation: Generation = ApiV2(cloud) if inference_2_0 else ApiV1(cloud)
-    seen = generation.find(name)
+    api = api_of(cloud, generation)
+    seen = api.find(name)
     if cloud.wire.dry_run:
-        seen = generation.show("SERVICE_ID")
+        seen = api.show("SERVICE_ID")
         model = model or _planned(name, FIRST_VERSION, config)
     if seen is None:
         refuse(f"service {name}", "one that is there", "none of this name", "Deploy it first.")
-    if model is None and inference_2_0:
-        remediation = "Name the model, whose config.json says what is asked."
-        refuse(f"service {name}", "a model beside its name", "none", remediation)
     if model is None:
-        ids = [part[0] for part in seen.content] if isinstance(seen.content, list) else []
-        model = _model(show_model(cloud, str(ids[0]) if ids else "", name))
-    later = seen.is_asynchronous or model.is_asynchronous
-    return make_service(cloud, generation, seen, model, name, seen.options, later, True, 0.0)
+        first = (seen.content or [("",)])[0] if isinstance(seen.content, list) else ("",)
+        if api.generation == V2:
+            model = _of_image(cloud, name, str(first[0]))
+        else:
+            model = _model(show_model(cloud, str(first[0]), name))
+    later = seen.is_asynchronous or (api.generation == V1 and model.is_asynchronous)
+    return make_service(cloud, api, seen, model, name, seen.options, later, True, 0.0)
+
+
+def _of_image(cloud: Cloud, service: str, image: str) -> Model:
+    """Return the newest model of the image that a service of v2 serves.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = cloud.call("GET", "/models", query={"limit": _LISTED}, what="list the models")
+    models = [m for m in found.get("models") or [] if image and m.get("source_location") == image]
+    if not models:
+        remediation = "Publish it, or name the model, whose config.json says what is asked."
+        refuse(f"service {service}", "a model of its image", image or "no image", remediation)
+    return _model(show_model(cloud, str(models[0]["model_id"]), service))
 
 
 def _planned(name: str, version: str, config: Path | None) -> Model:
@@ -140,6 +155,7 @@ def _model(shown: dict[str, object]) -> Model:
         digest=str(shown.get("description") or "").rpartition(" ")[2],
         config=parse_model_config(text, where),
         port=int(document.get("port") or PORT.value),
+        command=str(shown.get("cmd") or ""),
         is_asynchronous=shown.get("request_mode") == "async",
         was_there=True,
     )

@@ -17,6 +17,7 @@ class Model:
         image: its address in the registry.
         digest: of that image when the model was made.
         config: what it was published with.
+        command: that starts it; empty for the image's own.
         is_asynchronous: whether its services answer later.
         was_there: whether this version, with this content, had been published before.
     """
@@ -29,6 +30,7 @@ class Model:
     digest: str
     config: ModelConfig = field(repr=False)
     port: int = PORT.value
+    command: str = ""
     is_asynchronous: bool = False
     was_there: bool = False
     seconds: float = 0.0

@@ -159,6 +159,7 @@ def publish(
         digest=published.digest,
         config=config,
         port=port,
+        command=command,
         is_asynchronous=asynchronous,
         was_there=found is not None,
         seconds=time.monotonic() - began,

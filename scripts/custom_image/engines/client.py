@@ -29,6 +29,8 @@ class Prediction:
         text: the body of the answer.
         seconds: from the first byte sent to the last one read.
         sent: the body of the file that was sent; empty where none was.
+        said_by: ``the model`` or ``the platform``, where a gateway stands between.
+        advice: what to do about a refusal.
     """
 
     request: str
@@ -36,6 +38,8 @@ class Prediction:
     text: str
     seconds: float
     sent: bytes = field(default=b"", repr=False)
+    said_by: str = ""
+    advice: str = ""
 
     @property
     def ok(self) -> bool:
@@ -52,7 +56,9 @@ class Prediction:
         return json.loads(self.text)
 
     def __str__(self) -> str:
-        return f"{self.request} -> {self.status} {self._shown()} ({self.seconds * 1000:.0f} ms)"
+        by = "" if self.ok or not self.said_by else f" says {self.said_by}"
+        text = f"{self.request} -> {self.status}{by} {self._shown()} ({self.seconds * 1000:.0f} ms)"
+        return f"{text}\n{self.advice}" if self.advice else text
 
     def _repr_html_(self) -> str:
         answer = (

@@ -20,14 +20,15 @@ import requests
 
 from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.polling import wait_until
-from custom_image.cloud.images import PublishedImage, push
+from custom_image.cloud.images import push
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import publish
-from custom_image.cloud.services.deploy import delete, deploy, upgrade
-from custom_image.cloud.services.predict import signed_headers
+from custom_image.cloud.services.access import V2
+from custom_image.cloud.services.deploy import api_of, deploy, delete, upgrade
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
+from custom_image.image_reference import ImageReference
 from custom_image.model_config import ModelConfig, read_model_config
 from custom_image.probing.http import Request, ask
 from custom_image.probing.sample_requests import sample_request
@@ -76,6 +77,8 @@ def rehearse(
     upgrades: int = 2,
     control: bool = True,
     rate_per_s: float = RATE_PER_S,
+    generation: str = "",
+    stop_command: str = "",
 ) -> Rehearsal:
     """Upgrade a service from A to B and back under load, and count what clients miss.
 
@@ -88,6 +91,9 @@ def rehearse(
         upgrades: A to B is one, B to A the next.
         control: also deploy the image without a drain, which must lose something.
         rate_per_s: requests a second.
+        generation: of the API: ``v2``, with its probes and stop command, or ``v1``, with SIGTERM
+            alone; empty for that of the endpoint.
+        stop_command: of v2.
 
     Raises:
         UsageError: it is no local ModelArts.
@@ -103,27 +109,41 @@ def rehearse(
             "Start one with `custom-image platform up`: nothing real is interrupted there."
         )
     drain_s, lag_s = SIGTERM_DRAIN.value / speed, _lag_s(speed)
-    published = push(image, cloud=cloud)
-    models = _publish(published, config, cloud)
+    is_v2 = api_of(cloud, generation).generation == V2
+    models = _publish(image, config, cloud, is_v2=is_v2)
     waits = {"DRAIN_SECONDS": f"{drain_s:g}"}
     waits["EXIT_SECONDS"] = f"{SIGTERM_EXIT.value * _EXIT_SHARE / speed:g}"
     options = DeployOptions(
-        environment=waits, pool=POOL, max_surge="1", max_unavailable="0", grace_s=_grace_s(speed)
+        environment=waits,
+        pool=POOL,
+        # v2 counts in shares, none of them 0: of one instance 1 % is none.
+        max_surge="" if is_v2 else "1",
+        max_unavailable="" if is_v2 else "0",
+        grace_s=_grace_s(speed),
+        stop_command=stop_command if is_v2 else "",
     )
-    load = _upgrade_under_load("rehearsal", models, options, upgrades, rate_per_s, cloud)
+    shared = rate_per_s, cloud, generation
+    load = _upgrade_under_load("rehearsal", models, options, upgrades, *shared)
     without = None
     if control:
         say("once more without a drain: this must lose something")
         none = replace(options, environment={**waits, "DRAIN_SECONDS": "0"})
-        without = _upgrade_under_load("control", models, none, 2, rate_per_s, cloud)
+        without = _upgrade_under_load("control", models, none, 2, *shared)
     return Rehearsal(image, load, without, drain_s, lag_s)
 
 
-def _publish(published: PublishedImage, config: ModelConfig, cloud: Cloud) -> tuple[Model, Model]:
+def _publish(image: str, config: ModelConfig, cloud: Cloud, *, is_v2: bool) -> tuple[Model, Model]:
+    """Publish an image twice; under two tags where a service is made of the image itself."""
+    published = push(image, cloud=cloud)
     name = f"rehearsal-{published.digest[7:19]}"
+    target = ImageReference.parse(published.reference)
+    images = [published, published]
+    if is_v2:
+        again = f"{target.repository}:rehearsal-{VERSIONS[1]}"
+        images[1] = push(image, again, cloud=cloud)
     first, second = (
-        publish(published, config, name=name, version=version, copy_image=False, cloud=cloud)
-        for version in VERSIONS
+        publish(pushed, config, name=name, version=version, copy_image=False, cloud=cloud)
+        for pushed, version in zip(images, VERSIONS, strict=True)
     )
     return first, second
 
@@ -135,9 +155,10 @@ def _upgrade_under_load(
     upgrades: int,
     rate_per_s: float,
     cloud: Cloud,
+    generation: str,
 ) -> Load:
     name = f"{models[0].name}-{kind}"
-    service = deploy(models[0], name, options=options, cloud=cloud)
+    service = deploy(models[0], name, options=options, generation=generation, cloud=cloud)
     try:
         # What an earlier rehearsal, killed half-way, has left behind shall not be counted.
         unrouted, ended = _count(service, _UNROUTED), _count(service, _ENDINGS)
@@ -172,11 +193,11 @@ def _noted(routed: Routed, began: float) -> tuple[float, str, bool, str]:
 
 
 def _signed(service: Service) -> Request:
-    """Return a signed request; the signature holds for a quarter of an hour."""
+    """Return a request that proves who calls; a signature holds for a quarter of an hour."""
     sample = sample_request(service.model.config)
     url = f"{service.url.rstrip('/')}{sample.path}"
     content_type = {"Content-Type": sample.content_type} if sample.content_type else {}
-    signed = signed_headers(service.cloud, sample.method, url, content_type, sample.body)
+    signed = service.access.headers(sample.method, url, content_type, sample.body)
     signed.pop("Content-Type", "")
     return replace(sample, path=urlsplit(url).path, headers=tuple(signed.items()))
 

@@ -70,9 +70,8 @@ class ApiKeys:
         shortest, longest = API_KEY_HOURS
         if not shortest <= hours <= longest:
             raise parameter(f"expire_time is {given!r:.40}, expected {shortest} to {longest} hours")
-        # An hour is divided by the speed, like all that one waits for.
-        lasts_ms = int(hours * 3_600_000 / self._platform.settings.speed)
-        return self._add(name="", description="", scope=TEMPORARY, ends_at=now_ms() + lasts_ms)
+        ends_at = now_ms() + hours * 3_600_000
+        return self._add(name="", description="", scope=TEMPORARY, ends_at=ends_at)
 
     def find(self, query: Mapping[str, str]) -> list[Row]:
         """Return the keys that a query asks for, newest first; temporary ones are never listed."""

@@ -44,9 +44,9 @@ def config(tmp_path) -> str:
 def test_a_dry_run_of_each_verb_prints_its_calls_and_sends_nothing(api, run, config):
     pushed = run("push", "mnist:1", "--to", "team/mnist:1.0.0", "--dry-run")
     published = run("publish", "team/mnist:1.0.0", "--config", config, "--dry-run")
-    deployed = run("deploy", "mnist", "--pool", "mine", "--dry-run")
-    later = run("deploy", "mnist", "--inference-2.0", "--asynchronous", "--dry-run")
-    gone = run("delete", "mnist", "--dry-run")
+    deployed = run("deploy", "mnist", "--pool", "mine", "--generation", "v1", "--dry-run")
+    later = run("deploy", "mnist", "--asynchronous", "--dry-run")
+    gone = run("delete", "mnist", "--generation", "v1", "--dry-run")
 
     done = (pushed, published, deployed, later, gone)
     assert [code for code, _, _ in done] == [0] * len(done), done
@@ -62,7 +62,7 @@ def test_a_dry_run_of_each_verb_prints_its_calls_and_sends_nothing(api, run, con
     ("command", "words"),
     [
         (["deploy", "mnist", "--env", "A", "--dry-run"], "expected NAME=VALUE"),
-        (["deploy", "mnist", "--instances", "129", "--dry-run"], "instance_count"),
+        (["deploy", "mnist", "--instances", "129", "--dry-run"], "count: expected"),
         (["push", "mnist:1", "--to", "library/mnist:1", "--dry-run"], "organization: expected"),
         (["publish", "team/m:1", "--config", "none.json", "--dry-run"], "none.json: expected"),
         (["publish", "team/m:1", "--dry-run"], "Name its config.json with --config"),
@@ -86,7 +86,7 @@ def test_wrong_usage_is_refused_in_one_sentence_before_anything_is_sent(
 
 def test_what_is_not_there_is_said_with_what_to_do(api, run):
     api.answers["GET /v1/project/models"] = [(200, {"models": []})]
-    api.answers["GET /v1/project/services"] = [(200, {"services": []})]
+    api.answers["GET /v2/project/services"] = [(200, {"data": []})]
 
     assert "Publish it." in run("deploy", "mnist")[2]
     assert "Deploy it first." in run("delete", "mnist")[2]

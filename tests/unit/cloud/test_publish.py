@@ -209,8 +209,12 @@ def test_a_service_is_deployed_waited_for_and_found_again(api, cloud):
     remember_service(api, "deploying", "running")
     model = known_model(cloud)
 
-    service = shipping.deploy(model, environment={"A": "b"}, pool="pool", cloud=cloud)
-    again = shipping.deploy(model, environment={"A": "b"}, pool="pool", cloud=cloud)
+    service = shipping.deploy(
+        model, environment={"A": "b"}, pool="pool", generation="v1", cloud=cloud
+    )
+    again = shipping.deploy(
+        model, environment={"A": "b"}, pool="pool", generation="v1", cloud=cloud
+    )
 
     part = api.body(f"POST {SERVICES}")["config"][0]
     assert part == {
@@ -231,7 +235,9 @@ def test_a_service_is_deployed_waited_for_and_found_again(api, cloud):
 def test_another_version_updates_the_service_and_keeps_how_it_was_deployed(api, cloud):
     remember_service(api)
     model = known_model(cloud)
-    service = shipping.deploy(model, environment={"A": "b"}, instances=2, cloud=cloud)
+    service = shipping.deploy(
+        model, environment={"A": "b"}, instances=2, generation="v1", cloud=cloud
+    )
     newer = Model("m-2", "mnist", "1.0.1", "published", REFERENCE, DIGEST, CONFIG)
 
     upgraded = shipping.upgrade(service, newer)
@@ -243,10 +249,12 @@ def test_another_version_updates_the_service_and_keeps_how_it_was_deployed(api, 
 
 def test_deploying_a_newer_version_keeps_what_is_not_said_anew(api, cloud):
     remember_service(api)
-    shipping.deploy(known_model(cloud), environment={"A": "b"}, pool="mine", cloud=cloud)
+    shipping.deploy(
+        known_model(cloud), environment={"A": "b"}, pool="mine", generation="v1", cloud=cloud
+    )
     newer = Model("m-2", "mnist", "1.0.1", "published", REFERENCE, DIGEST, CONFIG)
 
-    shipping.deploy(newer, instances=2, cloud=cloud)
+    shipping.deploy(newer, instances=2, generation="v1", cloud=cloud)
 
     (part,) = api.body(f"PUT {SERVICES}/s-1")["config"]
     assert (part["model_id"], part["instance_count"]) == ("m-2", 2)
@@ -256,15 +264,15 @@ def test_deploying_a_newer_version_keeps_what_is_not_said_anew(api, cloud):
 def test_a_service_that_was_stopped_is_started(api, cloud):
     remember_service(api, "running", "stopped", "stopped", "running")
     model = known_model(cloud)
-    shipping.deploy(model, cloud=cloud)
+    shipping.deploy(model, generation="v1", cloud=cloud)
 
-    assert shipping.deploy(model, cloud=cloud).status == "running"
+    assert shipping.deploy(model, generation="v1", cloud=cloud).status == "running"
     assert api.body(f"PUT {SERVICES}/s-1") == {"status": "running"}
 
 
 def test_taking_down_waits_until_it_is_gone_and_may_be_repeated(api, cloud):
     remember_service(api)
-    service = shipping.deploy(known_model(cloud), cloud=cloud)
+    service = shipping.deploy(known_model(cloud), generation="v1", cloud=cloud)
 
     shipping.delete(service)
     shipping.delete(service)
@@ -286,28 +294,28 @@ def test_taking_down_waits_until_it_is_gone_and_may_be_repeated(api, cloud):
 )
 def test_a_service_that_would_be_refused_is_never_sent(api, cloud, options, words):
     with pytest.raises(UsageError, match=words):
-        shipping.deploy(known_model(cloud), options=options, cloud=cloud)
+        shipping.deploy(known_model(cloud), options=options, generation="v1", cloud=cloud)
 
     assert api.asked == []
 
 
 def test_a_classic_model_answers_later_or_at_once_as_it_was_published(api, cloud):
     with pytest.raises(UsageError, match="expected one that answers later, found"):
-        shipping.deploy(known_model(cloud), asynchronous=True, cloud=cloud)
+        shipping.deploy(known_model(cloud), asynchronous=True, generation="v1", cloud=cloud)
 
 
 def test_an_asynchronous_service_gives_its_image_the_time_it_needs(api, cloud):
     remember_service(api)
     model = known_model(cloud, is_asynchronous=True)
 
-    shipping.deploy(model, asynchronous=True, cloud=cloud)
+    shipping.deploy(model, asynchronous=True, generation="v1", cloud=cloud)
 
     envs = api.body(f"POST {SERVICES}")["config"][0]["envs"]
     assert envs == {"PREDICT_TIMEOUT_SECONDS": "7200"}
 
 
-# --- Inference 2.0 --------------------------------------------------------------------------------
-def test_inference_2_0_is_asked_by_the_sdks_own_methods_with_numbers_as_numbers(api, cloud):
+# --- v2 --------------------------------------------------------------------------------
+def test_v2_is_the_default_and_asked_by_the_sdks_own_methods_with_numbers_as_numbers(api, cloud):
     path = "/v2/project/services"
     group = {"count": 1, "unit_configs": [{"image": {"swr_path": REFERENCE}, "envs": {}}]}
     shown = {
@@ -321,11 +329,11 @@ def test_inference_2_0_is_asked_by_the_sdks_own_methods_with_numbers_as_numbers(
     api.answers |= {f"GET {path}/i-1": [(200, {**shown, "status": "DEPLOYING"}), (200, shown)]}
     api.answers[f"GET {path}/i-1/events"] = [(200, {"data": []})]
 
-    service = shipping.deploy(known_model(cloud), inference_2_0=True, cloud=cloud)
+    service = shipping.deploy(known_model(cloud), cloud=cloud)
 
     body = api.body(f"POST {path}")
     (unit,) = body["group_configs"][0]["unit_configs"]
-    assert (service.url, service.generation) == ("https://gateway/i-1", "2.0")
+    assert (service.url, service.generation) == ("https://gateway/i-1", "v2")
     assert unit["liveness_health"]["period_seconds"] == 5
     assert unit["termination_grace"] == {"termination_grace_period_seconds": 90}
     assert body["runtime_config"]["service_invoke"]["protocol"] == "HTTP"
@@ -342,7 +350,7 @@ def test_inference_2_0_is_asked_by_the_sdks_own_methods_with_numbers_as_numbers(
 
 # --- predict --------------------------------------------------------------------------------------
 def deployed(cloud: Cloud, api: FakeApi, **fields: Any) -> Service:
-    service = {"id": "s-1", "name": "mnist", "generation": "classic", "model": known_model(cloud)}
+    service = {"id": "s-1", "name": "mnist", "generation": "v1", "model": known_model(cloud)}
     service |= {"url": f"{api.url}/v1/infers/s-1", "status": "running", "options": DeployOptions()}
     service |= {"is_asynchronous": False, "was_there": False, "seconds": 1.0, "cloud": cloud}
     return Service(**{**service, **fields})
@@ -484,7 +492,7 @@ def test_a_dry_run_prints_every_call_masked_and_sends_nothing(api, capsys):
     published = shipping.push("mnist:1.0.0", "team/mnist:1.0.0", cloud=cloud)
     model = shipping.publish(published, CONFIG, cloud=cloud)
     secret = {"DB_PASSWORD": "hunter2x", "LEVEL": "info"}
-    service = shipping.deploy(model, environment=secret, cloud=cloud)
+    service = shipping.deploy(model, environment=secret, generation="v1", cloud=cloud)
     service.predict(b"x")
     shipping.delete(service)
 
@@ -510,7 +518,7 @@ def test_a_dry_run_of_inference_2_0_and_of_a_batch_needs_no_keys(api, monkeypatc
         monkeypatch.delenv(name)
     cloud = shipping.open_cloud("cloud", dry_run=True)
 
-    shipping.deploy(known_model(cloud), inference_2_0=True, cloud=cloud)
+    shipping.deploy(known_model(cloud), cloud=cloud)
     shipping.batch(known_model(cloud), "obs://b/in/", "obs://b/out/", cloud=cloud)
 
     said = capsys.readouterr().out
@@ -526,7 +534,12 @@ def test_a_failure_leaves_one_bundle_that_its_message_names(api, cloud, monkeypa
     report.write_text('{"verdict": "PASSED"}')
 
     with pytest.raises(CloudRefused) as failed:
-        shipping.deploy(known_model(cloud), environment={"DB_PASSWORD": "hunter2x"}, cloud=cloud)
+        shipping.deploy(
+            known_model(cloud),
+            environment={"DB_PASSWORD": "hunter2x"},
+            generation="v1",
+            cloud=cloud,
+        )
 
     lines = str(failed.value).splitlines()
     (bundle,) = Path("build/bundles").iterdir()
@@ -553,14 +566,14 @@ def test_a_deadline_ends_the_wait_and_says_how_it_stands(api, cloud):
     remember_service(api, "deploying")
 
     with pytest.raises(CloudRefused, match=r"not done after \d+ s; it is deploying"):
-        shipping.deploy(known_model(cloud), timeout_s=0.3, cloud=cloud)
+        shipping.deploy(known_model(cloud), timeout_s=0.3, generation="v1", cloud=cloud)
 
 
 def test_a_refusal_quotes_the_platform_and_leaves_a_bundle(api, cloud):
     api.answers[f"POST {SERVICES}"] = [(400, {"error_code": "ModelArts.3519", "error_msg": "no"})]
 
     with pytest.raises(CloudRefused, match=r"ModelArts\.3519\n.*no\n.*build/bundles/deploy-mnist-"):
-        shipping.deploy(known_model(cloud), cloud=cloud)
+        shipping.deploy(known_model(cloud), generation="v1", cloud=cloud)
 
 
 # --- batch ----------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from custom_image.cloud.validation.checks import region_of
 from custom_image.errors import UsageError
 from custom_image.local_platform import DEFAULT_FOLDER, LocalPlatform
 from custom_image.progress import say
+from custom_image.specification import HUAWEICLOUD, OTC
 
 if TYPE_CHECKING:
     from huaweicloudsdkmodelarts.v1 import ModelArtsClient
@@ -43,6 +44,7 @@ class Cloud(NotebookInstances):
     Attributes:
         endpoint: of ModelArts.
         platform: the local ModelArts, where it is one.
+        temporary_api_key: an API key of one hour, once one was needed.
         wire: the diary of the calls, and the switch of a dry run.
     """
 
@@ -59,6 +61,7 @@ class Cloud(NotebookInstances):
         self.endpoint = endpoint
         self.wire = wire or Wire()
         self.platform = platform
+        self.temporary_api_key = ""
 
     def __repr__(self) -> str:
         return f"Cloud({self.endpoint!r})"
@@ -126,6 +129,11 @@ class Cloud(NotebookInstances):
     def region(self) -> str:
         """The region of the endpoint; empty where its name tells none."""
         return region_of(self.endpoint)
+
+    @property
+    def generation(self) -> str:
+        """The generation of the API that services are deployed with here: OTC knows v1 alone."""
+        return (OTC if ".otc." in self.endpoint else HUAWEICLOUD).generation
 
     @property
     def poll_s(self) -> float:

@@ -14,6 +14,7 @@ from custom_image.errors import CloudRefused, Unavailable, UsageError
 ENDPOINT_VARIABLE: Final = "MODELARTS_ENDPOINT"
 REGION_VARIABLE: Final = "HW_REGION_NAME"
 TOKEN_VARIABLE: Final = "MODELARTS_TOKEN"
+API_KEY_VARIABLE: Final = "MODELARTS_API_KEY"
 KEYS_FOLDER: Final = Path("~/.huaweicloud")
 """Where the SDK looks for keys; an instance of the local ModelArts finds its endpoint here too."""
 
@@ -106,6 +107,11 @@ def status_of(error: Exception) -> int:
 def find_token() -> str:
     """Return the IAM token that the environment holds; empty where it holds none."""
     return os.environ.get(TOKEN_VARIABLE, "").strip()
+
+
+def find_api_key() -> str:
+    """Return the API key of v2 that the environment holds; empty where it holds none."""
+    return os.environ.get(API_KEY_VARIABLE, "").strip()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from huaweicloudsdkcore.http.http_handler import HttpHandler
 
 MASK: Final = "***"
-_SECRET_MEMBERS: Final = ("auths", "password", "token", "secret", "value")
+_SECRET_MEMBERS: Final = ("auths", "password", "token", "secret", "value", "api_key")
 _LONGEST_LINE: Final = 4000
 
 

@@ -12,7 +12,8 @@ from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.conversion import to_protocol
 from custom_image.cloud.model import Model
-from custom_image.cloud.services.service import CLASSIC, DeployOptions
+from custom_image.cloud.services.access import V1
+from custom_image.cloud.services.service import DeployOptions
 from custom_image.cloud.services.service_state import Seen
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
@@ -28,7 +29,7 @@ _PLANNED_URL: Final = "https://GATEWAY/v1/infers/SERVICE_ID"
 class ApiV1:
     """The calls about real-time services."""
 
-    generation = CLASSIC
+    generation = V1
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -47,6 +48,11 @@ class ApiV1:
         requests_v1.deploy_timeout(options.deploy_timeout_min)
         requests_v1.termination_grace(options.grace_s)
         requests_v1.mount_paths(list(options.mounts))
+        if options.stop_command:
+            remediation = "Let the image heed SIGTERM, or deploy with v2."
+            refuse(
+                "stop_command", "none: v1 sends SIGTERM alone", options.stop_command, remediation
+            )
         if options.mounts and not options.pool:
             remediation = "Name one with pool, or put the files into the image."
             refuse("mounts", "a dedicated resource pool", "the public pool", remediation)
@@ -135,6 +141,10 @@ class ApiV1:
         path = f"/services/{service_id}/events"
         found = self._cloud.call("GET", path, what="show the events of the service")
         return sorted(found.get("events") or [], key=lambda event: event.get("occur_time", 0))
+
+    def pod_events(self, service_id: str) -> list[dict[str, Any]]:
+        """Return nothing: v1 shows no events of instances."""
+        return []
 
     def delete(self, service_id: str) -> None:
         """Begin to delete a service. Harmless if repeated."""

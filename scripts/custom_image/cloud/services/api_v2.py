@@ -8,6 +8,8 @@ Source: the docstrings of huaweicloudsdkmodelarts 3.1.219.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -15,22 +17,26 @@ from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.conversion import to_probes, to_protocol
 from custom_image.cloud.model import Model
-from custom_image.cloud.services.service import INFERENCE_2_0, DeployOptions
+from custom_image.cloud.services.access import API_KEY, V2
+from custom_image.cloud.services.service import DeployOptions
 from custom_image.cloud.services.service_state import Seen
 from custom_image.cloud.validation import requests_v1
-from custom_image.cloud.validation.checks import refuse
+from custom_image.cloud.validation.checks import among, refuse
+from custom_image.cloud.validation.requests_v2 import stop_command
 from custom_image.errors import CloudRefused
-from custom_image.specification import SERVICE_WEIGHTS, VERSION_RANGE_2_0
+from custom_image.specification import AUTHENTICATION_V2, SERVICE_WEIGHTS, VERSION_RANGE_2_0
 
 _LISTED: Final = 500
 _UNIT: Final = "unit"
 _EVENTS: Final = 500
+_ALL: Final = "all"
+_SFS: Final = "efs://"
 
 
 class ApiV2:
     """The calls about services of Inference 2.0."""
 
-    generation = INFERENCE_2_0
+    generation = V2
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -43,11 +49,14 @@ class ApiV2:
         Raises:
             UsageError: the platform would refuse it.
         """
-        requests_v1.service_name(name)
+        requests_v1.service_name(name, is_v2=True)
         requests_v1.description(options.description, of="2.0")
         requests_v1.environment(options.environment, is_2_0=True)
         requests_v1.deploy_timeout(options.deploy_timeout_min, is_2_0=True)
-        requests_v1.termination_grace(options.grace_s)
+        grace_s = max(options.grace_s, _exit_s(options.environment))
+        requests_v1.termination_grace(grace_s)
+        among("authentication", options.authentication, AUTHENTICATION_V2, "v2 knows no other.")
+        stop_command(options.stop_command)
         requests_v1.mount_paths(list(options.mounts), is_2_0=True)
         protocol = to_protocol(model.config)
         if options.websocket:
@@ -63,13 +72,14 @@ class ApiV2:
                 "type": "ASYNC_REAL_TIME" if asynchronous else "REAL_TIME",
                 "deploy_type": "SINGLE",
                 "deploy_timeout_minutes": options.deploy_timeout_min,
-                "group_configs": [_group(model, options)],
+                "group_configs": [_group(model, options, grace_s)],
                 "runtime_config": {
                     "service_invoke": {
                         "port": model.port,
                         "protocol": protocol.upper(),
-                        "auth_type": "TOKEN",
-                    }
+                        "auth_type": options.authentication,
+                    },
+                    **_limit(options),
                 },
                 "upgrade_config": {
                     "type": "ROLLING",
@@ -154,25 +164,41 @@ class ApiV2:
             return Seen(service_id, "running", "https://GATEWAY", content, True, "", kept)
         version = shown.version
         groups = [group.to_dict() for group in (version.instance_groups if version else None) or []]
+        runtime = version.runtime_config.to_dict() if version and version.runtime_config else {}
         urls = {url.type: (url.urls or [""])[0] for url in shown.predict_url or []}
         return Seen(
             id=service_id,
             status=str(shown.status or "").lower(),
             url=str(urls.get("PUBLIC") or next(iter(urls.values()), "")),
-            content=self.content({"group_configs": groups}),
+            content=self.content({"group_configs": groups, "runtime_config": runtime}),
             is_ready=True,
             version=str(version.version if version else ""),
-            options=_options(groups[0] if groups else {}),
+            options=_options(groups[0] if groups else {}, runtime),
             is_asynchronous=shown.type == "ASYNC_REAL_TIME",
         )
 
     def content(self, document: Mapping[str, Any]) -> object:
         """Return what tells services apart, of a request or of one that is shown."""
+        invoke = (document.get("runtime_config") or {}).get("service_invoke") or {}
         found = []
         for group in document.get("group_configs") or []:
             unit = (group.get("unit_configs") or [{}])[0]
             image = (unit.get("image") or {}).get("swr_path")
-            found.append((image, group.get("count"), dict(unit.get("envs") or {})))
+            files = [
+                (file.get("mount_path"), file.get("address")) for file in unit.get("files") or []
+            ]
+            grace = unit.get("termination_grace") or {}
+            found.append(
+                (
+                    image,
+                    group.get("count"),
+                    dict(unit.get("envs") or {}),
+                    unit.get("cmd") or "",
+                    files,
+                    grace.get("pre_stop_cmd") or "",
+                    invoke.get("auth_type") or API_KEY,
+                )
+            )
         return found
 
     def events(self, service_id: str) -> list[dict[str, Any]]:
@@ -193,6 +219,30 @@ class ApiV2:
             for event in (found.data if found else None) or []
         ]
         return sorted(events, key=lambda event: int(str(event["occur_time"])))
+
+    def pod_events(self, service_id: str) -> list[dict[str, Any]]:
+        """Return what has happened to the instances of a service, oldest first."""
+        from huaweicloudsdkmodelarts.v1 import (
+            ListInferDeploymentPodEventsRequest,
+            ListInferDeploymentsRequest,
+        )
+
+        asked = ListInferDeploymentsRequest(service_id=service_id)
+        listed = self._cloud.ask(
+            lambda: self._cloud.modelarts.list_infer_deployments(asked),
+            what="list the deployments of the service",
+        )
+        deployments = (listed.data if listed else None) or []
+        if not deployments:
+            return []
+        request = ListInferDeploymentPodEventsRequest(
+            id=service_id, deployment_name=deployments[0].name, instance_name=_ALL, name=_ALL
+        )
+        found = self._cloud.ask(
+            lambda: self._cloud.modelarts.list_infer_deployment_pod_events(request),
+            what="show the events of the instances",
+        )
+        return [event.to_dict() for event in (found.body if found else None) or []]
 
     def delete(self, service_id: str) -> None:
         """Begin to delete a service. Harmless if repeated."""
@@ -223,10 +273,25 @@ def next_version(version: str) -> str:
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
 
 
-def _options(group: Mapping[str, Any]) -> DeployOptions:
+def _limit(options: DeployOptions) -> dict[str, Any]:
+    """Return ``service_limit``, where there is any."""
+    limit = {"request_timeout": options.request_timeout_s} if options.request_timeout_s else {}
+    return {"service_limit": limit} if limit else {}
+
+
+def _exit_s(environment: Mapping[str, str]) -> int:
+    """Return how long an image takes to end that is told so in the runtime's own words."""
+    text = str(environment.get("EXIT_SECONDS", ""))
+    return math.ceil(float(text)) if re.fullmatch(r"\d{1,5}(\.\d+)?", text) else 0
+
+
+def _options(group: Mapping[str, Any], runtime: Mapping[str, Any]) -> DeployOptions:
     """Return how a service was deployed, for an update that keeps it."""
     unit = (group.get("unit_configs") or [{}])[0]
-    grace = (unit.get("termination_grace") or {}).get("termination_grace_period_seconds")
+    stopping = unit.get("termination_grace") or {}
+    grace = stopping.get("termination_grace_period_seconds")
+    invoke, limit = (runtime.get(n) or {} for n in ("service_invoke", "service_limit"))
+    files = unit.get("files") or []
     default = DeployOptions()
     return DeployOptions(
         instances=int(group.get("count") or default.instances),
@@ -234,20 +299,31 @@ def _options(group: Mapping[str, Any]) -> DeployOptions:
         flavor=str(unit.get("flavor") or default.flavor),
         pool=str(group.get("pool_id") or ""),
         grace_s=int(grace or default.grace_s),
-        mounts={file["mount_path"]: file["address"] for file in unit.get("files") or []},
+        stop_command=str(stopping.get("pre_stop_cmd") or ""),
+        authentication=str(invoke.get("auth_type") or default.authentication),
+        request_timeout_s=int(limit.get("request_timeout") or 0),
+        mounts={file["mount_path"]: _address(file) for file in files},
+        writable=any(not file.get("read_only") for file in files),
+        websocket=str(invoke.get("protocol")) in ("WS", "WSS"),
     )
 
 
-def _group(model: Model, options: DeployOptions) -> dict[str, Any]:
+def _group(model: Model, options: DeployOptions, grace_s: int) -> dict[str, Any]:
     unit = {
         "name": _UNIT,
         "image": {"source": "SWR", "swr_path": model.image, "category": "CPU"},
         "flavor": options.flavor,
         "port": model.port,
         "envs": dict(options.environment),
-        "termination_grace": {"termination_grace_period_seconds": options.grace_s},
+        "cmd": model.command,
+        "termination_grace": _compact(
+            {
+                "pre_stop_cmd": options.stop_command,
+                "termination_grace_period_seconds": grace_s,
+            }
+        ),
         "files": [
-            {"source": "OBS", "address": address, "mount_path": path}
+            _file(path, address, read_only=not options.writable)
             for path, address in options.mounts.items()
         ],
         **to_probes(model.config),
@@ -263,5 +339,22 @@ def _group(model: Model, options: DeployOptions) -> dict[str, Any]:
     )
 
 
+def _file(path: str, address: str, *, read_only: bool) -> dict[str, Any]:
+    """Return one entry of ``files``."""
+    is_sfs = address.startswith(_SFS)
+    name, _, folder = address.removeprefix(_SFS).partition("/")
+    place = {"source": "EFS", "address": name} if is_sfs else {"source": "OBS", "address": address}
+    if is_sfs and folder:
+        place["efs_sub_path"] = f"/{folder}"
+    return {**place, "mount_path": path, "read_only": read_only}
+
+
+def _address(file: Mapping[str, Any]) -> str:
+    address = str(file.get("address") or "")
+    if str(file.get("source")).upper() != "EFS":
+        return address
+    return f"{_SFS}{address}{file.get('efs_sub_path') or ''}"
+
+
 def _compact(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if value not in ("", [], {})}
+    return {name: value for name, value in document.items() if value not in ("", [], {}, None)}

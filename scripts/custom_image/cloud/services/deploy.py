@@ -11,14 +11,17 @@ from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.api.polling import wait_until
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import last_trouble
+from custom_image.cloud.services.access import V1, V2
 from custom_image.cloud.services.api_v1 import ApiV1
 from custom_image.cloud.services.api_v2 import ApiV2
-from custom_image.cloud.services.service import INFERENCE_2_0, DeployOptions, Service
+from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.cloud.services.service_state import Generation, Seen
+from custom_image.cloud.validation.checks import among
 from custom_image.errors import CloudRefused
 from custom_image.progress import say
 from custom_image.specification import REQUEST_TIMEOUT_RANGE_2_0
 
+WEIGHTS_MOUNT: Final = "/model/"
 LONGEST_STOP_S: Final = 600.0
 LONGEST_ANSWER_S: Final = REQUEST_TIMEOUT_RANGE_2_0[1]
 _SLACK_S: Final = 60.0
@@ -34,8 +37,12 @@ def deploy(
     environment: Mapping[str, str] | None = None,
     instances: int = 0,
     pool: str = "",
+    weights: str = "",
+    mount: str = WEIGHTS_MOUNT,
+    stop_command: str = "",
+    authentication: str = "",
     asynchronous: bool = False,
-    inference_2_0: bool = False,
+    generation: str = "",
     cloud: Cloud | None = None,
     timeout_s: float = 0,
 ) -> Service:
@@ -52,8 +59,13 @@ def deploy(
         environment: of each instance.
         instances: how many.
         pool: a dedicated resource pool, which alone can upgrade without a gap.
+        weights: a folder of storage, ``obs://...`` or ``efs://...``, that is mounted read-only.
+        mount: where; the image is told in ``WEIGHTS_PATH``.
+        stop_command: of v2: run in the container before SIGTERM.
+        authentication: of v2: ``API_KEY``, ``TOKEN`` or ``NONE``; who may call.
         asynchronous: it answers later, by a task.
-        inference_2_0: of the newer generation, which takes the image without the model.
+        generation: of the API: ``v2``, which takes the image without the model, or ``v1``; empty
+            for that of the endpoint.
         cloud: where to; None for :func:`~custom_image.cloud.open_cloud`.
         timeout_s: when to give up; 0 for the platform's own deadline.
 
@@ -63,16 +75,26 @@ def deploy(
         Unavailable: the API does not answer.
     """
     cloud = cloud or open_cloud()
-    generation: Generation = ApiV2(cloud) if inference_2_0 else ApiV1(cloud)
+    api = api_of(cloud, generation)
     name = name or model.name
     if asynchronous:  # our runtime's own limit; other images do not know it
         environment = {"PREDICT_TIMEOUT_SECONDS": str(LONGEST_ANSWER_S), **(environment or {})}
-    said = environment or {}, instances, pool
-    wanted = (options or DeployOptions()).but(*said)
-    generation.request(model, name, wanted, asynchronous=asynchronous)  # before anything is asked
-    if options is None and (seen := generation.find(name)):
-        wanted = seen.options.but(*said)
-    return _deploy(cloud, generation, model, name, wanted, asynchronous, timeout_s)
+    mounts = {mount: weights} if weights else {}
+    if weights:  # our runtime's own variable; other images read their own
+        environment = {"WEIGHTS_PATH": mount.rstrip("/"), **(environment or {})}
+    said = {
+        "environment": environment,
+        "instances": instances,
+        "pool": pool,
+        "mounts": mounts,
+        "stop_command": stop_command,
+        "authentication": authentication,
+    }
+    wanted = (options or DeployOptions()).but(said)
+    api.request(model, name, wanted, asynchronous=asynchronous)  # before anything is asked
+    if options is None and (seen := api.find(name)):
+        wanted = seen.options.but(said)
+    return _deploy(cloud, api, model, name, wanted, asynchronous, timeout_s)
 
 
 def upgrade(service: Service, model: Model, *, timeout_s: float = 0) -> Service:
@@ -109,6 +131,18 @@ def delete(service: Service, *, timeout_s: float = LONGEST_STOP_S) -> None:
             timeout_s=timeout_s,
             poll_s=cloud.poll_s,
         )
+
+
+def services_left(cloud: Cloud) -> int:
+    """Return how many services there are, of both generations."""
+    from huaweicloudsdkmodelarts.v1 import ListInferServicesRequest
+
+    what = "list the services that are left"
+    found = cloud.ask(
+        lambda: cloud.modelarts.list_infer_services(ListInferServicesRequest()), what=what
+    )
+    old = cloud.call("GET", "/services", what=what).get("services") or []
+    return len(old) + len((found.data if found else None) or [])
 
 
 def events_of(service: Service) -> list[dict[str, Any]]:
@@ -149,12 +183,21 @@ def _deploy(
             how = "runs as before" if seen.status == "running" else f"is {seen.status}"
             raise CloudRefused(
                 f"{name} was not deployed with {model.name} {model.version}: it {how}.\n"
-                f"The platform says: {last_trouble(generation.events(service_id))}"
+                f"The platform says: {_trouble(generation, service_id)}"
             )
     seconds = time.monotonic() - began
     return make_service(
         cloud, generation, seen, model, name, options, asynchronous, was_there, seconds
     )
+
+
+def _trouble(generation: Generation, service_id: str) -> str:
+    """Return the platform's last words; of v2 those of the instances, which say more."""
+    pods = [e for e in generation.pod_events(service_id) if e.get("type") == "Warning"]
+    last = max(pods, key=lambda event: str(event.get("last_timestamp")), default=None)
+    if last is not None:
+        return f"{last.get('reason')}: {last.get('message')}"
+    return last_trouble(generation.events(service_id))
 
 
 def _change(generation: Generation, seen: Seen, body: Mapping[str, Any]) -> None:
@@ -220,12 +263,26 @@ def _describe(
     bundle.add("image.json", {"reference": model.image, "digest": model.digest})
     if service_id:
         bundle.add("events.json", lambda: generation.events(service_id))
+        if generation.generation == V2:
+            bundle.add("pod_events.json", lambda: generation.pod_events(service_id))
         bundle.add("logs.txt", lambda: bundle.logs_of(service_id))
 
 
 def _generation(service: Service) -> Generation:
-    kind = ApiV2 if service.generation == INFERENCE_2_0 else ApiV1
-    return kind(service.cloud)
+    return api_of(service.cloud, service.generation)
+
+
+def api_of(cloud: Cloud, generation: str = "") -> Generation:
+    """Return the calls of a generation of the API; empty for that of the endpoint.
+
+    Raises:
+        UsageError: there is no such generation.
+    """
+    wanted = generation or cloud.generation
+    among(
+        "generation", wanted, (V1, V2), "Huawei Cloud deploys with v2, Open Telekom Cloud with v1."
+    )
+    return ApiV2(cloud) if wanted == V2 else ApiV1(cloud)
 
 
 def make_service(

@@ -1,4 +1,4 @@
-"""Asking a service through the platform's gateway, signed by the SDK or with a token.
+"""Asking a service through the platform's gateway, as :class:`Access` proves who asks.
 
 An asynchronous service answers by a task. Its wire form is inferred, and the local platform's: the
 page tells of submitting, asking for the state and fetching the result, but shows no call.
@@ -11,25 +11,27 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import requests
 
 from custom_image.cloud.api.polling import wait_until
 from custom_image.cloud.conversion import file_field
+from custom_image.cloud.services.access import Access
+from custom_image.cloud.services.answers import advice, who_answered
 from custom_image.engines.client import Prediction
 from custom_image.errors import CloudRefused, Unavailable, UsageError
 from custom_image.specification import CONTENT_TYPES, SYNCHRONOUS_LATENCY
 
 if TYPE_CHECKING:
-    from custom_image.cloud.api.client import Cloud
     from custom_image.model_config import Api
 
-TOKEN_HEADER: Final = "X-Auth-Token"
+OnPart = Callable[[str], None]
+"""Told each part of an answer that comes in parts."""
+
 LONGEST_TASK_S: Final = 3600.0
 _TASKS: Final = "async-tasks"
 _ENDED: Final = ("SUCCEEDED", "FAILED")
@@ -39,10 +41,11 @@ _ENDED: Final = ("SUCCEEDED", "FAILED")
 class _Answer:
     status: int
     text: str
+    headers: Mapping[str, str]
 
 
 def ask_now(
-    cloud: Cloud,
+    access: Access,
     base_url: str,
     api: Api,
     body: bytes | Mapping[str, Any],
@@ -50,8 +53,9 @@ def ask_now(
     filename: str,
     token: str = "",
     timeout_s: float | None = None,
+    on_part: OnPart | None = None,
 ) -> Prediction:
-    """Send one request and return the answer, be it a refusal.
+    """Send one request and return the answer, be it a refusal; ``on_part`` is told its parts.
 
     Raises:
         UsageError: the api takes no such body.
@@ -60,16 +64,16 @@ def ask_now(
     prepared = prepare(api, body, filename)
     began = time.perf_counter()
     answer = _send(
-        cloud, api.method, f"{base_url.rstrip('/')}{api.url}", prepared, token, timeout_s
+        access, api.method, f"{base_url.rstrip('/')}{api.url}", prepared, token, timeout_s, on_part
     )
     seconds = time.perf_counter() - began
     sent = body if isinstance(body, bytes) else b""
     request = described(api, body, filename)
-    return Prediction(request, answer.status, answer.text, seconds, sent)
+    return _prediction(request, answer, seconds, sent)
 
 
 def ask_later(
-    cloud: Cloud,
+    access: Access,
     base_url: str,
     api: Api,
     body: bytes | Mapping[str, Any],
@@ -86,13 +90,13 @@ def ask_later(
         Unavailable: nothing answers.
     """
     began = time.perf_counter()
-    submitted = ask_now(cloud, base_url, api, body, filename=filename, token=token)
+    submitted = ask_now(access, base_url, api, body, filename=filename, token=token)
     if submitted.status != HTTPStatus.ACCEPTED:
         return submitted
     task = f"{base_url.rstrip('/')}/{_TASKS}/{submitted.json['task_id']}"
 
     def look() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(_send(cloud, "get", task, ({}, b""), token, None).text)
+        found: dict[str, Any] = json.loads(_send(access, "get", task, ({}, b""), token, None).text)
         return found
 
     ended = wait_until(
@@ -101,9 +105,9 @@ def ask_later(
         is_settled=lambda found: found.get("status") in _ENDED,
         describe=lambda found: str(found.get("status")),
         timeout_s=timeout_s or LONGEST_TASK_S,
-        poll_s=cloud.poll_s,
+        poll_s=access.cloud.poll_s,
     )
-    answer = _send(cloud, "get", f"{task}/result", ({}, b""), token, None)
+    answer = _send(access, "get", f"{task}/result", ({}, b""), token, None)
     if ended["status"] != _ENDED[0] and answer.status != HTTPStatus.OK:
         raise CloudRefused(
             f"task {submitted.json['task_id']} failed: {ended.get('error_message') or 'no reason'}."
@@ -111,7 +115,19 @@ def ask_later(
     request = f"{described(api, body, filename)}, by a task"
     seconds = time.perf_counter() - began
     sent = body if isinstance(body, bytes) else b""
-    return Prediction(request, answer.status, answer.text, seconds, sent)
+    return _prediction(request, answer, seconds, sent)
+
+
+def _prediction(request: str, answer: _Answer, seconds: float, sent: bytes) -> Prediction:
+    return Prediction(
+        request,
+        answer.status,
+        answer.text,
+        seconds,
+        sent,
+        said_by=who_answered(answer.headers, answer.text),
+        advice=advice(answer.status, answer.headers, answer.text),
+    )
 
 
 def prepare(
@@ -143,27 +159,6 @@ def prepare(
     return {"Content-Type": encoded.headers["Content-Type"]}, content
 
 
-def signed_headers(
-    cloud: Cloud, method: str, url: str, headers: Mapping[str, str], body: bytes, token: str = ""
-) -> dict[str, str]:
-    """Return the headers of a request to the gateway: with the token, else signed by the SDK."""
-    if token:
-        return {**headers, TOKEN_HEADER: token}
-    from huaweicloudsdkcore.sdk_request import SdkRequest
-
-    parts = urlsplit(url)
-    request = SdkRequest(
-        method=method.upper(),
-        schema=parts.scheme,
-        host=parts.netloc,
-        resource_path=parts.path,
-        query_params=[],
-        header_params=dict(headers),
-        body=body,
-    )
-    return dict(cloud.keys.sign_request(request).header_params)
-
-
 def described(api: Api, body: bytes | Mapping[str, Any], filename: str) -> str:
     """Return a request as a reader would write it."""
     if isinstance(body, Mapping):
@@ -173,30 +168,45 @@ def described(api: Api, body: bytes | Mapping[str, Any], filename: str) -> str:
 
 
 def _send(
-    cloud: Cloud,
+    access: Access,
     method: str,
     url: str,
     prepared: tuple[dict[str, str], bytes],
     token: str,
     timeout_s: float | None,
+    on_part: OnPart | None = None,
 ) -> _Answer:
     headers, body = prepared
-    if cloud.wire.dry_run:
+    if access.cloud.wire.dry_run:
         shown = base64.b64encode(body[:30]).decode()
-        cloud.wire.hold(f"{method.upper()} {url}\n{len(body):,} bytes: {shown}...")
-        return _Answer(HTTPStatus.OK, "{}")
+        access.cloud.wire.hold(f"{method.upper()} {url}\n{len(body):,} bytes: {shown}...")
+        return _Answer(HTTPStatus.OK, "{}", {})
     limit_s = timeout_s or float(SYNCHRONOUS_LATENCY.value)
     try:
-        answer = requests.request(
+        with requests.request(
             method.upper(),
             url,
-            headers=signed_headers(cloud, method, url, headers, body, token),
+            headers=access.headers(method, url, headers, body, token),
             data=body,
             timeout=limit_s,
-        )
-        return _Answer(answer.status_code, answer.text)
+            stream=True,
+        ) as answer:
+            return _Answer(answer.status_code, _read(answer, on_part), answer.headers)
     except requests.RequestException as error:
         raise Unavailable(
             f"{method.upper()} {url} got no answer ({type(error).__name__}, limit {limit_s:g} s).\n"
             "Is the service still running? `custom-image deploy` says so."
         ) from error
+
+
+def _read(answer: requests.Response, on_part: OnPart | None) -> str:
+    """Return the body of an answer; hand over each part of a good one as it comes."""
+    if on_part is None or not answer.ok:
+        return answer.text
+    answer.encoding = answer.encoding or "utf-8"
+    parts = []
+    for part in answer.iter_content(None, decode_unicode=True):
+        text = part if isinstance(part, str) else part.decode(errors="replace")
+        on_part(text)
+        parts.append(text)
+    return "".join(parts)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from custom_image.cloud.conversion import predicting_api
-from custom_image.cloud.services.predict import ask_later, ask_now
+from custom_image.cloud.services.access import API_KEY, Access
+from custom_image.cloud.services.predict import OnPart, ask_later, ask_now
 from custom_image.engines.client import Prediction
 from custom_image.specification import DEPLOY_TIMEOUT, SERVICE_FLAVOR, SIGTERM_EXIT
 
 if TYPE_CHECKING:
     from custom_image.cloud.api.client import Cloud
     from custom_image.cloud.model import Model
-
-CLASSIC: Final = "classic"
-INFERENCE_2_0: Final = "2.0"
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,12 @@ class DeployOptions:
         max_surge: how many instances an update may start besides; a share such as ``25%`` in 2.0.
         max_unavailable: how many it may miss meanwhile.
         grace_s: how long an instance may take to stop, before it is killed.
-        mounts: folders of OBS by where they are mounted: new directories, such as /obs-mount/.
+        stop_command: of v2: run in the container by its own ``sh`` before SIGTERM.
+        authentication: of v2: who may call: ``API_KEY``, ``TOKEN`` or ``NONE``.
+        request_timeout_s: of v2: how long a caller waits; 0 for the platform's own.
+        mounts: folders of storage by where they are mounted: new directories, such as /model/.
+            An address is ``obs://...``, or in v2 ``efs://FILE_SYSTEM/folder`` for SFS Turbo.
+        writable: whether the mounts may be written.
         websocket: connections may be upgraded to WebSocket.
     """
 
@@ -44,18 +47,17 @@ class DeployOptions:
     max_surge: str = ""
     max_unavailable: str = ""
     grace_s: int = SIGTERM_EXIT.value
+    stop_command: str = ""
+    authentication: str = API_KEY
+    request_timeout_s: int = 0
     description: str = ""
+    writable: bool = False
     mounts: Mapping[str, str] = field(default_factory=dict)
     websocket: bool = False
 
-    def but(self, environment: Mapping[str, str], instances: int, pool: str) -> DeployOptions:
+    def but(self, said: Mapping[str, Any]) -> DeployOptions:
         """Return these options with what is not empty in place of their own."""
-        return replace(
-            self,
-            environment=environment or self.environment,
-            instances=instances or self.instances,
-            pool=pool or self.pool,
-        )
+        return replace(self, **{name: value for name, value in said.items() if value})
 
     def __repr__(self) -> str:
         shown = {**vars(self), "environment": sorted(self.environment)}  # names, no values
@@ -67,7 +69,7 @@ class Service:
     """A real-time service.
 
     Attributes:
-        generation: ``classic`` or ``2.0``.
+        generation: ``v1``, the classic one, or ``v2``, Inference 2.0.
         url: the base that paths of apis are appended to.
         is_asynchronous: whether it answers later, by a task.
         was_there: whether it ran already, just so.
@@ -93,6 +95,7 @@ class Service:
         url_path: str = "",
         token: str = "",
         timeout_s: float | None = None,
+        on_part: OnPart | None = None,
     ) -> Prediction:
         """Ask through the gateway; of an asynchronous service submit, wait, and fetch the answer.
 
@@ -100,18 +103,25 @@ class Service:
             body: a file, or the members of a JSON request.
             filename: of the file.
             url_path: of the api; empty for the first that is a POST.
-            token: of IAM, for ``X-Auth-Token``; empty to sign with the keys.
+            token: of IAM, for ``X-Auth-Token``; empty for that of the environment, else to sign
+                with the keys in v1, and to send what the service asks for in v2.
             timeout_s: when to give up; None for a little longer than the gateway waits.
+            on_part: told each part of a stream as it arrives, such as ``print``.
 
         Raises:
             UsageError: config.json declares no api for this.
             Unavailable: nothing answers.
         """
         api = predicting_api(self.model.config, url_path)
-        send = ask_later if self.is_asynchronous else ask_now
-        return send(
-            self.cloud, self.url, api, body, filename=filename, token=token, timeout_s=timeout_s
-        )
+        asked: dict[str, Any] = {"filename": filename, "token": token, "timeout_s": timeout_s}
+        if self.is_asynchronous:
+            return ask_later(self.access, self.url, api, body, **asked)
+        return ask_now(self.access, self.url, api, body, **asked, on_part=on_part)
+
+    @property
+    def access(self) -> Access:
+        """How its callers prove who they are."""
+        return Access(self.cloud, self.generation, self.options.authentication)
 
     def __str__(self) -> str:
         how = "ran already" if self.was_there else f"{self.status} in {self.seconds:.1f} s"

@@ -20,7 +20,7 @@ class Seen:
         url: where it is asked; empty before it runs.
         content: what tells it from a service of other models or settings.
         is_ready: whether every part of it is.
-        version: of Inference 2.0; empty elsewhere.
+        version: of a service of v2; empty elsewhere.
         options: how it was deployed, as far as the platform says.
         is_asynchronous: whether it says that it answers later; classic services do not.
     """
@@ -79,6 +79,10 @@ class Generation(Protocol):
 
     def events(self, service_id: str) -> list[dict[str, Any]]:
         """Return what has happened to a service, oldest first."""
+        ...
+
+    def pod_events(self, service_id: str) -> list[dict[str, Any]]:
+        """Return what has happened to its instances, oldest first; of v2 alone."""
         ...
 
     def delete(self, service_id: str) -> None:

@@ -25,6 +25,7 @@ from custom_image.cloud.validation.checks import (
 )
 from custom_image.cloud.validation.requests_v2 import inference_2_0_service
 from custom_image.image_reference import ImageReference
+from custom_image.progress import say
 from custom_image.rules.static.registry import ORGANIZATION, REPOSITORY, RESERVED, TAG
 from custom_image.specification import (
     DEPLOY_TIMEOUT_RANGE,
@@ -37,6 +38,7 @@ from custom_image.specification import (
     MODEL_VERSION_LARGEST,
     MOUNT_COUNT,
     MOUNT_FORBIDDEN,
+    MOUNT_HOME,
     MOUNT_PATH_LENGTH,
     MOUNT_PATH_LENGTH_2_0,
     ORGANIZATION_LENGTH,
@@ -45,6 +47,7 @@ from custom_image.specification import (
     REPOSITORY_LENGTH,
     SERVICE_INSTANCES,
     SERVICE_NAME_LENGTH,
+    SERVICE_NAME_LENGTH_V2,
     SERVICE_REMARK_FORBIDDEN,
     SERVICE_WEIGHTS,
     SIGTERM_EXIT,
@@ -65,9 +68,18 @@ def model_name(name: str) -> None:
     _name("model_name", name, MODEL_NAME_LENGTH.value)
 
 
-def service_name(name: str) -> None:
-    """Refuse the name of a service, whose form is that of a model's."""
-    _name("service_name", name, SERVICE_NAME_LENGTH.value)
+def service_name(name: str, *, is_v2: bool = False) -> None:
+    """Refuse the name of a service, whose form is that of a model's.
+
+    Of v2 a page takes 128 characters, the SDK's docstring 64: what lies between is only warned of.
+    """
+    longest = SERVICE_NAME_LENGTH_V2 if is_v2 else SERVICE_NAME_LENGTH
+    _name("service_name", name, longest.value)
+    if len(name) > SERVICE_NAME_LENGTH.value:
+        say(
+            f"service_name has {len(name)} characters; who says what: "
+            + "; ".join(longest.readings)
+        )
 
 
 def model_version(version: str) -> None:
@@ -214,6 +226,8 @@ def mount_paths(paths: Sequence[str], *, is_2_0: bool = False) -> None:
             refuse("mount path", f"a plain path that starts{ending} with /", path, remediation)
         if any(_is_below(path, folder) for folder in MOUNT_FORBIDDEN[1:]) or not path.strip("/"):
             refuse("mount path", f"none of {' '.join(MOUNT_FORBIDDEN)}", path, remediation)
+        if _is_below(MOUNT_HOME.value, path):
+            refuse("mount path", f"none at {MOUNT_HOME} or above", path, remediation)
     for upper, lower in combinations(sorted(_folder(path) for path in paths), 2):
         if _is_below(lower, upper):
             remediation = "Mount them beside each other."

@@ -6,7 +6,7 @@ Source: the docstrings of huaweicloudsdkmodelarts 3.1.219, which are the API ref
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from custom_image.cloud.validation.checks import characters, in_range, refuse
@@ -17,6 +17,7 @@ from custom_image.specification import (
     REQUEST_BODY_RANGE_2_0,
     REQUEST_TIMEOUT_RANGE_2_0,
     SERVICE_INSTANCES,
+    STOP_COMMAND_LENGTH,
     VERSION_RANGE_2_0,
 )
 
@@ -38,6 +39,7 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
             refuse("unit_configs", "one, as deploy_type is SINGLE", len(units), "Keep one.")
         in_range("group_configs[0].count", group.get("count") or 1, (1, SERVICE_INSTANCES.value))
         for unit in units:
+            mounts(unit.get("files") or [])
             for name in ("startup_health", "readiness_health", "liveness_health"):
                 if unit.get(name):
                     _probe(name, unit[name])
@@ -52,6 +54,22 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
     ):
         if limit.get(name) is not None:
             in_range(f"service_limit.{name}", limit[name], bounds)
+
+
+def stop_command(command: str) -> None:
+    """Refuse a stop command that is too long; what it does in the image, a rule judges."""
+    longest = STOP_COMMAND_LENGTH
+    if len(command) > longest.value:
+        refuse("stop command", f"at most {longest}", f"{len(command)} characters", "Use a script.")
+
+
+def mounts(files: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse to mount one file system of SFS Turbo twice in a service."""
+    systems = [f.get("address") for f in files if str(f.get("source")).upper() == "EFS"]
+    for system in systems:
+        if systems.count(system) > 1:
+            remediation = "Use another file system, or mount its common folder once."
+            refuse("files", "each SFS Turbo file system once", f"{system} twice", remediation)
 
 
 def _probe(where: str, probe: Mapping[str, Any]) -> None:
