@@ -17,6 +17,8 @@ from local_services import token
 from small_digits import small_digits
 
 from custom_image import cli, cloud
+from custom_image.cloud.services.compare import compare
+from custom_image.cloud.services.migrate import find_v1, migrate
 from custom_image.errors import CloudRefused, Unavailable
 from custom_image.mnist import encode_jpeg
 from custom_image.model_config import ModelConfig, parse_model_config
@@ -72,13 +74,48 @@ def test_pushing_and_publishing_again_send_nothing(here, published, model, servi
     assert cloud.find_image(NAME, cloud=here).digest == published.digest
 
 
-def test_a_service_answers_signed_requests_and_those_with_a_token(rehearsal, service, seven):
-    signed = service.predict(seven)
-    by_token = service.predict(seven, token=token(rehearsal.up()))
+def test_a_service_of_v2_answers_who_has_an_api_key_and_says_who_speaks(service, seven):
+    answer = service.predict(seven)
+    refused = service.predict(b"no picture")
+    unknown = service.predict(seven, token="nobody's")
 
-    assert signed.ok, signed
-    assert by_token.text == signed.text
-    assert service.predict(seven, token="nobody's").status == 401
+    assert service.generation == "v2"
+    assert "/v2/infers/" in service.url
+    assert (answer.ok, answer.said_by, answer.advice) == (True, "the model", "")
+    assert (refused.status, refused.said_by) == (400, "the model")
+    assert (unknown.status, unknown.said_by) == (401, "the platform")
+    assert "MODELARTS_API_KEY" in unknown.advice
+
+
+def test_a_service_of_v1_answers_signed_requests_and_those_with_a_token(
+    rehearsal, here, model, seven
+):
+    old = cloud.deploy(
+        model, "shipped-v1", environment=WAITS, pool="pool", generation="v1", cloud=here
+    )
+    try:
+        signed = old.predict(seven)
+        by_token = old.predict(seven, token=token(rehearsal.up()))
+
+        assert signed.ok, signed
+        assert by_token.text == signed.text
+        assert old.predict(seven, token="nobody's").status == 401
+    finally:
+        cloud.delete(old)
+
+
+def test_a_migrated_service_answers_the_same(here, model, seven):
+    old = cloud.deploy(model, "old", environment=WAITS, pool="pool", generation="v1", cloud=here)
+    planned = migrate(*find_v1(here, "old"), here)
+    new = planned.deploy(here)
+    try:
+        found = compare(old, new, [("seven.jpg", seven), ("broken.jpg", b"no picture")])
+        assert found.are_equal, found
+        assert (new.name, new.generation, new.options.environment) == ("old-v2", "v2", WAITS)
+        assert new.options.pool == "pool"
+    finally:
+        for service in (old, new):
+            cloud.delete(service)
 
 
 def test_what_is_there_is_found_by_its_name_and_deploying_it_again_changes_nothing(
@@ -101,9 +138,7 @@ def test_an_upgrade_and_the_way_back_keep_the_service(here, service, published, 
     assert cloud.upgrade(upgraded, service.model).model.version == "1.0.0"
 
 
-def test_inference_2_0_deploys_the_same_model_and_upgrades_it(
-    here, model, published, config, seven
-):
+def test_v2_deploys_the_same_model_and_upgrades_it(here, model, published, config, seven):
     service = cloud.deploy(model, "newer", environment=WAITS, cloud=here)
     try:
         assert service.predict(seven).ok
@@ -222,9 +257,11 @@ def test_a_deployment_that_fails_leaves_a_bundle_with_the_logs_of_its_instances(
     (bundle,) = Path("build/bundles").iterdir()
     with zipfile.ZipFile(bundle) as archive:
         logs, events = archive.read("logs.txt").decode(), archive.read("events.json").decode()
+        pods = archive.read("pod_events.json").decode()
     assert "model_service listen" in logs
     assert "GET /nowhere answered 404" in events
-    assert "GET /nowhere answered 404" in str(failed.value)
+    assert "Unhealthy" in pods
+    assert "nowhere" in pods
     assert str(failed.value).count("\n") == 2
     found = cloud.find_service("ill", cloud=here)
     cloud.delete(found)
@@ -255,5 +292,5 @@ def test_the_command_line_ships_and_asks(
     assert "mnist_result" in run("predict", "cli", "digit.jpg")
     assert "ran already" in run("deploy", "cli", *waits)
     dry = run("deploy", "cli", "--dry-run", *waits)
-    assert f"POST {platform.endpoint}/v1/" in dry
+    assert f"POST {platform.endpoint}/v2/" in dry
     assert run("delete", "cli") == "cli is gone\n"

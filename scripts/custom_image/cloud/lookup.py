@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.images import PublishedImage, log_in, registered
@@ -74,7 +75,7 @@ def find_model(
     if wanted not in ready:
         there = ", ".join(ready) or "none of this name"
         refuse(f"model {name} {version}".strip(), "one that is published", there, "Publish it.")
-    return _model(shown[wanted])
+    return model_of(shown[wanted])
 
 
 def find_service(
@@ -112,7 +113,7 @@ def find_service(
         if api.generation == V2:
             model = _of_image(cloud, name, str(first[0]))
         else:
-            model = _model(show_model(cloud, str(first[0]), name))
+            model = model_of(show_model(cloud, str(first[0]), name))
     later = seen.is_asynchronous or (api.generation == V1 and model.is_asynchronous)
     return make_service(cloud, api, seen, model, name, seen.options, later, True, 0.0)
 
@@ -128,7 +129,7 @@ def _of_image(cloud: Cloud, service: str, image: str) -> Model:
     if not models:
         remediation = "Publish it, or name the model, whose config.json says what is asked."
         refuse(f"service {service}", "a model of its image", image or "no image", remediation)
-    return _model(show_model(cloud, str(models[0]["model_id"]), service))
+    return model_of(show_model(cloud, str(models[0]["model_id"]), service))
 
 
 def _planned(name: str, version: str, config: Path | None) -> Model:
@@ -141,10 +142,15 @@ def _planned(name: str, version: str, config: Path | None) -> Model:
     return Model("MODEL_ID", name, version, "published", "IMAGE", "", read)
 
 
-def _model(shown: dict[str, object]) -> Model:
-    """Return a model as ShowModel describes it."""
+def model_of(shown: Mapping[str, Any]) -> Model:
+    """Return a model as ShowModel describes it.
+
+    Raises:
+        ConfigError: its config.json is none.
+    """
     where = f"model {shown.get('model_name')} {shown.get('model_version')}"
-    text = str(shown.get("config") or "{}")
+    given = shown.get("config") or {}
+    text = given if isinstance(given, str) else json.dumps(given)
     document = json.loads(text)
     return Model(
         id=str(shown["model_id"]),

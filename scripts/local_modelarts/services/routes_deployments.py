@@ -219,4 +219,5 @@ def _name(row: Row) -> str:
 
 
 def _moment(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat()
+    # The SDK reads no offset: it adds a Z by itself.
+    return datetime.fromtimestamp(ms / 1000, UTC).replace(tzinfo=None).isoformat()

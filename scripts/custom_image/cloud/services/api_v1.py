@@ -5,6 +5,7 @@ Source: https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateService.h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -126,7 +127,7 @@ class ApiV1:
             content=self.content(shown),
             is_ready=all(part.get("status", "ready") in ("ready", "running") for part in parts),
             version="",
-            options=_options(shown),
+            options=options_of(shown),
         )
 
     def content(self, document: Mapping[str, Any]) -> object:
@@ -155,7 +156,7 @@ class ApiV1:
                 raise
 
 
-def _options(shown: Mapping[str, Any]) -> DeployOptions:
+def options_of(shown: Mapping[str, Any]) -> DeployOptions:
     """Return how a service was deployed, for an update that keeps it."""
     part = (shown.get("config") or [{}])[0]
     more = part.get("additional_properties") or {}
@@ -165,6 +166,10 @@ def _options(shown: Mapping[str, Any]) -> DeployOptions:
         instances=int(part.get("instance_count") or default.instances),
         environment=dict(part.get("envs") or {}),
         flavor=str(part.get("specification") or default.flavor),
+        custom_spec=dict(part.get("custom_spec") or {}),
+        deploy_timeout_min=math.ceil(
+            int(part.get("deploy_timeout_in_seconds") or 60 * default.deploy_timeout_min) / 60
+        ),
         pool=str(part.get("pool_name") or part.get("cluster_id") or shown.get("pool_name") or ""),
         max_surge=str(more.get("max_surge") or ""),
         max_unavailable=str(more.get("max_unavailable") or ""),
@@ -201,6 +206,8 @@ def _part(model: Model, options: DeployOptions) -> dict[str, Any]:
         "deploy_timeout_in_seconds": options.deploy_timeout_min * 60,
         "additional_properties": more,
     }
+    if options.custom_spec:
+        part["custom_spec"] = dict(options.custom_spec)
     if options.pool:
         part["pool_name"] = options.pool
     return part

@@ -25,6 +25,7 @@ class DeployOptions:
     Attributes:
         environment: of each instance; values of secrets do not belong here, says the platform.
         flavor: of each instance.
+        custom_spec: CPUs and memory in MB, in place of a flavor.
         pool: a dedicated resource pool; empty for the public one, where an upgrade interrupts.
         deploy_timeout_min: when the platform gives up a deployment.
         max_surge: how many instances an update may start besides; a share such as ``25%`` in 2.0.
@@ -42,6 +43,7 @@ class DeployOptions:
     instances: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     flavor: str = SERVICE_FLAVOR.value
+    custom_spec: Mapping[str, Any] = field(default_factory=dict)
     pool: str = ""
     deploy_timeout_min: int = DEPLOY_TIMEOUT.value
     max_surge: str = ""
