@@ -24,7 +24,7 @@ from custom_image.cloud.images import push
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import publish
 from custom_image.cloud.services.access import V2
-from custom_image.cloud.services.deploy import api_of, deploy, delete, upgrade
+from custom_image.cloud.services.deploy import api_of, delete, deploy, upgrade
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
