@@ -82,7 +82,7 @@ class Settings:
     pool_instances: int = 0
     mount_delay_s: int = 0
     node_disk_bytes: int = 500 * GB
-    service_versions: int = 20
+    service_versions: int = 100
     stop_delay_s: int = STOP_DELAY.value
     speed: int = 1
     batch_answer_s: int = 3600

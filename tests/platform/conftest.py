@@ -134,6 +134,9 @@ def end_services(rehearsal: Rehearsal) -> None:
     cloud = rehearsal.restart("speed=1000000", "stop_delay_s=0")
     for service in call(cloud, "GET", "/v1/{project_id}/services")["services"]:
         call(cloud, "DELETE", f"/v1/{{project_id}}/services/{service['service_id']}")
+    while newer := call(cloud, "GET", "/v2/{project_id}/services")["data"]:
+        ids = [service["id"] for service in newer]
+        call(cloud, "POST", "/v2/{project_id}/services/delete", {"service_ids": ids})
     left = "SELECT id FROM resources WHERE kind IN ('service', 'serving_instance')"
     with closing(sqlite3.connect(rehearsal.folder / "state.sqlite")) as database:
         wait_for(lambda: not database.execute(left).fetchall(), "all services have ended")

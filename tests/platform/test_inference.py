@@ -195,7 +195,7 @@ def test_a_changed_description_starts_nothing_anew(quick: Cloud, service: Infere
     assert service.show().status == "RUNNING"
     assert service.show().version.description == "digits, still"
     assert service.events() == before
-    assert predict(quick, service).status_code == 200
+    wait_for(lambda: predict(quick, service).status_code == 200, "it answers")
 
 
 def test_a_failing_startup_probe_restarts_the_container(quick: Cloud, serving_address: str) -> None:
@@ -305,7 +305,10 @@ def test_pod_events_say_why_a_container_does_not_start(quick: Cloud, serving_add
         assert service.show().status == "DEPLOYING"
         reasons = {event.reason: event for event in service.pod_events()}
         assert {"Scheduled", "Pulling", "Started", "Unhealthy", "BackOff"} <= set(reasons)
-        assert "GET /nothing answered 404" in reasons["Unhealthy"].message
+        told = "GET /nothing answered 404"
+        wait_for(
+            lambda: any(told in event.message for event in service.pod_events()), "it says why"
+        )
         assert reasons["Unhealthy"].type == "Warning"
     finally:
         service.delete()

@@ -28,6 +28,8 @@ SPEED = 60
 WAITS = {"DRAIN_SECONDS": "1", "EXIT_SECONDS": "1.4"}
 NAME = "team/shipped:1.0.0"
 DIGITS = small_digits()
+SLOWLY_ILL = {"url": "/nowhere", "failure_threshold": 1, "initial_delay_seconds": 300}
+"""A health check that fails once the image has had the time to say something."""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def test_a_service_of_v2_answers_who_has_an_api_key_and_says_who_speaks(service,
     assert service.generation == "v2"
     assert "/v2/infers/" in service.url
     assert (answer.ok, answer.said_by, answer.advice) == (True, "the model", "")
-    assert (refused.status, refused.said_by) == (400, "the model")
+    assert (refused.status, refused.said_by) == (422, "the model")
     assert (unknown.status, unknown.said_by) == (401, "the platform")
     assert "MODELARTS_API_KEY" in unknown.advice
 
@@ -247,7 +249,7 @@ def test_a_deployment_that_fails_leaves_a_bundle_with_the_logs_of_its_instances(
 ):
     monkeypatch.chdir(tmp_path)
     assert config.health is not None
-    health = config.health.model_copy(update={"url": "/nowhere", "failure_threshold": 1})
+    health = config.health.model_copy(update=SLOWLY_ILL)
     ill = config.model_copy(update={"health": health})
     model = cloud.publish(published, ill, name="ill", cloud=here)
 

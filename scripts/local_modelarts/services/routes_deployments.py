@@ -51,6 +51,12 @@ def deployment_calls(platform: Platform, services: Services) -> Calls:
         row = find(call)
         return show(services.update(row["id"], read_deployment(platform, row, call.body)))
 
+    def start(call: Call) -> Answer:
+        row = services.start(find(call)["id"])
+        # The one answer that kept its older shape in SDK 3.1.219: times as numbers.
+        old = {"create_at": str(row["create_at"]), "update_at": row["update_at"]}
+        return Answer({**deployment_document(row), **old})
+
     def scale(call: Call) -> Answer:
         row = find_v2(services, call.path["service_id"])
         given = {"count": call.body.get("count")}
@@ -105,7 +111,7 @@ def deployment_calls(platform: Platform, services: Services) -> Calls:
         ("PUT", f"{_ONE}/{{deployment_name}}/scale", scale),
         ("GET", one, lambda call: show(find(call))),
         ("PUT", one, update),
-        ("POST", f"{one}/start", lambda call: show(services.start(find(call)["id"]))),
+        ("POST", f"{one}/start", start),
         ("POST", f"{one}/stop", lambda call: show(services.stop(find(call)["id"]))),
         ("GET", f"{one}/versions", versions),
         ("DELETE", f"{one}/versions/{{version}}", forget_version),
