@@ -256,6 +256,18 @@ def backend_timeout() -> ApiError:
     )
 
 
+def wrong_api_key(reason: str) -> ApiError:
+    """An API key of v2 that is missing, wrong, expired or deleted. The code is inferred."""
+    return ApiError(
+        401, "ModelArts.4101", f"Incorrect API key authentication information: {reason}"
+    )
+
+
+def api_key_not_bound() -> ApiError:
+    """An API key that is good, but not for this service. The code is inferred."""
+    return ApiError(403, "ModelArts.4103", "The API key is not authorized to access the service.")
+
+
 # Tasks of asynchronous services: no page that could be read shows how they are refused.
 def no_task(task_id: str) -> ApiError:
     """The service has no such task. Inferred."""

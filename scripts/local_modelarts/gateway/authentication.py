@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from custom_image.specification import MIB, SIGNED_BODY
-from local_modelarts.errors import wrong_signature
-from local_modelarts.gateway.refusals import V1, V2, body_too_large, wrong_api_key, wrong_app
+from local_modelarts.errors import wrong_api_key, wrong_signature
+from local_modelarts.gateway.refusals import V1, V2, body_too_large, wrong_app
 from local_modelarts.gateway.request import Request
 from local_modelarts.http.aksk_signature import ALGORITHM, UNSIGNED, check_signature
 from local_modelarts.http.api_keys import ApiKeys

@@ -67,15 +67,3 @@ def _why(error: Exception) -> str:
 def wrong_app(reason: str) -> ApiError:
     """APP authentication of v1 failed. Code and first words are APIG's."""
     return ApiError(401, "APIG.0303", f"Incorrect app authentication information: {reason}")
-
-
-def wrong_api_key(reason: str) -> ApiError:
-    """An API key of v2 that is missing, wrong, expired or deleted. The code is inferred."""
-    return ApiError(
-        401, "ModelArts.4101", f"Incorrect API key authentication information: {reason}"
-    )
-
-
-def api_key_not_bound() -> ApiError:
-    """An API key that is good, but not for this service. The code is inferred."""
-    return ApiError(403, "ModelArts.4103", "The API key is not authorized to access the service.")

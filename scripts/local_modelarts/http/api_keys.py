@@ -15,10 +15,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT, API_KEY_HOURS
-from local_modelarts.errors import ApiError, parameter
-from local_modelarts.gateway.refusals import api_key_not_bound, wrong_api_key
-from local_modelarts.notebooks.containers import now_ms
+from local_modelarts.errors import ApiError, api_key_not_bound, parameter, wrong_api_key
 from local_modelarts.platform import Platform
+from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.store import API_KEY, SERVICE, Row
 from local_modelarts.validation import Rule, check, choice
 

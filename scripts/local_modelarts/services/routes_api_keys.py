@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from local_modelarts.http.api_keys import ApiKeys
-from local_modelarts.http.server import Answer, Call, Calls
+from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.notebooks.responses import page
 from local_modelarts.platform import Platform
 from local_modelarts.services.backend import Services

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from local_modelarts.errors import ApiError, no_service, parameter
-from local_modelarts.http.server import Answer, Call, Calls
+from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.notebooks.responses import page
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.states import RUNNING
