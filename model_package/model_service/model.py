@@ -173,7 +173,9 @@ class Model:
             folder = self._settings.model_path
             if self._root is not None and folder.is_dir():
                 folder = enter(self._root, self._slot, folder, self._code)
-            service = load_service(folder, self._settings.model_name, self._code)
+            service = load_service(
+                folder, self._settings.model_name, self._code, self._settings.weights_path
+            )
         except PackageFault as fault:
             log.error("the model package cannot be served: %s", fault)
             self._set(State.FAILED, f"the model package cannot be served: {fault}")

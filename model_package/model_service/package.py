@@ -22,17 +22,30 @@ class PackageFault(Exception):
 
 
 def load_service(
-    folder: Path, model_name: str, code: PackageCode | None = None
+    folder: Path,
+    model_name: str,
+    code: PackageCode | None = None,
+    weights: Path | None = None,
 ) -> SingleNodeService:
     """Import ``customize_service.py`` and construct its service.
 
+    ``weights``: the folder of the weights, where they are not beside that file: a mount.
+
     Raises:
-        PackageFault: the file, or one service class in it, is missing.
+        PackageFault: the file, one service class in it, or the weights are missing.
         Exception: whatever the user's module or constructor raises.
     """
     code = code or PackageCode(folder)
     service_class = load_class(folder)
-    model_path = base_of(service_class).locate(folder, code.text)
+    weights = weights or folder
+    if not weights.is_dir():
+        raise PackageFault(
+            f"expected a folder with weights at {weights} (WEIGHTS_PATH), found none"
+        )
+    try:
+        model_path = base_of(service_class).locate(weights, code.text)
+    except FileNotFoundError as error:
+        raise PackageFault(str(error)) from error
     service = _construct(service_class, model_name, model_path)
     # A constructor need not call super().
     for name, value in (("model_name", model_name), ("model_path", model_path)):

@@ -45,6 +45,7 @@ class Settings:
     """All settings; each field is the environment variable of the same name.
 
     Attributes:
+        weights_path: where the weights are, where they are mounted beside the package.
         drain_seconds: how long after SIGTERM requests are still served, new connections too.
         exit_seconds: when after SIGTERM the process is gone, whatever clients do.
         keep_alive_seconds: how long an idle connection stays open.
@@ -63,6 +64,7 @@ class Settings:
     host: str
     port: int
     model_path: Path
+    weights_path: Path | None
     model_name: str
     model_server: str
     workers: Workers
@@ -132,7 +134,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     settings = Settings(
         host=environment.get("HOST", "") or "0.0.0.0",
         port=read("PORT", "8080", _between(int, 0, 65535), "a TCP port, or 0 for any free one"),
-        model_path=Path(environment.get("MODEL_PATH", "") or _beside_this_package()).absolute(),
+        model_path=_model_path(environment),
+        weights_path=_weights_path(environment),
         model_name=environment.get("MODEL_NAME", "") or "model",
         model_server=one_of("MODEL_SERVER", SERVERS),
         workers=read("WORKERS", "auto", _workers, "auto or a whole number from 1 up"),
@@ -214,6 +217,15 @@ def _workers(text: str) -> Workers:
 
 def _log_level(text: str) -> str:
     return LOG_LEVELS[LOG_LEVELS.index(text.upper())]
+
+
+def _weights_path(environment: Mapping[str, str]) -> Path | None:
+    text = environment.get("WEIGHTS_PATH", "")
+    return Path(text).absolute() if text else None
+
+
+def _model_path(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("MODEL_PATH", "") or _beside_this_package()).absolute()
 
 
 def _beside_this_package() -> Path:
