@@ -42,7 +42,7 @@ def test_the_demo_ends_in_a_seven_and_a_table_of_verdicts_and_leaves_nothing(doc
     assert demo.returncode == 0, demo.stderr
     answer, summary, _, header, *rows = demo.stdout.splitlines()
     assert answer == '{"mnist_result": 7}'
-    assert summary.startswith("dockerfile_build:latest (classic, quick): ")
+    assert summary.startswith("dockerfile_build:latest (v2, quick): ")
     assert header.split() == ["verdict", "rule", "required", "measured"]
     assert sum(row.startswith("PASSED") for row in rows) >= 6
     assert "FAILED" not in demo.stdout
