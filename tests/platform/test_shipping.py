@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 from local_cloud import Rehearsal, wait_for
+from local_models import build_image
 from local_services import token
 from small_digits import small_digits
+from tiny_package import write_tiny_package
 
 from custom_image import cli, cloud
 from custom_image.cloud.services.compare import compare
@@ -149,6 +152,31 @@ def test_v2_deploys_the_same_model_and_upgrades_it(here, model, published, confi
         changed = cloud.deploy(model, "newer", environment={**WAITS, "LEVEL": "1"}, cloud=here)
         assert (changed.was_there, changed.id) == (False, service.id)
         assert changed.predict(seven).ok
+    finally:
+        cloud.delete(service)
+
+
+def test_a_thin_image_answers_7_from_weights_beside_it(
+    here, docker_engine, serving_image, config, seven, tmp_path
+):
+    """The image's own weights are no model: only those of the mount can answer."""
+    thin = build_image(
+        docker_engine, "custom-image/tests:thin", serving_image, {"mnist.onnx": "not here"}
+    )
+    bucket = Path(here.platform.obs_folder) / "models/mnist"
+    bucket.mkdir(parents=True)
+    shutil.copy(write_tiny_package(tmp_path / "tiny").folder / "mnist.onnx", bucket)
+    model = cloud.publish(
+        cloud.push(thin, "team/thin:1.0.0", cloud=here), config, name="thin", cloud=here
+    )
+
+    service = cloud.deploy(
+        model, weights="obs://models/mnist/", pool="pool", environment=WAITS, cloud=here
+    )
+    try:
+        answer = service.predict(seven)
+        assert (answer.status, answer.json) == (200, {"mnist_result": 7})
+        assert service.options.mounts == {"/model/": "obs://models/mnist/"}
     finally:
         cloud.delete(service)
 
