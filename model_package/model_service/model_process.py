@@ -57,7 +57,7 @@ def run_model_process(
         else:
             if root is not None and folder.is_dir():
                 folder = enter(root, slot, folder, code)
-            service = load_service(folder, settings.model_name, code)
+            service = load_service(folder, settings.model_name, code, settings.weights_path)
     except BaseException as error:
         log.exception("the model could not be loaded")
         fault = f"the model could not be loaded: {type(error).__name__}: {error}"
