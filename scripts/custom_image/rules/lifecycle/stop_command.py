@@ -29,7 +29,7 @@ GRACEFUL_STOP: Final = Source(
     "Inference 2.0: graceful shutdown",
     "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0094.html",
 )
-NEW: Final = frozenset({Profile.INFERENCE_2_0})
+NEW: Final = frozenset({Profile.V2})
 NONE: Final = "no stop command was given; name it with --stop-command"
 BUILT_IN: Final = frozenset(
     [

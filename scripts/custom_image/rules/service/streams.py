@@ -37,7 +37,7 @@ STREAMS: Final = Source(
     "Accessing a Real-Time Service Using Server-Sent Events",
     "https://support.huaweicloud.com/inference-modelarts/inference-modelarts-0124.html",
 )
-SERVED: Final = frozenset({Profile.CLASSIC, Profile.ENGINE, Profile.INFERENCE_2_0})
+SERVED: Final = frozenset({Profile.V1, Profile.ENGINE, Profile.V2})
 AFTER: Final = ("health.ready", "api.answers")
 NO_STREAM: Final = "no api streams: no answer is of that type, no request has the member `stream`"
 LONG_ENOUGH_S: Final = 0.5
@@ -176,7 +176,7 @@ def end(context: Context) -> Finding:
     title="A stream is over before the gateway cuts it off",
     why="The limit of an answer is that of the whole stream: a long one is cut in the middle.",
     severity=Severity.ERROR,
-    profiles=frozenset({Profile.CLASSIC, Profile.ENGINE}),
+    profiles=frozenset({Profile.V1, Profile.ENGINE}),
     needs=Needs.SERVICE | Needs.CONFIG,
     requires=AFTER,
     limit_field="latency",
