@@ -52,7 +52,7 @@ def test_an_image_is_judged_without_a_network_on_a_flavor_with_mounted_weights(
 
     assert report.verdict is Verdict.PASSED, str(report)
     assert report.check("start.shared-memory").verdict is Verdict.PASSED
-    assert f"--volume {tmp_path}:/weights:ro --memory 1024m --shm-size 128m" in str(report)
+    assert f"--volume {tmp_path}:/weights:ro --memory 1024m --shm-size 128m" in report.remarks[0]
     assert "never-shown" not in report.to_json()
 
 

@@ -400,7 +400,7 @@ TABLE = (
         "workers.failing",
         (
             edit(APPLICATION, f's#started = .*#&; {CROWD} and open("/tmp/lost", "w")#'),
-            edit(APPLICATION, "s/if reason:/if False:/"),
+            edit(APPLICATION, "s#if reason:#if reason and not os.path.exists('/tmp/lost'):#"),
             edit(
                 SERVICE,
                 "s#return {OUTPUT_NAME#import os; os.path.exists('/tmp/lost') and 1 / 0; &#",

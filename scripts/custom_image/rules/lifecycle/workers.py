@@ -33,6 +33,7 @@ FULL_LOAD_S: Final = 10.0
 SLOW_S: Final = 1.0
 """Predictions that take longer hold a thread each; frameworks have 40 of them, and one is left."""
 MANY_CLIENTS: Final = 60
+STILL_BUSY_S: Final = 3
 NOTICEABLE_S: Final = 2.0
 """A check that waits for longer at the end of a short drill may be one that never ends."""
 CHECK_TIMEOUT_S: Final = 10
@@ -220,7 +221,13 @@ def _use(context: Context) -> _Use:
             load = _keep_busy(context, service)
             if load.has_ended:
                 return _Use(load, ())
-            answer, check = ask(service.url, service.request), _check(context, service)
+            answer = ask(service.url, service.request)
+            for _ in range(STILL_BUSY_S):  # it may refuse while it works off what came before
+                if answer.status < 500:
+                    break
+                context.pause(1)
+                answer = ask(service.url, service.request)
+            check = _check(context, service)
             return _Use(load, _kill_workers(context, service), check, answer)
 
     return context.once("workers", drill)
