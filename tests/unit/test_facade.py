@@ -26,8 +26,8 @@ def test_each_name_is_there_and_says_what_it_does(name):
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'biuld'"):
-        _ = custom_image.biuld
+    with pytest.raises(AttributeError, match="no attribute 'no_verb'"):
+        _ = custom_image.no_verb
 
 
 @pytest.mark.parametrize("module", ["custom_image", "custom_image.cli"])
