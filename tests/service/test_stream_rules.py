@@ -47,7 +47,7 @@ def service(tmp_path):
 
 
 def test_a_good_stream_is_clean_and_judged_by_every_rule(service):
-    report = judge(service, waits=WAITS)
+    report = judge(service, waits=WAITS, profile="v1")
 
     assert verdicts(report, *BROKEN) == [], str(report)
     passed = verdicts(report, Verdict.PASSED)
@@ -55,7 +55,7 @@ def test_a_good_stream_is_clean_and_judged_by_every_rule(service):
 
 
 def test_a_service_without_streams_is_not_asked_for_any(tmp_path):
-    report = judge(judging.copy_good_service(tmp_path), only=list(STREAM_RULES))
+    report = judge(judging.copy_good_service(tmp_path), only=list(STREAM_RULES), profile="v1")
 
     assert verdicts(report, *BROKEN) == []
     assert set(verdicts(report, Verdict.NOT_CHECKED)) >= STREAM_RULES
@@ -65,7 +65,7 @@ def test_a_service_without_streams_is_not_asked_for_any(tmp_path):
 def test_a_sabotage_of_a_stream_fails_its_rule_and_no_other(rule_id, service):
     old, new = SABOTAGES[rule_id]
     replace(service / "serve.py", old, new)
-    settings = {"waits": WAITS}
+    settings = {"waits": WAITS, "profile": "v1"}
     if rule_id == "stream.length":
         settings["edition"] = limit("latency", 1.5, "s")
     if rule_id == "stream.disconnect":
