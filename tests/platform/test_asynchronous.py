@@ -111,7 +111,7 @@ def clean(sleeper: Sleeper) -> None:
 def test_an_answer_that_the_gateway_would_not_wait_for_is_delivered(sleeper, address) -> None:
     synchronous = sleeper.deploy("sync", "awake")
     cut = sleeper.ask("POST", f"{synchronous}/", json={"sleep": GATEWAY_S + 2})
-    assert cut.json()["error_code"] == "ModelArts.4503"
+    assert cut.json()["error_code"] == "ModelArts.4205"
 
     task = sleeper.submit(address, GATEWAY_S + 2)
     early = sleeper.ask("GET", f"{task}/result")
@@ -207,7 +207,7 @@ def test_a_handler_of_65_seconds_delivers_its_answer_under_the_platforms_own_lim
     cut = sleeper.ask("POST", f"{synchronous}/", json={"sleep": 65})
     document = sleeper.ended(task, 120)
 
-    assert cut.json()["error_code"] == "ModelArts.4503"
+    assert cut.json()["error_code"] == "ModelArts.4205"
     assert document["status"] == "SUCCEEDED"
     assert document["finish_time"] - document["start_time"] >= 65_000
     assert sleeper.ask("GET", f"{task}/result").json() == {"slept": 65}

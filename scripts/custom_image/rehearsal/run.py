@@ -176,20 +176,36 @@ def _upgrade_under_load(
             time.sleep(_QUIET_S)
         seconds = time.monotonic() - began
         happenings = tuple(
-            Happening(entry["at"] - began_at, entry["kind"], entry["instance"], entry["model"])
+            Happening(
+                entry["at"] - began_at,
+                entry["kind"],
+                entry["instance"],
+                _model(entry["model"], service.generation),
+            )
             for entry in _timeline(service)
             if entry["at"] >= began_at
         )
     finally:
         delete(service)
-    found = tuple(_noted(routed, began) for routed in gateway.routed())
+    found = tuple(_noted(routed, began, service.generation) for routed in gateway.routed())
     return Load(found, happenings, upgrades, seconds)
 
 
-def _noted(routed: Routed, began: float) -> tuple[float, str, bool, str]:
+def _noted(routed: Routed, began: float, generation: str) -> tuple[float, str, bool, str]:
     title, _, _ = routed.by.rpartition(" ")  # name, version and instance
-    version = title.rpartition(" ")[2]
+    version = _model(title, generation).rpartition(" ")[2]
     return round(routed.sent_at - began, 3), version, routed.ok, routed.note
+
+
+def _model(title: str, generation: str) -> str:
+    """Return name and version of the model behind an instance.
+
+    In v2 the version is the service's own, which each upgrade raises: A and B take turns.
+    """
+    name, _, version = title.rpartition(" ")
+    if generation != V2 or not version:
+        return title
+    return f"{name} {VERSIONS[int(version.rpartition('.')[2]) % 2]}"
 
 
 def _signed(service: Service) -> Request:

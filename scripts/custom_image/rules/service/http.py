@@ -36,7 +36,7 @@ PATIENCE_S = GATEWAY_LATENCY.value + 25.0
 """Longer than the gateway's: a slow answer is told from none, and its time is known."""
 
 _ASYNCHRONOUS = (
-    f"A prediction that takes longer than {GATEWAY_LATENCY} is answered ModelArts.4503 by the "
+    f"A prediction that takes longer than {GATEWAY_LATENCY} is cut off by the "
     "gateway: deploy it as an asynchronous service (custom-image deploy --asynchronous), or make "
     "the model faster."
 )
