@@ -22,12 +22,12 @@ import os
 {imports}
 import numpy as np
 
-from model_service.model_service import SingleNodeService
+{base}
 
 WEIGHTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "model.npy")
 
 
-class Service(SingleNodeService):
+class Service(Base):
     def __init__(self, model_name, model_path):
         super().__init__(model_name, model_path)
 {load}
@@ -76,6 +76,7 @@ def torch_1(folder: Path) -> Path:
         with ENGINE.no_grad():
             return self.model(ENGINE.from_numpy(data)).numpy()
         """,
+        "from model_service.pytorch_model_service import PTServingBaseService as Base",
     )
     (package / "model.npy").unlink()
     torch.save({"weight": torch.from_numpy(WEIGHTS.T.copy())}, package / "model.pth")
@@ -105,9 +106,10 @@ def _write(
     imports: str,
     load: str,
     ask: str,
+    base: str = "from model_service.model_service import SingleNodeService as Base",
 ) -> Path:
     folder.mkdir()
-    code = _SERVICE.format(imports=imports, load=_indented(load), ask=_indented(ask))
+    code = _SERVICE.format(imports=imports, base=base, load=_indented(load), ask=_indented(ask))
     (folder / "customize_service.py").write_text(code)
     np.save(folder / "model.npy", WEIGHTS)
     packages = [
