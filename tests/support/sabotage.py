@@ -413,7 +413,7 @@ TABLE = (
         inserts("false \\&\\& chmod -R 755 /home/mind/model"),
         settings=STATIC,
     ),
-    Sabotage("sigterm.loading", boots_with(f"sleep 6; exec {START}")),
+    Sabotage("sigterm.loading", boots_with(f"trap - TERM; sleep 6; exec {START}")),
     Sabotage("stop.tools", settings=NEW | {"stop_command": "pkill -TERM -f app.py"}),
     Sabotage("stop.command", settings=NEW | {"stop_command": "kill -SIGTERM 1"}),
     Sabotage("stop.in-flight", settings=NEW | {"stop_command": "kill -9 -1; sleep 1"}),

@@ -137,6 +137,8 @@ def drill_sigterm(
         if exit_code is not None:
             clients.note("exit", exit_code == 0, time.monotonic(), f"exit code {exit_code}")
         orphans = family.orphans(is_over=exit_code is not None)
+        if exit_code is None:
+            clients.over.set()  # what is cut off from here on, the drill itself cuts off
         instance.stop()  # wakes the clients that still wait for an answer
 
     return Drain(
