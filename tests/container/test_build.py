@@ -81,7 +81,7 @@ def test_packages_are_compiled_and_what_installs_them_is_gone(docker_engine, tin
 
 def test_what_was_left_out_of_the_packages_is_not_missed(docker_engine, tiny_image):
     modules = ["numpy.testing", "numpy.linalg", "numpy.random", "numpy.fft", "numpy.ma"]
-    modules += ["onnxruntime", "PIL.ImageOps", "PIL.WebPImagePlugin", "multipart"]
+    modules += ["onnxruntime", "PIL.ImageOps", "PIL.WebPImagePlugin"]
     modules += ["uvicorn", "uvloop", "httptools", "gunicorn.workers.ggevent", "gevent.monkey"]
     command = ["python3", "-c", "; ".join(f"import {module}" for module in modules)]
 
