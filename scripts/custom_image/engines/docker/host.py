@@ -275,8 +275,9 @@ class DockerHost:
 
     def remove_images(self, prefix: str) -> None:
         """Remove every name of an image, ``name@digest`` included, that begins with ``prefix``."""
-        for image in self._client.images.list():
-            for reference in [*image.tags, *(image.attrs.get("RepoDigests") or [])]:
+        # The SDK's own list asks for each image again, and fails where one has gone meanwhile.
+        for image in self._client.api.images():
+            for reference in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]:
                 if reference.startswith(prefix):
                     self.remove_image(reference)
 
