@@ -53,7 +53,8 @@ def test_during_the_drain_nothing_is_lost_and_the_end_comes_in_time(
     assert drain_s <= drain.exited_s < exit_s
     of_kind = Counter(event.kind for event in drain.events if 0 <= event.t_s < drain_s)
     assert min(of_kind["new"], of_kind["kept-alive"], of_kind["health"]) >= 3
-    assert sum(event.kind == "slow" for event in drain.events) > 2  # one after the other, to the end
+    # One slow request after the other, to the end.
+    assert sum(event.kind == "slow" for event in drain.events) > 2
     assert sum(event.kind == "idle" for event in drain.events) == IDLE_CONNECTIONS
     # Who comes too late finds the port closed: nobody was let in and then cut off.
     late = [e for e in drain.events if e.kind == "new" and not e.ok and e.t_s < drain.exited_s]
