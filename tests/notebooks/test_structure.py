@@ -45,7 +45,7 @@ SHARED += ["gateway", "delete"]
 SHARED_HERE = [*SHARED, "ship", "upgrade"]
 SHARED_BUILT = [*SHARED, "static"]
 MACHINE_PATH = re.compile(
-    r"(?<![\w.:/-])/(?:root|Users|tmp|work|workspace|builds|home/(?!ma-user)\w+)/"
+    r"(?<![\w.:/-])/(?:root|Users|tmp(?!/mind/)|work|workspace|builds|home/(?!ma-user|mind)\w+)/"
 )
 SECRET = re.compile(r"BEGIN [A-Z ]*PRIVATE KEY|(?i:password|secret|token|api_?key)\s*[=:]\s*\S")
 LOGIC = (ast.FunctionDef, ast.ClassDef, ast.While, ast.Try)
