@@ -46,6 +46,7 @@ MOST_PROCESSES: Final = 2048
 MEMORY_SHARE: Final = 0.5
 LARGEST_LOG: Final = {"max-size": "1m", "max-file": "2"}
 NO_PROC: Final = Path("/nonexistent")
+_NO_SOURCE: Final = "bind source path does not exist"
 _NO_DEVICE: Final = re.compile(
     r"could not select device driver|gathering device information|unresolvable CDI|nvidia"
 )
@@ -103,7 +104,15 @@ class DockerEngine:
         options = options or StartOptions()
         if options.is_offline:
             require_namespaces("" if self._lead is None else "another machine")
-        container = self._create(target, **_creation(options, self._machine_bytes))
+        try:
+            container = self._create(target, **_creation(options, self._machine_bytes))
+        except docker.errors.APIError as error:
+            if _NO_SOURCE not in str(error.explanation):
+                raise
+            raise Unavailable(
+                "the machine of the Docker engine has not the files that are to be mounted; "
+                "mounts name files of that machine"
+            ) from error
         try:
             container.start()
             if options.is_offline:

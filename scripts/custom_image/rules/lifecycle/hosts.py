@@ -17,7 +17,7 @@ from typing import Final
 
 from custom_image.drills.processes import workers
 from custom_image.engines import Lookup, StartOptions, Volume
-from custom_image.errors import ServiceNotReady, Unavailable
+from custom_image.errors import Unavailable
 from custom_image.probing.http import ask
 from custom_image.rules import (
     Context,
@@ -262,14 +262,7 @@ def _try_alone(context: Context, name: str) -> _Trial:
         options = CONDITIONS[name]
         if name == "cores":
             options = replace(options, volumes=_cores_volume(Path(folder)))
-        try:
-            return _try(context, options)
-        except ServiceNotReady as error:
-            if folder not in str(error):
-                raise
-            raise Unavailable(
-                "the engine is on another machine, where no file of this one can be mounted"
-            ) from error
+        return _try(context, options)
 
 
 def _cores_volume(folder: Path) -> tuple[Volume, ...]:
