@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,11 +41,11 @@ def test_the_demo_ends_in_a_seven_and_a_table_of_verdicts_and_leaves_nothing(doc
     verdicts = demo.stderr.splitlines()
     assert [line for line in verdicts if line.startswith(("FAILED", "Error"))] == []
     assert demo.returncode == 0, demo.stderr
-    answer, summary, _, header, *rows = demo.stdout.splitlines()
+    answer, summary, *rows = demo.stdout.splitlines()
     assert answer == '{"mnist_result": 7}'
     assert summary.startswith("dockerfile_build:latest (v2, quick): ")
-    assert header.split() == ["verdict", "rule", "required", "measured"]
-    assert sum(row.startswith("PASSED") for row in rows) >= 6
+    assert int(re.search(r"(\d+) passed", summary)[1]) >= 60
+    assert any(row.startswith("NOT CHECKED") for row in rows)
     assert "FAILED" not in demo.stdout
     assert "level quick" in demo.stderr
     assert left_behind() <= before
