@@ -110,7 +110,7 @@ class DockerEngine:
             if _NO_SOURCE not in str(error.explanation):
                 raise
             raise Unavailable(
-                "the machine of the Docker engine has not the files that are to be mounted; "
+                "the machine of the Docker engine lacks a file that is to be mounted; "
                 "mounts name files of that machine"
             ) from error
         try:
