@@ -59,9 +59,11 @@ class Cloud:
         builder = kind.new_builder().with_credentials(BasicCredentials(*self.keys))
         return builder.with_endpoint(self.platform.endpoint).build()
 
-    def call(self, method: str, path: str, body: object = None) -> Any:
+    def call(self, method: str, path: str, body: object = None, **query: str) -> Any:
         """Make a signed call that the SDK has no method for."""
-        return self.modelarts.do_http_request(method, path, body=body, response_type=RawResponse)
+        return self.modelarts.do_http_request(
+            method, path, query_params=[*query.items()], body=body, response_type=RawResponse
+        )
 
     # --- notebook instances -----------------------------------------------------------------------
 

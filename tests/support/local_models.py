@@ -52,7 +52,10 @@ def push_image(cloud: Cloud, image: str, repository: str, tag: str = "1.0") -> s
 def publish_model(
     cloud: Cloud, address: str, config: Mapping[str, Any], name: str, **fields: Any
 ) -> str:
-    """Create a model of an image that is in the registry; return its id once it is published."""
+    """Create a model of an image that is in the registry; return its id once it is published.
+
+    A model of an earlier try of the same test gives way.
+    """
     body = {
         "model_name": name,
         "model_version": "1.0.0",
@@ -61,6 +64,9 @@ def publish_model(
         "initial_config": json.dumps(dict(config)),
         **fields,
     }
+    same = {"model_name": name, "model_version": body["model_version"], "exact_match": "true"}
+    for earlier in call(cloud, "GET", "/v1/{project_id}/models", **same)["models"]:
+        call(cloud, "DELETE", f"/v1/{{project_id}}/models/{earlier['model_id']}")
     model_id = call(cloud, "POST", "/v1/{project_id}/models", body)["model_id"]
     path = f"/v1/{{project_id}}/models/{model_id}"
     wait_for(
@@ -90,9 +96,9 @@ def is_gone(cloud: Cloud, service_id: str) -> bool:
     return False
 
 
-def call(cloud: Cloud, method: str, path: str, body: object = None) -> Any:
+def call(cloud: Cloud, method: str, path: str, body: object = None, **query: str) -> Any:
     """Make a signed call of the classic API; return its JSON."""
-    return json.loads(cloud.call(method, path, body).raw_content or "{}")
+    return json.loads(cloud.call(method, path, body, **query).raw_content or "{}")
 
 
 def docker(*arguments: str, stdin: str = "") -> str:

@@ -225,7 +225,11 @@ TABLE = (
     ),
     Sabotage(
         "sigterm.orphans",
-        boots_with(f"({START}; :) \\& trap 'kill $!; sleep 3; exit 0' TERM; wait"),
+        # The server ends as it should, a helper's child stays.
+        boots_with(
+            f"(sleep 99; :) \\& helper=$!; {START} \\& "
+            "trap 'kill $helper $!; wait; exit 0' TERM; wait"
+        ),
     ),
     Sabotage("batch.boot-file", (f'CMD ["sh", "{INFER}/run.sh"]',), settings=BATCH),
     Sabotage("batch.apis", config=lambda c: api(c).pop("response"), settings=BATCH | STATIC),
@@ -342,7 +346,8 @@ TABLE = (
         ),
         also=("repeated.restart",),
     ),
-    Sabotage("confinement.read-only", (edit(SERVICE, "$ a (HERE / 'a_log').touch()"),)),
+    # Beside the model it may write: the runtime gives each worker a copy of the package.
+    Sabotage("confinement.read-only", inserts(f"touch {INFER}/a_log || exit 1")),
     Sabotage(
         "confinement.memory",
         settings={"edition": limit("memory", 0.03, "GB"), "ready_timeout_s": 8},

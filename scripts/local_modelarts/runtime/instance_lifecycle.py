@@ -210,7 +210,7 @@ class InstanceCare:
                 self._change(row, status, kind, was_ready=row["was_ready"] or status == "READY")
                 if kind:
                     self._events.add(row["service_id"], f"[{row['title']}] model is running")
-        elif monitor.failed:  # classic, while it runs: an alarm
+        elif monitor.failed and monitor.failed != "startup":  # classic, while it runs: an alarm
             self._events.add(row["service_id"], _probe_failed(row, monitor), abnormal=True)
 
     def _restart(self, row: Row, reason: str) -> None:
