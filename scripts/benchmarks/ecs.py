@@ -32,7 +32,7 @@ from custom_image.ecs.image_build.build import context_key
 from custom_image.ecs.transfer.send import STORE
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError
-from custom_image.packaging import SERVICE_FILE
+from custom_image.model_package import SERVICE_FILE
 from custom_image.progress import say
 from custom_image.rules import Needs, catalogue
 from custom_image.settings import enter_project

@@ -29,7 +29,7 @@ from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
 from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import CustomImageError, UsageError
-from custom_image.packaging import ONNX_NAME, SERVICE_FILE, read_package
+from custom_image.model_package import ONNX_NAME, SERVICE_FILE, read_package
 from custom_image.progress import say
 from custom_image.settings import enter_project
 

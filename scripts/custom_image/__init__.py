@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from custom_image.adoption import fetch_wheels, package_folder
-    from custom_image.authoring import build, start_service, verify
     from custom_image.build_context import write_build_context
     from custom_image.cloud import publish, push
+    from custom_image.deployment import ship
     from custom_image.ecs import estimate_size, open_server
     from custom_image.engines import open_engine
     from custom_image.engines.client import predict
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
         save_instance,
     )
     from custom_image.mnist import encode_jpeg, load_mnist
-    from custom_image.packaging import package_model
+    from custom_image.model_package import package_model
+    from custom_image.operations import build, start_service, verify
     from custom_image.plots import (
         plot_digits,
         plot_image_size,
@@ -42,22 +43,22 @@ if TYPE_CHECKING:
         plot_upgrade_timeline,
     )
     from custom_image.settings import enter_project
-    from custom_image.shipping import ship
     from custom_image.training import train_or_load
 
 __version__ = "0.1.0"
 
 _MODULES = {
     "adoption": ("fetch_wheels", "package_folder"),
-    "authoring": ("build", "start_service", "verify"),
     "build_context": ("write_build_context",),
     "cloud": ("publish", "push"),
+    "deployment": ("ship",),
     "ecs": ("estimate_size", "open_server"),
     "engines": ("open_engine",),
     "engines.client": ("predict",),
     "image_saving": ("audit_instance", "install_package", "open_instance", "save_instance"),
     "mnist": ("encode_jpeg", "load_mnist"),
-    "packaging": ("package_model",),
+    "model_package": ("package_model",),
+    "operations": ("build", "start_service", "verify"),
     "plots": (
         "plot_digits",
         "plot_image_size",
@@ -66,7 +67,6 @@ _MODULES = {
         "plot_upgrade_timeline",
     ),
     "settings": ("enter_project",),
-    "shipping": ("ship",),
     "training": ("train_or_load",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -12,9 +12,9 @@ import PIL.Image
 from matplotlib.figure import Figure
 
 from custom_image.builders import BuiltImage
+from custom_image.deployment import NotDone
 from custom_image.errors import UsageError
 from custom_image.images import Image, Location
-from custom_image.shipping import NotDone
 from custom_image.specification import GB, IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE
 
 if TYPE_CHECKING:

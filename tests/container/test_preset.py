@@ -14,7 +14,7 @@ from custom_image.engines import StartOptions
 from custom_image.engines.client import predict
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.mnist import encode_jpeg
-from custom_image.packaging import package_model
+from custom_image.model_package import package_model
 from custom_image.specification import HEALTH_URL
 from custom_image.training import train_or_load
 

@@ -12,11 +12,11 @@ from custom_image.engines import StartOptions
 from custom_image.engines.client import predict
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.mnist import encode_jpeg
-from custom_image.packaging import package_model
+from custom_image.model_package import package_model
 from custom_image.report import Verdict
 from custom_image.specification import HEALTH_URL
 from custom_image.training import train_or_load
-from custom_image.training.fitting import predict as ask_network
+from custom_image.training.loop import predict as ask_network
 from custom_image.verification import verify
 
 # 240 MB of packages to unpack, trim and compile: 40 s, several times that on a busy machine.

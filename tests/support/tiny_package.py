@@ -11,7 +11,7 @@ import numpy as np
 from linear_model import write_linear_model
 from small_digits import small_digits
 
-from custom_image.packaging import SERVICE_FILE, generate_config
+from custom_image.model_package import SERVICE_FILE, generate_config
 from custom_image.training import Metrics
 
 MEASURED = Metrics(accuracy=0.8, precision=0.8, recall=0.8, f1=0.8)

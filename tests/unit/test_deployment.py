@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from custom_image.builders.folder import UnbuiltImage
+from custom_image.deployment import ship
 from custom_image.ecs import open_server
 from custom_image.errors import UsageError
 from custom_image.image_saving import UnsavedImage
 from custom_image.plots import plot_upgrade_timeline
-from custom_image.shipping import ship
 
 
 @pytest.mark.parametrize("image", [UnbuiltImage("build/home"), UnsavedImage("No instance.")])

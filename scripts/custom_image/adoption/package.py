@@ -35,7 +35,7 @@ from custom_image.adoption.service_code.modules import SERVICE_NAME, Code, Impor
 from custom_image.build_context.files import engine_of, list_files
 from custom_image.errors import PackageError
 from custom_image.model_config import read_model_config
-from custom_image.packaging import ModelPackage
+from custom_image.model_package import ModelPackage
 
 LARGE_BYTES: Final = 100 * 10**6
 PACKAGES_FOLDER: Final = Path("build/packages")

@@ -26,8 +26,8 @@ from typing import IO, TYPE_CHECKING, Final
 
 from custom_image.build_context import payload
 from custom_image.build_context.archive import Stream, archive, mode_of
+from custom_image.build_context.display import Line, SourceText, size, tree_html, tree_text
 from custom_image.build_context.files import engine_of, is_weights, list_files
-from custom_image.build_context.rendering import Line, SourceText, size, tree_html, tree_text
 from custom_image.errors import PackageError, UsageError
 from custom_image.settings import find_project
 from custom_image.specification import MODEL_DIR
@@ -36,7 +36,7 @@ from custom_image.wheelhouse import fill_wheelhouse, lock_files, torch_pin
 
 if TYPE_CHECKING:
     from custom_image.adoption.wheels import PackageWheels
-    from custom_image.packaging import ModelPackage
+    from custom_image.model_package import ModelPackage
 
 _MODEL: Final = f"rootfs{MODEL_DIR}"
 _SERVICE: Final = "rootfs/home/ma-user/infer/model_service"

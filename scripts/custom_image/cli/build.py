@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from custom_image.adoption.wheels import PackageWheels
     from custom_image.build_context import BuildContext
     from custom_image.mnist import Digits
-    from custom_image.packaging import ModelPackage
+    from custom_image.model_package import ModelPackage
     from custom_image.target_python import TargetPython
 
 
@@ -345,12 +345,12 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     from custom_image.build_context import write_build_context
     from custom_image.builders import build as build_image
     from custom_image.builders import find_base
+    from custom_image.deployment import ship
     from custom_image.engines import open_engine
     from custom_image.engines.client import predict as ask
     from custom_image.engines.readiness import wait_until_ready
     from custom_image.mnist import encode_jpeg
     from custom_image.report import Verdict
-    from custom_image.shipping import ship
     from custom_image.specification import HEALTH_URL
     from custom_image.verification import verify
 
@@ -451,7 +451,7 @@ def _package(
     mnist: str, sample: bool, epochs: int = 0, seed: int = 7, runtime: str = Engine.ONNX
 ) -> tuple[Digits, ModelPackage]:
     from custom_image.mnist import load_mnist
-    from custom_image.packaging import package_model
+    from custom_image.model_package import package_model
     from custom_image.training import train_or_load
 
     digits = load_mnist(mnist, sample=sample)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from custom_image.audit import Audit, audit_folder
-from custom_image.build_context.rendering import SourceText
+from custom_image.build_context.display import SourceText
 from custom_image.engines import Instance, StartOptions
 from custom_image.engines.client import ask_health
 from custom_image.engines.process.engine import ProcessEngine

@@ -13,7 +13,7 @@ from custom_image.image_saving.instance import NotebookInstance
 from custom_image.specification import MODEL_DIR
 
 if TYPE_CHECKING:
-    from custom_image.packaging import ModelPackage
+    from custom_image.model_package import ModelPackage
 
 
 @dataclass(frozen=True)

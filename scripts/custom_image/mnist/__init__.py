@@ -3,7 +3,7 @@
 The data is by Yann LeCun and Corinna Cortes, under CC BY-SA 3.0.
 """
 
+from custom_image.mnist.dataset import load_mnist
 from custom_image.mnist.digits import Digits, encode_jpeg
-from custom_image.mnist.loading import load_mnist
 
 __all__ = ["Digits", "encode_jpeg", "load_mnist"]

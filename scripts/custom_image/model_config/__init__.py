@@ -9,7 +9,7 @@ merely ignores or dislikes is kept as :attr:`ModelConfig.remarks`.
 """
 
 from custom_image.model_config.models import Api, Body, Health, Metrics, ModelConfig
-from custom_image.model_config.reading import parse_model_config, read_model_config
+from custom_image.model_config.parser import parse_model_config, read_model_config
 from custom_image.model_config.remarks import Remark
 
 __all__ = [

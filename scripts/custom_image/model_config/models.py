@@ -26,7 +26,7 @@ from custom_image import specification
 from custom_image.errors import PackageError
 from custom_image.model_config.document import read_json_object
 from custom_image.model_config.remarks import Remark
-from custom_image.model_config.spelling import did_you_mean
+from custom_image.model_config.suggestions import did_you_mean
 
 _MOST_REMARKS: Final = 50
 

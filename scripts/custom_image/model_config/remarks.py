@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from custom_image import specification
-from custom_image.model_config.spelling import did_you_mean
+from custom_image.model_config.suggestions import did_you_mean
 
 Kind = Literal["key", "content-type", "schema", "metrics", "section"]
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from custom_image.errors import ModelError
 from custom_image.mnist import Digits
-from custom_image.training.fitting import predict
+from custom_image.training.loop import predict
 from custom_image.training.model import TrainedModel
 
 INPUT_NAME: Final = "images"

@@ -18,7 +18,7 @@ from custom_image import __version__
 from custom_image.errors import ModelError, UsageError
 from custom_image.mnist import Digits
 from custom_image.mnist.digits import Pixels
-from custom_image.training.fitting import epochs_for, fit, predict
+from custom_image.training.loop import epochs_for, fit, predict
 from custom_image.training.network import build_network, network_sha256
 from custom_image.training.weights import (
     load_weights,

@@ -40,7 +40,7 @@ from custom_image.rules import (
     true_waits,
 )
 from custom_image.specification import DEPLOY_TIMEOUT, Edition
-from custom_image.verification.masking import Mask
+from custom_image.verification.redaction import Mask
 from custom_image.verification.targets import Target
 
 T = TypeVar("T")

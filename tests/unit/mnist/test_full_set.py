@@ -10,8 +10,8 @@ import pytest
 
 from custom_image.errors import DatasetError
 from custom_image.mnist import Digits, load_mnist
+from custom_image.mnist.dataset import SAMPLE_FOLDER
 from custom_image.mnist.files import FULL, SAMPLE
-from custom_image.mnist.loading import SAMPLE_FOLDER
 from custom_image.mnist.make_sample import write_sample
 from custom_image.training import export_onnx, train_or_load
 

@@ -26,7 +26,7 @@ from custom_image.errors import ModelError, UsageError
 from custom_image.mnist import Digits, load_mnist
 from custom_image.training import Metrics, OnnxExport, TrainedModel, export_onnx, train_or_load
 from custom_image.training.export import check_parity
-from custom_image.training.fitting import epochs_for
+from custom_image.training.loop import epochs_for
 from custom_image.training.network import build_network
 
 WEIGHTS = "model.safetensors"

@@ -12,7 +12,7 @@ from custom_image.adoption.config_json.lenient import read_lenient
 from custom_image.adoption.config_json.schemas import correct_schema, has_file
 from custom_image.errors import PackageError
 from custom_image.model_config.remarks import API_KEYS, BODY_KEYS, HEALTH_KEYS
-from custom_image.model_config.spelling import did_you_mean
+from custom_image.model_config.suggestions import did_you_mean
 
 JSON_TYPE, FORM_TYPE = specification.CONTENT_TYPES
 STREAM_TYPE: Final = "text/event-stream"

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from custom_image.adoption.changes import ChangeLog, Kind
 from custom_image.model_config.remarks import KEYWORDS, SCHEMAS, SCHEMAS_BY_NAME, TYPES
-from custom_image.model_config.spelling import did_you_mean
+from custom_image.model_config.suggestions import did_you_mean
 
 # Types of Python and of other tools, in JSON Schema's words.
 _TYPE_NAMES: Final = {

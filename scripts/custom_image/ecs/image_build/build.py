@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from custom_image.build_context.rendering import size
+from custom_image.build_context.display import size
 from custom_image.build_context.stages import external_images, final_base
 from custom_image.builders import BuiltImage, Layer
 from custom_image.builders.base_python import fit_python

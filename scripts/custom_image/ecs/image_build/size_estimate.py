@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
-from custom_image.build_context.rendering import size
+from custom_image.build_context.display import size
 from custom_image.errors import PackageError
 from custom_image.specification import GB, IMAGE_SIZE, NOTEBOOK_IMAGE_SIZE
 

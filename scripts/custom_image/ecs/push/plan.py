@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from custom_image.build_context.rendering import size
+from custom_image.build_context.display import size
 from custom_image.errors import PackageError
 from custom_image.specification import GB, LAYER_SIZE, PUSHED_LAYERS
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from custom_image.build_context.rendering import size
+from custom_image.build_context.display import size
 from custom_image.ecs.ssh.command import Session
 from custom_image.ecs.ssh.connection import Connection, script_command
 from custom_image.ecs.transfer.manifest import CHUNK_BYTES, Manifest, Object

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from custom_image.packaging import BASE_CLASSES
+from custom_image.model_package import BASE_CLASSES
 from custom_image.rules import (
     Context,
     Finding,

@@ -16,7 +16,7 @@ from custom_image.model_config.document import (
 )
 from custom_image.model_config.models import ModelConfig
 from custom_image.model_config.remarks import find_remarks
-from custom_image.model_config.spelling import did_you_mean
+from custom_image.model_config.suggestions import did_you_mean
 from custom_image.specification import CONFIG_FILE
 
 _EXPECTED: Final = {

@@ -18,7 +18,7 @@ from custom_image import specification
 from custom_image.errors import ModelError, PackageError, UsageError
 from custom_image.mnist import Digits
 from custom_image.model_config import read_model_config
-from custom_image.packaging import (
+from custom_image.model_package import (
     SERVICE_FILE,
     ModelPackage,
     generate_config,
