@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from model_service.board import Limit
-from model_service.cpus import count_cpus
-from model_service.memory import read_gpus
-from model_service.one_copy import read_batch_size
+from model_service.inference.one_copy import read_batch_size
+from model_service.processes.board import Limit
+from model_service.processes.cpus import count_cpus
+from model_service.processes.memory import read_gpus
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Settings:
         exit_seconds: when after SIGTERM the process is gone, whatever clients do.
         keep_alive_seconds: how long an idle connection stays open.
         predict_timeout_seconds: 0 for never, as asynchronous services want it.
-        predict_in_threads: ``auto`` lets measurement decide, see :mod:`model_service.lane`.
+        predict_in_threads: ``auto`` lets measurement decide: :mod:`model_service.inference.lane`.
         workers: how many may run; of ``auto``, what the cores allow.
         workers_per_gpu: of ``auto``, where the model is on a GPU.
         model_processes: how many hold the model, while workers decode and encode; 0: each worker.

@@ -18,7 +18,7 @@ from sleeper import SLEEPER_CONFIG
 from tiny_package import write_tiny_package
 
 from custom_image.mnist import Digits, encode_jpeg, load_mnist
-from model_service.package import load_service
+from model_service.package.loader import load_service
 
 SERVICES = "/v1/{project_id}/services"
 SLEEPS = {

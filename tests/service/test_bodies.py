@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runtime import MULTIPART, multipart
 
-from model_service.bodies import decode_body
-from model_service.messages import Refused, Request
-from model_service.surface import Api
+from model_service.http.bodies import decode_body
+from model_service.http.messages import Refused, Request
+from model_service.http.surface import Api
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters='"\\\r\n\0'), min_size=1)
 FILE_NAMES = NAMES.filter(lambda name: "/" not in name and name not in (".", ".."))

@@ -219,20 +219,20 @@ def test_the_health_url_is_the_one_in_config_json(start, tmp_path):
     assert runtime.ask("GET", "/health").status == 404
 
 
-def test_a_health_request_asks_an_idle_model(tmp_path, monkeypatch):
-    from model_service import model as module
-    from model_service.board import State
-    from model_service.model import Model
+def test_a_health_request_asks_an_idle_model(tmp_path):
+    from model_service.http.surface import read_surface
+    from model_service.inference.model import Model
+    from model_service.processes.board import State
     from model_service.settings import read_settings
-    from model_service.surface import read_surface
 
     package = write_package(tmp_path / "package", FAILS_ON_DEMAND, JSON_CONFIG)
-    model = Model(read_settings({"MODEL_PATH": str(package)}), read_surface(package), [].append)
+    settings, surface = read_settings({"MODEL_PATH": str(package)}), read_surface(package)
+    model = Model(settings, surface, [].append)
     model.load()
     assert (model.ready, model.unseen) == (True, False)
 
-    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.0)
+    model = Model(settings, surface, [].append, idle_s=0.0, retry_s=0.0)
+    model.load()
     (package / "broken").touch()
     assert model.unseen
     model.check()

@@ -7,7 +7,8 @@ import threading
 import pytest
 from runtime import wait_for
 
-from model_service.lane import (
+from model_service.http.messages import Refused, Response
+from model_service.inference.lane import (
     HICCUP_COST,
     MAX_STUCK,
     QUICK_SECONDS,
@@ -17,7 +18,6 @@ from model_service.lane import (
     JobState,
     Lane,
 )
-from model_service.messages import Refused, Response
 from model_service.settings import read_settings
 
 

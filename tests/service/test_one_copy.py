@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from runtime import Answer, children, is_running, json_api, upload, wait_for, write_package
 
-from model_service.batches import NoBatch, join, kind_of, split
-from model_service.link import Link
-from model_service.model_process import Batches, Input, take
-from model_service.one_copy import read_batch_size, why_not
+from model_service.inference.batches import NoBatch, join, kind_of, split
+from model_service.inference.link import Link
+from model_service.inference.model_process import Batches, Input, take
+from model_service.inference.one_copy import read_batch_size, why_not
 
 # Says in which process each step ran, and how many rows the model saw at once.
 COUNTING = """

@@ -10,7 +10,7 @@ import pytest
 from runtime import head, wait_for
 from sleeper import ask, body
 
-from model_service.messages import hold_back_s
+from model_service.http.messages import hold_back_s
 
 
 @pytest.fixture

@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 from runtime import MNIST_CONFIG, json_api, multipart, upload, wait_for, write_package
 
-from model_service.board import State
-from model_service.model import Model
-from model_service.package import load_service
-from model_service.package_code import PackageCode
+from model_service.http.surface import read_surface
+from model_service.inference.model import Model
+from model_service.package.loader import load_service
+from model_service.package.source import PackageCode
+from model_service.package.working_folder import (
+    LARGE_BYTES,
+    enter,
+    find_large_files,
+    why_one_worker,
+)
+from model_service.processes.board import State
 from model_service.settings import read_settings
-from model_service.surface import read_surface
-from model_service.working_folder import LARGE_BYTES, enter, find_large_files, why_one_worker
 
 HEAD = "from model_service.pytorch_model_service import PTServingBaseService as Base\n"
 CONFIG = {"model_type": "Image", "apis": [json_api(x={"type": "number"})]}
@@ -501,5 +506,5 @@ def test_a_daemon_of_the_package_does_not_hold_up_health_for_ever(tmp_path, monk
 
     model.load()
     assert states == [State.LOADING]
-    monkeypatch.setattr("model_service.model.DAEMON_SECONDS", 0.0)
+    monkeypatch.setattr("model_service.inference.model.DAEMON_SECONDS", 0.0)
     wait_for(lambda: model.ready, "health to stop waiting")

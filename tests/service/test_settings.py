@@ -11,7 +11,7 @@ import pytest
 from runtime import EXAMPLE_SERVICE, MODEL_SERVICE, REPOSITORY, ROOTFS_HOME
 
 from custom_image import specification
-from model_service.cpus import count_cpus, read_quota
+from model_service.processes.cpus import count_cpus, read_quota
 from model_service.settings import Settings, SettingsError, read_settings
 
 
@@ -134,7 +134,7 @@ def test_what_ships_imports_nothing_but_itself_and_its_requirements():
 
     allowed = {names.get(name, name) for name in required} | sys.stdlib_module_names | engines
 
-    for path in [*MODEL_SERVICE.glob("*.py"), EXAMPLE_SERVICE]:
+    for path in [*MODEL_SERVICE.rglob("*.py"), EXAMPLE_SERVICE]:
         for node in ast.walk(ast.parse(path.read_text())):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -10,10 +10,10 @@ import pytest
 from runtime import wait_for, write_package
 from sleeper import SLEEPER, SLEEPER_CONFIG
 
-from model_service.board import Board, Limit, State
-from model_service.memory import Gpu, Room, count_kills, read_room
+from model_service.processes.board import Board, Limit, State
+from model_service.processes.memory import Gpu, Room, count_kills, read_room
+from model_service.processes.sizing import Sizing
 from model_service.settings import Workers, read_settings
-from model_service.sizing import Sizing
 
 GB = 10**9
 MEMINFO = "MemTotal:       16000000 kB\nMemFree: 1 kB\nMemAvailable:   12000000 kB\n"

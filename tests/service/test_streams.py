@@ -10,7 +10,7 @@ import time
 import pytest
 from runtime import head, json_api, wait_for, write_package
 
-from model_service.streams import to_event
+from model_service.http.streams import to_event
 
 # Every word of the body is a step of the generator; what happens is written beside the package.
 SPEAKER = """

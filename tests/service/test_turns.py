@@ -10,8 +10,8 @@ import pytest
 from runtime import head, wait_for, write_package
 from sleeper import SLEEPER, SLEEPER_CONFIG
 
-from model_service.board import Board, State
-from model_service.turns import LOADING_PAUSE_SECONDS, YIELD_SECONDS, Turns
+from model_service.processes.board import Board, State
+from model_service.servers.turns import LOADING_PAUSE_SECONDS, YIELD_SECONDS, Turns
 
 
 def make_turns(states: list[State]) -> list[Turns]:

@@ -21,7 +21,7 @@ from custom_image.rules import Needs, Waits, catalogue
 
 INFER = "/home/ma-user/infer"
 SERVICE = f"{INFER}/model/1/customize_service.py"
-APPLICATION = f"{INFER}/model_service/application.py"
+APPLICATION = f"{INFER}/model_service/http/application.py"
 AS_ROOT, AS_USER = "USER 0", "USER 1000:100"
 
 # Rules that start instances of their own, the only ones that take seconds; and those whose drill
@@ -215,7 +215,7 @@ TABLE = (
     Sabotage("sigterm.serves", boots_with(f"DRAIN_SECONDS=0 exec {START}")),
     Sabotage(
         "sigterm.in-flight",
-        (edit(f"{INFER}/model_service/supervisor.py", "s/kill_at = .*/kill_at = 0.0/"),),
+        (edit(f"{INFER}/model_service/processes/supervisor.py", "s/kill_at = .*/kill_at = 0.0/"),),
         settings={"waits": Waits(true=False, keep_alive_s=4, drain_s=4, exit_s=8)},
     ),
     Sabotage("sigterm.exit", boots_with(f"{START}; exit")),

@@ -4,7 +4,7 @@
 #
 # The kernel drops a SIGTERM that PID 1 has no handler for, and the server takes a moment to have one.
 # Until then this trap ends the service at once, for nobody uses it yet; and from `env` on SIGTERM is
-# blocked, which keeps it until model_service/signals.py asks for it. Without coreutils it is dropped.
+# blocked, which keeps it until model_service/processes/signals.py asks for it. Without coreutils it is dropped.
 # Source: pid_namespaces(7); env(1), --block-signal.
 trap 'exit 0' TERM
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)

@@ -31,7 +31,7 @@ class InstanceTarget(ProcessTarget):
     def mentions(self, variables: set[str]) -> bool:
         """Look for the names in the server and its boot file alone."""
         infer = self._instance.infer
-        files = [infer / "run.sh", *infer.glob("model_service/*.py")]
+        files = [infer / "run.sh", *infer.glob("model_service/**/*.py")]
         text = "".join(file.read_text(errors="replace") for file in files if file.is_file())
         return all(variable in text for variable in variables)
 

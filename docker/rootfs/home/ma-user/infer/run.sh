@@ -1,7 +1,7 @@
 #!/bin/sh
 # Serves the model package beside it (model/1) with the runtime beside it (model_service/). Everything
 # is found relative to this file, so that it also runs outside a container. Settings: README.md of
-# model_package; the wait of 60 s after SIGTERM is in model_service/supervisor.py.
+# model_package; the wait of 60 s after SIGTERM is in model_service/processes/supervisor.py.
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cd -- "$here" || exit 1
 # A file too large for one layer of an image comes in parts (scenario ecs_build): make it whole first.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 
-from model_service.board import Board, State
-from model_service.messages import REASONS, Response
+from model_service.http.messages import REASONS, Response
+from model_service.processes.board import Board, State
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 OTHER = "other"

@@ -29,7 +29,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Callable
 
-from model_service.messages import Refused, overloaded
+from model_service.http.messages import Refused, overloaded
 from model_service.settings import Settings
 
 log = logging.getLogger("model_service")

@@ -16,14 +16,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from model_service.batches import NoBatch, join, kind_of, split
-from model_service.board import Board, State
-from model_service.link import Link
-from model_service.one_copy import pack_attributes, why_not
-from model_service.package import load_service
-from model_service.package_code import PackageCode
+from model_service.inference.batches import NoBatch, join, kind_of, split
+from model_service.inference.link import Link
+from model_service.inference.one_copy import pack_attributes, why_not
+from model_service.package.loader import load_service
+from model_service.package.source import PackageCode
+from model_service.package.working_folder import enter
+from model_service.processes.board import Board, State
 from model_service.settings import Settings
-from model_service.working_folder import enter
 
 log = logging.getLogger("model_service")
 

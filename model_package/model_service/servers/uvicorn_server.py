@@ -11,10 +11,10 @@ from typing import Any
 
 import uvicorn
 
-from model_service.application import Application
-from model_service.asgi import AsgiAdapter
-from model_service.turns import Turns
-from model_service.uvicorn_protocol import Protocol
+from model_service.http.application import Application
+from model_service.servers.asgi import AsgiAdapter
+from model_service.servers.turns import Turns
+from model_service.servers.uvicorn_protocol import Protocol
 
 TICK_SECONDS = 0.1
 

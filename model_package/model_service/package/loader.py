@@ -11,9 +11,9 @@ from types import ModuleType
 from typing import Callable
 
 from model_service.model_service import SingleNodeService
-from model_service.package_code import SERVICE_FILE, PackageCode
+from model_service.package.source import SERVICE_FILE, PackageCode
 
-PRESET_MODULES = Path(__file__).with_name("preset_modules")
+PRESET_MODULES = Path(__file__).parents[1] / "preset_modules"
 """What else the platform's images let code import: ``log``, ``metric``, ``error_code`` ..."""
 
 

@@ -18,8 +18,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable
 
-from model_service.lane import BrokenOff, Job, Lane
-from model_service.messages import Refused, overloaded, to_json
+from model_service.http.messages import Refused, overloaded, to_json
+from model_service.inference.lane import BrokenOff, Job, Lane
 
 log = logging.getLogger("model_service")
 
@@ -49,7 +49,7 @@ def to_event(part: object) -> bytes:
     Text that is whole events already goes out as it is.
 
     Raises:
-        TypeError, ValueError: as :func:`model_service.messages.to_json`.
+        TypeError, ValueError: as :func:`model_service.http.messages.to_json`.
     """
     if isinstance(part, (bytes, bytearray, memoryview)):
         return bytes(part)

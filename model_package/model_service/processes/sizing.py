@@ -6,8 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from model_service.board import Board, Limit, State
-from model_service.memory import Gpu, Room, count_kills, read_gpus, read_room, read_worker_bytes
+from model_service.processes.board import Board, Limit, State
+from model_service.processes.memory import (
+    Gpu,
+    Room,
+    count_kills,
+    read_gpus,
+    read_room,
+    read_worker_bytes,
+)
 from model_service.settings import Settings
 
 log = logging.getLogger("model_service")
@@ -38,7 +45,7 @@ class Sizing:
         read_worker_bytes: Callable[[int], int] = read_worker_bytes,
         read_gpus: Callable[[], list[Gpu]] = read_gpus,
     ) -> None:
-        """Prepare; the functions are those of :mod:`model_service.memory`."""
+        """Prepare; the functions are those of :mod:`model_service.processes.memory`."""
         self._most = int(settings.workers)
         self._per_gpu = settings.workers_per_gpu
         self._board = board

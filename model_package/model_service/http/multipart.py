@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from model_service.messages import Refused
+from model_service.http.messages import Refused
 
 MAX_PARTS = 100
 MAX_HEAD_BYTES = 16 * 1024

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_service.cpus import CGROUP_ROOT
+from model_service.processes.cpus import CGROUP_ROOT
 
 _KIB = 1024
 _QUERY_SECONDS = 10.0

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model_service.link import dump, load
+from model_service.inference.link import dump, load
 from model_service.model_service import SingleNodeService
-from model_service.package_code import SERVICE_FILE, PackageCode
+from model_service.package.source import SERVICE_FILE, PackageCode
 
 log = logging.getLogger("model_service")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from model_service.link import Link, connect
-from model_service.messages import Refused, overloaded
+from model_service.http.messages import Refused, overloaded
+from model_service.inference.link import Link, connect
 
 log = logging.getLogger("model_service")
 

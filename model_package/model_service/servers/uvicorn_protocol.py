@@ -10,8 +10,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from model_service.application import Application
-from model_service.asgi import CYCLE, OPEN_END
+from model_service.http.application import Application
+from model_service.servers.asgi import CYCLE, OPEN_END
 
 MAX_HEAD_BYTES = 64 * 1024
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
 import threading
 import time
@@ -11,20 +10,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
-from model_service.board import State
-from model_service.bodies import decode_body
-from model_service.lane import BrokenOff, Lane
-from model_service.messages import RECOGNITION_FAILED, Refused, Request, to_json
-from model_service.model_client import ModelClient
-from model_service.model_service import SingleNodeService
-from model_service.one_copy import make_stand_in
-from model_service.package import PackageFault, base_of, load_class, load_service
-from model_service.package_code import PackageCode
-from model_service.samples import SAMPLE_FILES, Sample, make_sample
+from model_service.http.bodies import decode_body
+from model_service.http.messages import RECOGNITION_FAILED, Refused, Request
+from model_service.http.streams import Coroutines, is_stream, listen
+from model_service.http.surface import Api, Surface
+from model_service.inference.lane import BrokenOff, Lane
+from model_service.inference.model_client import ModelClient
+from model_service.inference.one_copy import make_stand_in
+from model_service.inference.steps import Steps, blame_input, describe
+from model_service.package.loader import PackageFault, load_class, load_service
+from model_service.package.samples import SAMPLE_FILES, Sample, make_sample
+from model_service.package.source import PackageCode
+from model_service.package.working_folder import enter
+from model_service.processes.board import State
 from model_service.settings import Settings
-from model_service.streams import Coroutines, is_stream, listen
-from model_service.surface import Api, Surface
-from model_service.working_folder import enter
 
 log = logging.getLogger("model_service")
 
@@ -44,51 +43,6 @@ _NO_PROOF = (
     "whether it fits; the first real request decides. A good one beside config.json, as "
     "warm_up.json or warm_up.<type of file>, lets health tell"
 )
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-
-
-class Steps:
-    """A service, taken apart into the step that judges the input and the rest.
-
-    Attributes:
-        prepare: ``_preprocess``, or nothing where the service has a whole ``inference`` of its own.
-        ask: the other steps.
-    """
-
-    def __init__(self, service: SingleNodeService, computing: threading.Lock | None = None) -> None:
-        """Take it apart; with ``computing`` only one thread at a time is in a step."""
-        base = base_of(type(service))
-        self.reads_body = base.reads_body
-        self.whole = type(service).inference is not SingleNodeService.inference
-        self.prepare: Callable[[Any], Any] = service._preprocess
-        self.ask: Callable[[Any], Any] = lambda data: service._postprocess(service._inference(data))
-        if self.whole:
-            self.prepare, self.ask = lambda data: data, service.inference
-        if computing is not None:
-            self.prepare = _one_at_a_time(self.prepare, computing)
-            self.ask = _one_at_a_time(self.ask, computing)
-        self._wrap = partial(base.wrap, service)
-
-    def encode(self, answer: Any, data: Any) -> bytes:
-        """Return an answer as JSON; ``data`` is what the request brought."""
-        return to_json(self._wrap(answer, data) if self.reads_body else answer)
-
-    def blames_input(self, error: BaseException) -> bool:
-        """Tell whether an error of a whole ``inference`` came out of its ``_preprocess``."""
-        trace = error.__traceback__ if self.whole else None
-        while trace is not None:
-            if trace.tb_frame.f_code.co_name == "_preprocess":
-                return True
-            trace = trace.tb_next
-        return False
-
-
-def _one_at_a_time(step: Callable[[Any], Any], lock: threading.Lock) -> Callable[[Any], Any]:
-    def run(data: Any) -> Any:
-        with lock:
-            return step(data)
-
-    return run
 
 
 class Model:
@@ -114,6 +68,8 @@ class Model:
         root: Path | None = None,
         slot: int = 0,
         models: list[socket.socket] | None = None,
+        idle_s: float = IDLE_SECONDS,
+        retry_s: float = RETRY_SECONDS,
     ) -> None:
         self.state = State.LOADING
         self.reason = "the model is loading"
@@ -126,6 +82,8 @@ class Model:
         self._root = root
         self._slot = slot
         self._models = models or []
+        self._idle_s = idle_s
+        self._retry_s = retry_s
         self._computing = threading.Lock()
         self._code = PackageCode(settings.model_path)
         self._steps: Steps | None = None
@@ -156,7 +114,7 @@ class Model:
         return (
             self.ready
             and self._sample_answers
-            and idle_s > IDLE_SECONDS
+            and idle_s > self._idle_s
             and self._sample_seconds < CHEAP_SECONDS
         )
 
@@ -182,7 +140,7 @@ class Model:
             return
         except BaseException as error:  # SystemExit, asyncio.CancelledError ...
             log.exception("the model could not be loaded")
-            self._set(State.FAILED, f"the model could not be loaded: {_describe(error)}")
+            self._set(State.FAILED, f"the model could not be loaded: {describe(error)}")
             return
         self._own_threads = set(threading.enumerate()) - before
         self._loaded_at = time.monotonic()
@@ -218,7 +176,7 @@ class Model:
                 self._steps = Steps(service, self._computing)
         except BaseException as error:
             log.exception("the model package cannot be used")
-            self._set(State.FAILED, f"the model package cannot be used: {_describe(error)}")
+            self._set(State.FAILED, f"the model package cannot be used: {describe(error)}")
             return
         self._loaded_at = time.monotonic()
         self._attempt(time.perf_counter())
@@ -248,7 +206,7 @@ class Model:
             log.error("the model does not answer: %s", fault)
         loading = self._loads_in_background()
         self._set(State.LOADING if loading else State.FAILED, fault, self._example is not None)
-        again = partial(self._attempt, started, min(RETRY_SECONDS, wait_s * 2))
+        again = partial(self._attempt, started, min(self._retry_s, wait_s * 2))
         timer = threading.Timer(wait_s, self._in_turn, [again])
         timer.daemon = True
         timer.start()
@@ -281,7 +239,7 @@ class Model:
             try:
                 sample = self._make_sample(api)
             except (OSError, ValueError) as error:
-                return f"{SAMPLE_FILES} cannot be read: {_describe(error)}"
+                return f"{SAMPLE_FILES} cannot be read: {describe(error)}"
             fault = self._ask_sample(api, sample)
             if fault:
                 return fault
@@ -306,10 +264,10 @@ class Model:
             if self._steps.blames_input(error):
                 counts = sample.own
             if counts or self._loads_in_background():
-                return f"a sample request for {api.url} failed with {_describe(error)}"
+                return f"a sample request for {api.url} failed with {describe(error)}"
             if api.url not in self._warned:
                 self._warned.add(api.url)
-                log.warning(_NO_PROOF, api.url, _describe(error))
+                log.warning(_NO_PROOF, api.url, describe(error))
         else:
             self._sample_answers = self._sample_answers or self._example is None
             self._sample_seconds = time.perf_counter() - started
@@ -349,14 +307,14 @@ class Model:
 
     def check(self) -> None:
         """Ask the samples again, and stop being ready where the model fails them."""
-        if not self.ready or time.monotonic() - self._last_check < RETRY_SECONDS:
+        if not self.ready or time.monotonic() - self._last_check < self._retry_s:
             return
         fault = self._ask_samples()
         if fault:
             log.error("the model no longer answers: %s", fault)
             self._set(State.FAILED, fault, self._example is not None)
             again = partial(self._attempt, time.perf_counter())
-            threading.Timer(RETRY_SECONDS, self._in_turn, [again]).start()
+            threading.Timer(self._retry_s, self._in_turn, [again]).start()
 
     def predict(self, api: Api, request: Request) -> Any:
         """Run the three steps on one request; return the answer as JSON, or a stream.
@@ -375,7 +333,7 @@ class Model:
             raise
         except BaseException as error:
             log.debug("_preprocess raised", exc_info=True)
-            raise _blame_input(error, data) from None
+            raise blame_input(error, data) from None
         try:
             answer = steps.ask(prepared)
         except (BrokenOff, Refused):
@@ -383,7 +341,7 @@ class Model:
         except BaseException as error:
             if steps.blames_input(error):
                 log.debug("_preprocess raised", exc_info=True)
-                raise _blame_input(error, data) from None
+                raise blame_input(error, data) from None
             log.exception("the model failed")
             raise self.failed(error, isinstance(error, (KeyError, TypeError))) from None
         if is_stream(answer):
@@ -408,9 +366,9 @@ class Model:
         if self._sample_answers or self._example is not None:
             self._in_turn(self.check)
         elif not (self._answered or clients_fault):
-            reason = f"the first real request failed with {_describe(error)}"
+            reason = f"the first real request failed with {describe(error)}"
             self._set(State.FAILED, reason, admits=True)
-        sentence = f"the model failed with {_describe(error)}"
+        sentence = f"the model failed with {describe(error)}"
         return Refused(400 if clients_fault else 500, sentence, error=RECOGNITION_FAILED)
 
     def has_answered(self, api: Api | None = None, request: Request | None = None) -> None:
@@ -431,24 +389,3 @@ class Model:
         self.admits = admits or state is State.READY
         self.state = state
         self._publish(state)
-
-
-def _blame_input(error: BaseException, data: Any) -> Refused:
-    """Return the refusal of an input that ``_preprocess`` did not take, naming its parts."""
-    if isinstance(error, ValueError) and "`" in str(error):
-        sentence = _one_line(str(error))  # it names the part itself
-    elif isinstance(data, dict) and any(isinstance(value, dict) for value in data.values()):
-        names = ", ".join(f"`{str(name)[:80]}`" for name in list(data)[:5])
-        sentence = f"part {names} cannot be used: {_describe(error)}"
-    else:
-        sentence = f"the request cannot be used: {_describe(error)}"
-    return Refused(422, sentence, error=RECOGNITION_FAILED)
-
-
-def _describe(error: BaseException) -> str:
-    text = _one_line(str(error))
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_ADDRESS.sub("", text).split())[:300]

@@ -12,14 +12,14 @@ import socket
 import sys
 from pathlib import Path
 
-from model_service.application import Application
-from model_service.board import Board
+from model_service.http.application import Application
+from model_service.http.surface import Surface
+from model_service.processes.board import Board
 from model_service.settings import Settings
-from model_service.surface import Surface
 
 SERVER_MODULES = {
-    "uvicorn": "model_service.uvicorn_server",
-    "gunicorn-gevent": "model_service.gunicorn_server",
+    "uvicorn": "model_service.servers.uvicorn_server",
+    "gunicorn-gevent": "model_service.servers.gunicorn_server",
 }
 _PR_SET_PDEATHSIG = 1
 

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from model_service.package_code import PackageCode
+from model_service.package.source import PackageCode
 
 log = logging.getLogger("model_service")
 

@@ -7,7 +7,7 @@ worker that still loads would take its share and answer 503, while another could
 
 from __future__ import annotations
 
-from model_service.board import Board, State
+from model_service.processes.board import Board, State
 
 LOADING_PAUSE_SECONDS = 0.02
 YIELD_SECONDS = 0.005

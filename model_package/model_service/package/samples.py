@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_service.package_code import PackageCode
-from model_service.surface import Api
+from model_service.http.surface import Api
+from model_service.package.source import PackageCode
 
 SAMPLE_FILES = "warm_up.*"
 """A good request beside config.json: ``warm_up.json`` is a JSON body, others are a file part."""

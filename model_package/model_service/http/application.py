@@ -15,10 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-from model_service.board import Board, State
-from model_service.lane import Lane
-from model_service.logs import AccessLog
-from model_service.messages import (
+from model_service.http.messages import (
     REASONS,
     Headers,
     Refused,
@@ -27,12 +24,15 @@ from model_service.messages import (
     to_json,
     too_large,
 )
-from model_service.metrics import Metrics, count_cells
-from model_service.model import Model
+from model_service.http.metrics import Metrics, count_cells
+from model_service.http.streams import EVENT_STREAM, Stream
+from model_service.http.streams import HEADERS as STREAM_HEADERS
+from model_service.http.surface import Api, Surface
+from model_service.inference.lane import Lane
+from model_service.inference.model import Model
+from model_service.processes.board import Board, State
+from model_service.processes.logs import AccessLog
 from model_service.settings import Settings
-from model_service.streams import EVENT_STREAM, Stream
-from model_service.streams import HEADERS as STREAM_HEADERS
-from model_service.surface import Api, Surface
 
 log = logging.getLogger("model_service")
 

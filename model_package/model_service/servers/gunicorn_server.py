@@ -28,9 +28,9 @@ from gunicorn.config import Config
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, NoMoreData, ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
-from model_service.application import Application
-from model_service.turns import Turns
-from model_service.wsgi import WsgiAdapter
+from model_service.http.application import Application
+from model_service.servers.turns import Turns
+from model_service.servers.wsgi import WsgiAdapter
 
 TICK_SECONDS = 0.1
 SHARED_MEMORY = "/dev/shm"

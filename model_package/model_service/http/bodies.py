@@ -14,9 +14,9 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
-from model_service.messages import INVALID_INPUT, Refused, Request
-from model_service.multipart import parse_options, split_parts
-from model_service.surface import APPLICATION_JSON, MULTIPART, Api
+from model_service.http.messages import INVALID_INPUT, Refused, Request
+from model_service.http.multipart import parse_options, split_parts
+from model_service.http.surface import APPLICATION_JSON, MULTIPART, Api
 
 FORM = "application/x-www-form-urlencoded"
 UNNAMED_FILE = "file"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Tuple
 
 if TYPE_CHECKING:
-    from model_service.streams import Stream
+    from model_service.http.streams import Stream
 
 Headers = Tuple[Tuple[bytes, bytes], ...]
 

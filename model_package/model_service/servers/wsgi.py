@@ -15,8 +15,8 @@ import gevent.pool
 import gevent.socket
 from gunicorn.http.errors import ParseException
 
-from model_service.application import Application
-from model_service.messages import (
+from model_service.http.application import Application
+from model_service.http.messages import (
     LINGER_BYTES,
     LINGER_SECONDS,
     REASONS,
@@ -28,7 +28,7 @@ from model_service.messages import (
     overloaded,
     too_large,
 )
-from model_service.streams import TICK_SECONDS
+from model_service.http.streams import TICK_SECONDS
 
 READ_BYTES = 64 * 1024
 
@@ -86,7 +86,7 @@ class WsgiAdapter:
         return _then_discard(content, body) if unread else (content,)
 
     def _hold_back(self) -> None:
-        """Keep a refusal for a moment: :func:`model_service.messages.hold_back_s` says why."""
+        """Keep a refusal for a moment: :func:`model_service.http.messages.hold_back_s` says why."""
         self._held_back += 1
         try:
             gevent.sleep(hold_back_s(self._held_back))
@@ -230,7 +230,7 @@ def _read_head(environ: dict[str, Any]) -> Request:
 
 
 def _then_discard(content: bytes, body: Any) -> Generator[bytes, None, None]:
-    """Send the answer, then read on for a while: :mod:`model_service.asgi` says why."""
+    """Send the answer, then read on for a while: :mod:`model_service.servers.asgi` says why."""
     yield content
     left_bytes = LINGER_BYTES
     with gevent.Timeout(LINGER_SECONDS, False), contextlib.suppress(OSError, ParseException):

@@ -22,20 +22,20 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_service.application import make_board
-from model_service.board import Board, Limit, State
-from model_service.link import listen
-from model_service.listener import bind, turn_away_new_connections
-from model_service.logs import configure_logging
-from model_service.memory import read_gpus
-from model_service.model_process import run_model_process
-from model_service.package_code import SERVICE_FILE, PackageCode
+from model_service.http.application import make_board
+from model_service.http.surface import Surface, read_surface
+from model_service.inference.link import listen
+from model_service.inference.model_process import run_model_process
+from model_service.package.source import SERVICE_FILE, PackageCode
+from model_service.package.working_folder import make_root, remove_root, why_one_worker
+from model_service.processes.board import Board, Limit, State
+from model_service.processes.logs import configure_logging
+from model_service.processes.memory import read_gpus
+from model_service.processes.signals import Signals
+from model_service.processes.sizing import Sizing
+from model_service.processes.worker import SERVER_MODULES, follow_the_supervisor, run_worker
+from model_service.servers.listener import bind, turn_away_new_connections
 from model_service.settings import Settings, SettingsError, Workers, read_settings
-from model_service.signals import Signals
-from model_service.sizing import Sizing
-from model_service.surface import Surface, read_surface
-from model_service.worker import SERVER_MODULES, follow_the_supervisor, run_worker
-from model_service.working_folder import make_root, remove_root, why_one_worker
 
 log = logging.getLogger("model_service")
 

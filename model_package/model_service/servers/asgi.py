@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from model_service.application import Application
-from model_service.messages import (
+from model_service.http.application import Application
+from model_service.http.messages import (
     LINGER_BYTES,
     LINGER_SECONDS,
     SMALL_BYTES,
@@ -21,8 +21,8 @@ from model_service.messages import (
     overloaded,
     too_large,
 )
-from model_service.streams import TICK_SECONDS
-from model_service.timeouts import timeout
+from model_service.http.streams import TICK_SECONDS
+from model_service.servers.timeouts import timeout
 
 CYCLE = "model_service.cycle"
 """Where the server leaves its half of an exchange, for what ASGI has no word for."""
@@ -83,7 +83,7 @@ class AsgiAdapter:
             await send({"type": "http.response.body"})
 
     async def _hold_back(self) -> None:
-        """Keep a refusal for a moment: :func:`model_service.messages.hold_back_s` says why."""
+        """Keep a refusal for a moment: :func:`model_service.http.messages.hold_back_s` says why."""
         self._held_back += 1
         try:
             await asyncio.sleep(hold_back_s(self._held_back))

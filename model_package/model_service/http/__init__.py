@@ -1,0 +1,1 @@
+"""From a request to a response, with no input or output of its own."""

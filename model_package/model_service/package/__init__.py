@@ -1,0 +1,1 @@
+"""The files of a model package: its code, its samples, its folders."""

@@ -1,0 +1,1 @@
+"""The first process, its workers, and what both share."""

@@ -1,0 +1,1 @@
+"""Bytes on a socket: the servers, and what each lacks."""
