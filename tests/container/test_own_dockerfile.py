@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from own_dockerfile import write_own_context
 
 from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
@@ -19,34 +19,11 @@ from custom_image.report import Verdict
 from custom_image.verification import verify
 
 COMMAND = Path(sys.executable).with_name("custom-image")
-GOOD_SERVICE = Path(__file__).parents[1] / "support/good_service"
-DOCKERFILE = """\
-ARG BASE_IMAGE
-FROM ${BASE_IMAGE} AS compiled
-COPY . /work
-RUN python3 -m compileall -q /work && rm /work/notes.txt
-
-FROM ${BASE_IMAGE}
-RUN echo 'ma-user:x:1000:100::/home/ma-user:/bin/sh' >>/etc/passwd && mkdir /home/ma-user
-COPY --from=compiled --chown=1000:100 /work /home
-COPY --chown=1000:100 config.json /home/ma-user/infer/model/1/config.json
-COPY start /usr/local/bin/start
-EXPOSE 8080
-USER 1000:100
-CMD ["sh", "/home/run.sh"]
-"""
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    folder = shutil.copytree(GOOD_SERVICE, tmp_path / "mine")
-    (folder / "Dockerfile").write_text(DOCKERFILE)
-    (folder / "notes.txt").write_text("sent, and not in the image")
-    (folder / "start").write_text("#!/bin/sh\necho started\n")
-    (folder / "start").chmod(0o755)
-    (folder / "secret.txt").write_text("never sent")
-    (folder / ".dockerignore").write_text("secret.txt\nDockerfile\n.dockerignore\n")
-    return folder
+    return write_own_context(tmp_path / "mine")
 
 
 def test_the_image_answers_and_is_judged_like_one_made_here(source: Path, docker_engine) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ecs_registry import PASSWORD, USER
 
 from custom_image.builders.base import ensure_base_image
 from custom_image.dockerfile_context import write_dockerfile_context
@@ -84,14 +86,19 @@ def test_an_image_that_is_nowhere_is_named_before_anything_is_sent(
         build(context, "own-nowhere:1", connection=connection)
 
 
-def test_the_command_takes_a_folder_and_a_server(
-    source: Path, shared_server, tmp_path: Path
-) -> None:
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """This checkout with a build/ of its own."""
     project = tmp_path / "project"
     (project / "build").mkdir(parents=True)
     for entry in ("docker", "model_package", "notebooks", "scripts"):
         (project / entry).symlink_to(find_project() / entry)
+    return project
 
+
+def test_the_command_takes_a_folder_and_a_server(
+    source: Path, shared_server, project: Path
+) -> None:
     done = subprocess.run(
         [
             *(COMMAND, "build", "ecs_build", "--context", source, "--tag", "own-command:1"),
@@ -105,4 +112,44 @@ def test_the_command_takes_a_folder_and_a_server(
     assert done.returncode == 0, done.stderr
     assert f"on {shared_server.host}" in done.stdout
     assert "estimated size" in done.stderr
-    shutil.rmtree(project)
+
+
+def test_after_an_interrupt_its_job_is_followed_and_its_image_pushed(
+    source: Path, shared_server, shared_registry, project: Path
+) -> None:
+    server = ("--server", shared_server.host, "--ssh-config", str(shared_server.ssh_config))
+    image = "own-followed:1"
+    (source / "start").write_text("#!/bin/sh\nsleep 5\n")
+    author = subprocess.Popen(
+        [COMMAND, "build", "ecs_build", "--context", source, "--tag", image, *server],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    said = ""
+    while ": sent" not in said:
+        line = author.stderr.readline()
+        assert line, said
+        said += line
+    author.send_signal(signal.SIGINT)
+    said += author.communicate(timeout=60)[1]
+    (job,) = set(re.findall(r"[Jj]ob (\S+) goes on", said))
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [COMMAND, *words, *server]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True)
+
+    followed = run("jobs", "follow", job)
+    login = f"docker login --username {USER} --password-stdin {shared_registry.host}"
+    shared_server.run(login, input=PASSWORD.encode())
+    try:
+        pushed = run("push", image, "--to", f"{shared_registry.host}/org/{image}")
+    finally:
+        shared_server.run(f"docker logout {shared_registry.host}")
+
+    assert author.returncode != 0
+    assert followed.returncode == 0, followed.stderr
+    assert f"on {shared_server.host}" in followed.stdout
+    assert pushed.returncode == 0, pushed.stderr
+    assert shared_registry.digest("org/own-followed", "1") in pushed.stdout

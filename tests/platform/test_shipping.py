@@ -17,12 +17,16 @@ import pytest
 from local_cloud import Rehearsal, wait_for
 from local_models import build_image
 from local_services import token
+from own_dockerfile import write_own_context
 from small_digits import small_digits
 from tiny_package import write_tiny_package
 
 from custom_image import cli, cloud
+from custom_image.builders import find_base
+from custom_image.builders.docker import build
 from custom_image.cloud.services.compare import compare
 from custom_image.cloud.services.migrate import find_v1, migrate
+from custom_image.dockerfile_context import write_dockerfile_context
 from custom_image.errors import CloudRefused, Unavailable
 from custom_image.mnist import encode_jpeg
 from custom_image.model_config import ModelConfig, parse_model_config
@@ -91,6 +95,25 @@ def test_a_service_of_v2_answers_who_has_an_api_key_and_says_who_speaks(service,
     assert (refused.status, refused.said_by) == (422, "the model")
     assert (unknown.status, unknown.said_by) == (401, "the platform")
     assert "MODELARTS_API_KEY" in unknown.advice
+
+
+def test_an_image_of_ones_own_dockerfile_ships_like_one_made_here(
+    here, docker_engine, seven, tmp_path
+):
+    source = write_own_context(tmp_path / "mine")
+    base, _ = find_base(engine=docker_engine)
+    context = write_dockerfile_context(source, base_image=base, folder=tmp_path / "context")
+    image = build(context, "custom-image/tests:own-shipped", engine=docker_engine)
+    image_config = parse_model_config((source / "config.json").read_text())
+
+    pushed = cloud.push(image.reference, "team/own:1", cloud=here)
+    model = cloud.publish(pushed, image_config, name="own", cloud=here)
+    service = cloud.deploy(model, environment=WAITS, pool="pool", cloud=here)
+    try:
+        answer = service.predict(seven)
+        assert (answer.status, answer.json) == (200, {"mnist_result": 7})
+    finally:
+        cloud.delete(service)
 
 
 def test_a_service_of_v1_answers_signed_requests_and_those_with_a_token(
