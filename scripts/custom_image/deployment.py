@@ -35,6 +35,7 @@ from custom_image.ecs import BuildServer
 from custom_image.ecs import push as push_there
 from custom_image.errors import Unavailable, UsageError
 from custom_image.images import Image, Location
+from custom_image.progress import show_part
 from custom_image.rehearsal.run import platform_settings, rehearse
 from custom_image.report import Verdict
 
@@ -78,7 +79,9 @@ class NotDeployed(NotDone):
         """Return what each step became, by its name."""
         return {"service": self}
 
-    def predict(self, body: bytes, *, filename: str = "digit.jpg") -> NotDone:
+    def predict(
+        self, body: bytes, *, filename: str = "digit.jpg", stream: bool = False
+    ) -> NotDone:
         """Say that there is nothing to ask."""
         return NotDone("asked", self.reason)
 
@@ -126,13 +129,19 @@ class Deployment:
         """Return what each step became, by its name."""
         return {"in SWR": self.published, "model": self.model, "service": self.service}
 
-    def predict(self, body: bytes, *, filename: str = "digit.jpg") -> Prediction:
-        """Ask through the gateway, signed, as any client does.
+    def predict(
+        self, body: bytes, *, filename: str = "digit.jpg", stream: bool = False
+    ) -> Prediction:
+        """Ask through the gateway, as any client does.
+
+        Args:
+            stream: show each part of the answer as it arrives.
 
         Raises:
             Unavailable: nothing answers.
         """
-        return self.service.predict(body, filename=filename)
+        on_part = show_part if stream else None
+        return self.service.predict(body, filename=filename, on_part=on_part)
 
     def rehearse_upgrade(self) -> Rehearsal | NotDone:
         """Upgrade a service of this image under load, on a local ModelArts with short waits.

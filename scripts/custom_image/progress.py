@@ -43,3 +43,9 @@ def say(message: str) -> None:
     """Write what a long step has to say to standard error; standard output is for results."""
     sys.stderr.write(f"{message}\n")
     sys.stderr.flush()
+
+
+def show_part(text: str) -> None:
+    """Write a part of an answer that comes in parts to standard error, as it arrives."""
+    sys.stderr.write(text)
+    sys.stderr.flush()

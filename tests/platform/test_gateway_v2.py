@@ -6,8 +6,12 @@ import asyncio
 import base64
 import hashlib
 import statistics
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -21,6 +25,7 @@ from gateway_bench import (
     bench,
     echo,
     error,
+    read_body,
     read_head,
     reply,
 )
@@ -291,6 +296,44 @@ def test_a_client_that_leaves_ends_the_stream_behind_the_gateway(gate: Bench) ->
     while not left and time.monotonic() < deadline:
         time.sleep(0.02)
     assert left
+
+
+def test_the_command_shows_a_part_before_the_next_one_is_made(gate: Bench, tmp_path: Path) -> None:
+    """The second part is made only once the first has been read from the command's output."""
+    shown = threading.Event()
+    asked: list[tuple[str, bytes]] = []
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, headers = await read_head(reader)
+        body = b"".join([part async for part in read_body(reader, headers)])
+        asked.append((headers["content-type"], body))
+        head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream;charset=UTF-8\r\n"
+        writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for word in ("鸟", "bird"):
+            event = f"data: {word}\n\n".encode()
+            writer.write(b"%x\r\n%b\r\n" % (len(event), event))
+            await writer.drain()
+            if word == "鸟":
+                await asyncio.to_thread(shown.wait, 60)
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    gate.route(behave, generation=2, apis=[], limit={"timeout_s": 90})
+    question = tmp_path / "question.json"
+    question.write_text('{"prompt": "what sings?"}')
+    program = Path(sys.executable).with_name("custom-image")
+    command = [program, "predict", gate.url, question, "--stream"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        assert asking.stdout is not None
+        first = asking.stdout.readline()
+        shown.set()
+        rest, said = asking.communicate(timeout=60)
+
+    assert first.decode() == "data: 鸟\n", said
+    assert rest.decode().split() == ["data:", "bird"]
+    assert b"200 in" in said
+    assert asked == [("application/json", b'{"prompt": "what sings?"}')]
+    assert asking.returncode == 0
 
 
 @pytest.mark.true_time

@@ -59,7 +59,7 @@ def predict(
 
     A service is asked through the platform's gateway: with the API key in MODELARTS_API_KEY or a
     temporary one (v2), with the IAM token in MODELARTS_TOKEN, or signed with the keys (v1). A .json
-    file is sent as the members of a JSON request. A refusal says whether the model or the platform
+    file is sent as the members of a JSON request, to a URL too. A refusal says whether the model or the platform
     spoke, and what to do. Exits 1 where the service refuses it.
 
     \b
@@ -74,16 +74,18 @@ def predict(
     content = file.read_bytes()
     members = _members(file) if file.suffix == ".json" else None
     enter()
+    show_part = partial(typer.echo, nl=False) if stream else None
+    body = content if members is None else members
     if "://" in target:
-        answer = ask(target.rstrip("/"), content, field=field, filename=file.name)
+        url = target.rstrip("/")
+        answer = ask(url, body, field=field, filename=file.name, on_part=show_part)
     else:
         cloud, config = connect(endpoint, dry_run), planned(dry_run)
         found = find_model(model, config=config, cloud=cloud) if model else None
         service = find_service(
             target, model=found, generation=generation, config=config, cloud=cloud
         )
-        show_part = partial(typer.echo, nl=False) if stream else None
-        answer = service.predict(members or content, filename=file.name, on_part=show_part)
+        answer = service.predict(body, filename=file.name, on_part=show_part)
     typer.echo("" if stream and answer.ok else answer.text.rstrip("\n"))
     by = f" from {answer.said_by}" if answer.said_by else ""
     say(f"{answer.status}{by} in {answer.seconds * 1000:.0f} ms")

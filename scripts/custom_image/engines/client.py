@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from http import HTTPStatus
@@ -15,8 +16,12 @@ import requests
 from custom_image.errors import Unavailable
 from custom_image.specification import HEALTH_URL, INFERENCE_URL, SYNCHRONOUS_LATENCY
 
+OnPart = Callable[[str], None]
+"""Told each part of an answer that comes in parts."""
+
 _PICTURE_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"GIF8": "image/gif"}
 _LONGEST_TEXT = 500
+_LONGEST_MEMBERS = 60
 
 
 @dataclass(frozen=True)
@@ -90,23 +95,33 @@ class Prediction:
 
 def predict(
     url: str,
-    body: bytes,
+    body: bytes | Mapping[str, Any],
     *,
     field: str = "images",
     filename: str = "digit.jpg",
     url_path: str = INFERENCE_URL.value,
     timeout_s: float = SYNCHRONOUS_LATENCY.value,
+    on_part: OnPart | None = None,
 ) -> Prediction:
-    """Send one file as the platform's console does, ``curl -F field=@filename``.
+    """Send one file as the platform's console does, ``curl -F field=@filename``, or members as JSON.
 
     A refusal (400, 413 ...) is an answer, not an error.
+
+    Args:
+        timeout_s: when to give up; in a stream, the longest silence between two parts.
+        on_part: told each part of a good answer as it arrives.
 
     Raises:
         Unavailable: nothing answers at ``url``, or not within ``timeout_s``.
     """
-    response, seconds = _ask("POST", f"{url}{url_path}", timeout_s, files={field: (filename, body)})
-    request = f"POST {url_path} {field}=@{filename}"
-    return Prediction(request, response.status_code, response.text, seconds, body)
+    if isinstance(body, bytes):
+        request = f"POST {url_path} {field}=@{filename}"
+        said: dict[str, Any] = {"files": {field: (filename, body)}}
+    else:
+        request = f"POST {url_path} {json.dumps(body)[:_LONGEST_MEMBERS]}"
+        said = {"json": body}
+    status, text, seconds = _ask("POST", f"{url}{url_path}", timeout_s, on_part, **said)
+    return Prediction(request, status, text, seconds, body if isinstance(body, bytes) else b"")
 
 
 def ask_health(url: str, url_path: str = HEALTH_URL.value, *, timeout_s: float = 5.0) -> Prediction:
@@ -115,17 +130,34 @@ def ask_health(url: str, url_path: str = HEALTH_URL.value, *, timeout_s: float =
     Raises:
         Unavailable: nothing answers at ``url``, or not within ``timeout_s``.
     """
-    response, seconds = _ask("GET", f"{url}{url_path}", timeout_s)
-    return Prediction(f"GET {url_path}", response.status_code, response.text, seconds)
+    status, text, seconds = _ask("GET", f"{url}{url_path}", timeout_s)
+    return Prediction(f"GET {url_path}", status, text, seconds)
 
 
-def _ask(method: str, url: str, timeout_s: float, **body: Any) -> tuple[requests.Response, float]:
+def read_text(answer: requests.Response, on_part: OnPart | None) -> str:
+    """Return the body of an answer; hand over each part of a good one as it comes."""
+    if on_part is None or not answer.ok:
+        return answer.text
+    answer.encoding = answer.encoding or "utf-8"
+    parts = []
+    for part in answer.iter_content(None, decode_unicode=True):
+        text = part if isinstance(part, str) else part.decode(errors="replace")
+        on_part(text)
+        parts.append(text)
+    return "".join(parts)
+
+
+def _ask(
+    method: str, url: str, timeout_s: float, on_part: OnPart | None = None, **body: Any
+) -> tuple[int, str, float]:
+    """Return status and text of the answer, and the seconds until its end."""
     began = time.perf_counter()
     try:
-        response = requests.request(method, url, timeout=timeout_s, **body)
+        with requests.request(method, url, timeout=timeout_s, stream=True, **body) as answer:
+            text = read_text(answer, on_part)
     except requests.RequestException as error:
         raise Unavailable(
             f"{method} {url} got no answer ({type(error).__name__}, limit {timeout_s:g} s).\n"
             "Is the service still running? Its log says why: instance.logs()"
         ) from error
-    return response, time.perf_counter() - began
+    return answer.status_code, text, time.perf_counter() - began

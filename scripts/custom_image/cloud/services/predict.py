@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -22,15 +22,12 @@ from custom_image.cloud.api.polling import wait_until
 from custom_image.cloud.conversion import file_field
 from custom_image.cloud.services.access import Access
 from custom_image.cloud.services.answers import advice, who_answered
-from custom_image.engines.client import Prediction
+from custom_image.engines.client import OnPart, Prediction, read_text
 from custom_image.errors import CloudRefused, Unavailable, UsageError
 from custom_image.specification import CONTENT_TYPES, SYNCHRONOUS_LATENCY
 
 if TYPE_CHECKING:
     from custom_image.model_config import Api
-
-OnPart = Callable[[str], None]
-"""Told each part of an answer that comes in parts."""
 
 LONGEST_TASK_S: Final = 3600.0
 _TASKS: Final = "async-tasks"
@@ -191,22 +188,9 @@ def _send(
             timeout=limit_s,
             stream=True,
         ) as answer:
-            return _Answer(answer.status_code, _read(answer, on_part), answer.headers)
+            return _Answer(answer.status_code, read_text(answer, on_part), answer.headers)
     except requests.RequestException as error:
         raise Unavailable(
             f"{method.upper()} {url} got no answer ({type(error).__name__}, limit {limit_s:g} s).\n"
             "Is the service still running? `custom-image deploy` says so."
         ) from error
-
-
-def _read(answer: requests.Response, on_part: OnPart | None) -> str:
-    """Return the body of an answer; hand over each part of a good one as it comes."""
-    if on_part is None or not answer.ok:
-        return answer.text
-    answer.encoding = answer.encoding or "utf-8"
-    parts = []
-    for part in answer.iter_content(None, decode_unicode=True):
-        text = part if isinstance(part, str) else part.decode(errors="replace")
-        on_part(text)
-        parts.append(text)
-    return "".join(parts)

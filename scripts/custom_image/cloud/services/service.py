@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from custom_image.cloud.conversion import predicting_api
 from custom_image.cloud.services.access import API_KEY, Access
-from custom_image.cloud.services.predict import OnPart, ask_later, ask_now
-from custom_image.engines.client import Prediction
+from custom_image.cloud.services.predict import ask_later, ask_now
+from custom_image.engines.client import OnPart, Prediction
 from custom_image.specification import DEPLOY_TIMEOUT, SERVICE_FLAVOR, SIGTERM_EXIT
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Service:
             token: of IAM, for ``X-Auth-Token``; empty for that of the environment, else to sign
                 with the keys in v1, and to send what the service asks for in v2.
             timeout_s: when to give up; None for a little longer than the gateway waits.
-            on_part: told each part of a stream as it arrives, such as ``print``.
+            on_part: told each part of a stream as it arrives.
 
         Raises:
             UsageError: config.json declares no api for this.
