@@ -79,9 +79,7 @@ class NotDeployed(NotDone):
         """Return what each step became, by its name."""
         return {"service": self}
 
-    def predict(
-        self, body: bytes, *, filename: str = "digit.jpg", stream: bool = False
-    ) -> NotDone:
+    def predict(self, body: bytes, *, filename: str = "digit.jpg", stream: bool = False) -> NotDone:
         """Say that there is nothing to ask."""
         return NotDone("asked", self.reason)
 
@@ -132,10 +130,7 @@ class Deployment:
     def predict(
         self, body: bytes, *, filename: str = "digit.jpg", stream: bool = False
     ) -> Prediction:
-        """Ask through the gateway, as any client does.
-
-        Args:
-            stream: show each part of the answer as it arrives.
+        """Ask through the gateway, as any client does; ``stream`` shows parts as they arrive.
 
         Raises:
             Unavailable: nothing answers.

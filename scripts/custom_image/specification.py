@@ -472,5 +472,6 @@ EDITIONS: Final = {edition.name: edition for edition in (HUAWEICLOUD, CLASSIC, O
 
 REPLACED_IN_V2: Final = {"user.root": INFERENCE_2_0_IMAGE}
 """Rules of the page of v1 that v2 holds otherwise, and the page that says so; all others stay."""
-LAST_RELEASE: Final = "2026-01-01"
-"""The day that ``rules --changed`` counts from: nothing is released yet, so a year's beginning."""
+LAST_RELEASE: Final = ("0.1.0", "2026-11-24")
+"""What ``rules --changed`` counts from: the version before this one, and the day of its last
+commit, a51236f, as it has no tag."""

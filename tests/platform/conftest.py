@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
-from local_cloud import Cloud, Rehearsal, wait_for
+from local_cloud import QUICK, Cloud, Rehearsal, wait_for
 from local_models import build_image, call, docker, publish_model, push_image
 from sleeper import SLEEPER, SLEEPER_CONFIG
 from tiny_package import write_tiny_package
@@ -123,14 +123,11 @@ def sleeper_image(docker_engine, serving_image) -> str:
 
 # --- services -------------------------------------------------------------------------------------
 
-SPEED = 20
-
 
 @pytest.fixture(scope="module")
 def quick(rehearsal) -> Iterator[Cloud]:
     """The platform whose services wait a twentieth of the platform's times, without its limits."""
-    limits = ["requests_per_s=100000", "services=1000", "stop_delay_s=20"]
-    yield rehearsal.restart(f"speed={SPEED}", *limits)
+    yield rehearsal.restart(*QUICK)
     end_services(rehearsal)
 
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkmodelarts import v1 as modelarts
-from local_cloud import Cloud, wait_for
+from local_cloud import QUICK, Cloud, Rehearsal, wait_for
 from local_models import docker
 from local_services import DRAIN, seven, token
 
@@ -433,3 +433,38 @@ def test_a_field_that_is_not_allowed_is_refused_at_once(
         Inference(quick, address=serving_address, **fields)
 
     assert (refused.value.status_code, refused.value.error_code) == (400, "ModelArts.0104")
+
+
+@pytest.fixture
+def full_pool(rehearsal: Rehearsal, service: Inference) -> Iterator[Cloud]:
+    """The platform with two places, one of them taken by ``service``; waits are a sixtieth."""
+    yield rehearsal.restart("speed=60", "pool_instances=2")
+    rehearsal.restart(*QUICK)
+
+
+def test_a_roll_back_that_finds_no_place_fails_and_says_so(
+    full_pool: Cloud, serving_address: str
+) -> None:
+    """The update lets its one instance go first, and another service takes the place."""
+    first = Inference(full_pool, "evicted", serving_address)
+    assert first.settled().status == "RUNNING", first.events()
+    second = Inference(full_pool, "waiting", serving_address, deploy_timeout_minutes=300)
+    try:
+        wait_for(lambda: any("places are taken" in e for e in second.events()), "it waits")
+        first.update(version="1.0.1", deploy_timeout_minutes=3)  # 3 s, and so is the roll-back's
+        assert first.settled().status == "RUNNING"
+        gone_first = {"max_surge": "1%", "max_unavailable": "100%"}
+        first.update(
+            version="2.0.0",
+            group_configs=[group(serving_address.replace(":1.0", ":nothing"))],
+            upgrade_config={"type": "ROLLING", "rolling_update": gone_first},
+        )
+
+        assert first.settled().status == "CONCERNING"
+        assert [e for e in first.events() if e.startswith("Upgrade rollback failed.")]
+        assert second.settled().status == "RUNNING"
+        second.delete()
+        wait_for(lambda: first.show().status == "RUNNING", "a place is free, and it is well again")
+    finally:
+        for each in (first, second):
+            each.delete()

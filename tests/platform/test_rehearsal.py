@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 from local_cloud import Rehearsal as Platform
+from local_models import docker
 
 from custom_image import cli
-from custom_image.cloud import open_cloud
+from custom_image.cloud import Cloud, open_cloud
+from custom_image.errors import UsageError
 from custom_image.model_config import ModelConfig, parse_model_config
 from custom_image.plots import plot_upgrade_timeline
 from custom_image.rehearsal.result import Rehearsal
 from custom_image.rehearsal.run import platform_settings, rehearse
 
-SPEED = 60
+SPEED, PATIENT = 60, 20
 UPGRADES = 24  # twenty of them leave a fast machine no time for so many requests
 LEAST_REQUESTS = 2000
 
@@ -27,10 +29,31 @@ def config(serving_config) -> ModelConfig:
 
 
 @pytest.fixture(scope="module")
-def rehearsed(rehearsal: Platform, serving_image, config) -> Rehearsal:
+def here(rehearsal: Platform) -> Cloud:
     rehearsal.restart(*platform_settings(SPEED), "services=100", "stop_delay_s=20")
-    here = open_cloud("local", folder=rehearsal.folder)
+    return open_cloud("local", folder=rehearsal.folder)
+
+
+@pytest.fixture(scope="module")
+def rehearsed(here, serving_image, config) -> Rehearsal:
     return rehearse(serving_image, config, cloud=here, speed=SPEED, upgrades=UPGRADES)
+
+
+def rehearse_by_command(
+    image, config, tmp_path, monkeypatch, capsys, *options: str
+) -> tuple[str, Path]:
+    """Rehearse by the command, which has to prove it; return what it says and the picture."""
+    file, picture = tmp_path / "config.json", tmp_path / "upgrade.png"
+    file.write_text(config.to_json())
+    command = ["rehearse", image, "--config", str(file), "--picture", str(picture), *options]
+    monkeypatch.chdir(Path.cwd())  # the command enters the project
+    monkeypatch.setattr(sys, "argv", ["custom-image", *command])
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    said = capsys.readouterr()
+    assert left.value.code == 0, said.out + said.err
+    assert "PASSED: 0 of " in said.out
+    return said.out, picture
 
 
 @pytest.mark.timeout(400)
@@ -68,24 +91,66 @@ def test_both_versions_answered_and_the_timeline_can_be_drawn(rehearsed):
     assert plot_upgrade_timeline(rehearsed, seconds=8)._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.fixture(scope="module")
+def drainless_image(serving_image) -> str:
+    """The same image with a boot file that ends at SIGTERM, whatever the service asks for."""
+    command = json.dumps(["sh", "-c", "DRAIN_SECONDS=0 exec sh /home/run.sh"])
+    dockerfile = f"FROM {serving_image}\nCMD {command}\n"
+    docker("build", "--tag", "custom-image/tests:drainless", "-", stdin=dockerfile)
+    return "custom-image/tests:drainless"
+
+
+@pytest.fixture(scope="module")
+def patient(rehearsal: Platform) -> Cloud:
+    """With three times the waits: what is judged below is two upgrades, not two dozen."""
+    rehearsal.restart(*platform_settings(PATIENT), "services=100", "stop_delay_s=20")
+    return open_cloud("local", folder=rehearsal.folder)
+
+
+@pytest.mark.timeout(300)
+def test_v1_is_rehearsed_with_sigterm_alone(patient, serving_image, config):
+    found = rehearse(
+        serving_image, config, cloud=patient, speed=PATIENT, generation="v1", control=False
+    )
+
+    assert not found.load.lost, str(found)
+    assert {by for _, by, ok, _ in found.load.requests if ok} == {"1.0.0", "1.0.1"}
+    assert found.verdict.startswith("NOT CHECKED: 0 of ")
+
+
+@pytest.mark.timeout(300)
+def test_a_stop_command_drains_for_an_image_that_does_not(patient, drainless_image, config):
+    """Requests come for 2.25 s, and the image itself would end at once: the control shows it."""
+    found = rehearse(drainless_image, config, cloud=patient, speed=PATIENT, stop_command="sleep 4")
+
+    assert found.is_proved, str(found)
+
+
+def test_v1_takes_no_stop_command(patient, serving_image, config):
+    with pytest.raises(UsageError, match="'sleep 2' for v1, which sends SIGTERM alone"):
+        rehearse(serving_image, config, cloud=patient, generation="v1", stop_command="sleep 2")
+
+
+@pytest.mark.true_time
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("option", ["--generation=v1", "--stop-command=sleep 4"])
+def test_the_command_takes_the_options(
+    option, drainless_image, serving_image, config, tmp_path, monkeypatch, capsys, registry_program
+):
+    image = drainless_image if "stop" in option else serving_image
+    rehearse_by_command(image, config, tmp_path, monkeypatch, capsys, "--speed=20", option)
+
+
 @pytest.mark.true_time
 @pytest.mark.timeout(1200)
 def test_an_upgrade_of_true_length_and_back_loses_none(
     serving_image, config, tmp_path, monkeypatch, capsys, registry_program
 ):
     """By the command, on a platform of its own: 60 s of drain, 57 s of late routing, twice."""
-    file = tmp_path / "config.json"
-    file.write_text(config.to_json())
-    picture = tmp_path / "upgrade.png"
-    command = ["rehearse", serving_image, "--config", str(file), "--speed", "1"]
-    monkeypatch.chdir(Path.cwd())  # the command enters the project
-    monkeypatch.setattr(sys, "argv", ["custom-image", *command, "--picture", str(picture)])
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    said = capsys.readouterr()
+    said, picture = rehearse_by_command(
+        serving_image, config, tmp_path, monkeypatch, capsys, "--speed=1"
+    )
 
-    assert left.value.code == 0, said.out + said.err
-    assert "PASSED: 0 of " in said.out
-    lost_of = said.out.partition("PASSED: 0 of ")[2]
+    lost_of = said.partition("PASSED: 0 of ")[2]
     assert int(lost_of.split()[0]) >= LEAST_REQUESTS
     assert picture.read_bytes().startswith(b"\x89PNG")

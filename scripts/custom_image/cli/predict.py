@@ -59,8 +59,8 @@ def predict(
 
     A service is asked through the platform's gateway: with the API key in MODELARTS_API_KEY or a
     temporary one (v2), with the IAM token in MODELARTS_TOKEN, or signed with the keys (v1). A .json
-    file is sent as the members of a JSON request, to a URL too. A refusal says whether the model or the platform
-    spoke, and what to do. Exits 1 where the service refuses it.
+    file is sent as the members of a JSON request, to a URL too. A refusal says whether the model or
+    the platform spoke, and what to do. Exits 1 where the service refuses it.
 
     \b
     Examples:

@@ -27,20 +27,22 @@ def rehearse(
         str, typer.Option(help="Of v2: run in the container before SIGTERM.")
     ] = "",
     picture: Annotated[
-        Path, typer.Option(dir_okay=False, metavar="PNG", help="Endpoint the timeline is drawn.")
+        Path, typer.Option(dir_okay=False, metavar="PNG", help="Where the timeline is drawn.")
     ] = Path("build/rehearsal.png"),
 ) -> None:
     """Rehearse an upgrade that loses no request.
 
     On a local ModelArts of its own, a service is upgraded from A to B and back under 50 requests a
-    second, and every request is accounted for. Then the same image is upgraded without a drain,
-    which must lose some, or the rehearsal proves nothing. Exits 1 unless it is proved.
+    second, and every request is accounted for. Then the same image is upgraded with neither a drain
+    nor the stop command: that must lose some, or the rehearsal proves nothing. Exits 1 unless it is
+    proved.
 
     \b
     Examples:
       custom-image rehearse dockerfile_build:latest
       custom-image rehearse dockerfile_build:latest --speed 1
       custom-image rehearse dockerfile_build:latest --generation v1
+      custom-image rehearse theirs:latest --config config.json --stop-command "sleep 4"
     """
     from custom_image import local_platform
     from custom_image.cloud import open_cloud

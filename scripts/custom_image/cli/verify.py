@@ -14,7 +14,7 @@ from custom_image.cli.options import keep_last, show, write
 from custom_image.errors import UsageError
 from custom_image.progress import say
 from custom_image.report.formats import ReportFormat
-from custom_image.specification import HUAWEICLOUD, PORT
+from custom_image.specification import HUAWEICLOUD, LAST_RELEASE, PORT
 
 if TYPE_CHECKING:
     from custom_image.rules import Rule
@@ -249,7 +249,7 @@ def rules(
     ] = None,
     changed: Annotated[
         bool,
-        typer.Option("--changed", help="Only those that rest on a page newer than our release."),
+        typer.Option("--changed", help="Only those of a page newer than our last release."),
     ] = False,
 ) -> None:
     """List the platform's rules, or explain one.
@@ -274,14 +274,17 @@ def rules(
         close = get_close_matches(rule, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise UsageError(f"No rule is called {rule!r}.{hint}\nList them all: custom-image rules")
-    listed = [known[rule]] if rule else [r for r in known.values() if r.changed_on or not changed]
+    version, date = LAST_RELEASE
+    rules = [r for r in known.values() if not changed or r.newest_page > date]
+    listed = [known[rule]] if rule else rules
     text = _listed(listed, form, explained=bool(rule))
     if output:
         write(output, text)
     else:
         typer.echo(text, nl=False)
     if form is RulesFormat.TABLE and not rule:
-        say(f"{len(listed)} rules. Explain one: custom-image rules {next(iter(known))}")
+        which = f" rest on a page newer than our release {version} of {date}" if changed else ""
+        say(f"{len(listed)} rules{which}. Explain one: custom-image rules {next(iter(known))}")
 
 
 def _listed(rules: list[Rule], form: RulesFormat, *, explained: bool) -> str:
@@ -299,14 +302,8 @@ def _listed(rules: list[Rule], form: RulesFormat, *, explained: bool) -> str:
             for label, value in facts[0].items()
             for name, line in _labelled(label, value)
         )
-    width = max(len(rule.id) for rule in rules)
-    return "".join(
-        f"{f['id']:<{width}}  {f['severity']:<7}  {f['title']}{_since(f)}\n" for f in facts
-    )
-
-
-def _since(facts: dict[str, Any]) -> str:
-    return f" ({facts['changed']})" if facts.get("changed") else ""
+    width = max((len(rule.id) for rule in rules), default=0)
+    return "".join(f"{f['id']:<{width}}  {f['severity']:<7}  {f['title']}\n" for f in facts)
 
 
 def _labelled(label: str, value: Any) -> list[tuple[str, str]]:
@@ -331,7 +328,7 @@ def _facts(rule: Rule) -> dict[str, Any]:
         "required": rule.required_by(HUAWEICLOUD),
         **({"editions": [f"{name}: {limit}" for name, limit in limits.items()]} if differs else {}),
         **({"pages": "\n".join(rule.readings)} if rule.readings else {}),
-        **({"changed": rule.changed_on} if rule.changed_on else {}),
+        **({"page_date": rule.newest_page} if rule.newest_page else {}),
         "level": rule.level,
         "profiles": sorted(rule.profiles),
         "requires": list(rule.requires),

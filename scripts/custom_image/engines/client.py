@@ -103,13 +103,10 @@ def predict(
     timeout_s: float = SYNCHRONOUS_LATENCY.value,
     on_part: OnPart | None = None,
 ) -> Prediction:
-    """Send one file as the platform's console does, ``curl -F field=@filename``, or members as JSON.
+    """Send one file as the platform's console does, ``curl -F field=@filename``; members as JSON.
 
-    A refusal (400, 413 ...) is an answer, not an error.
-
-    Args:
-        timeout_s: when to give up; in a stream, the longest silence between two parts.
-        on_part: told each part of a good answer as it arrives.
+    A refusal (400, 413 ...) is an answer, not an error. ``on_part`` is told each part of a good one
+    as it arrives; ``timeout_s`` is then the longest silence between two of them.
 
     Raises:
         Unavailable: nothing answers at ``url``, or not within ``timeout_s``.

@@ -89,14 +89,15 @@ def rehearse(
         speed: how many times shorter than the platform's all waits are; 1 for true ones. The
             image is told in ``DRAIN_SECONDS`` and ``EXIT_SECONDS``.
         upgrades: A to B is one, B to A the next.
-        control: also deploy the image without a drain, which must lose something.
+        control: also deploy the image with neither drain nor stop command, which must lose
+            something.
         rate_per_s: requests a second.
         generation: of the API: ``v2``, with its probes and stop command, or ``v1``, with SIGTERM
             alone; empty for that of the endpoint.
         stop_command: of v2.
 
     Raises:
-        UsageError: it is no local ModelArts.
+        UsageError: it is no local ModelArts, or v1 was given a stop command.
         ServiceNotReady: the service does not answer before anything is upgraded.
         CloudRefused: the platform refuses, or a deployment fails; with a bundle.
         Unavailable: engine or platform do not answer.
@@ -110,6 +111,11 @@ def rehearse(
         )
     drain_s, lag_s = SIGTERM_DRAIN.value / speed, _lag_s(speed)
     is_v2 = api_of(cloud, generation).generation == V2
+    if stop_command and not is_v2:
+        raise UsageError(
+            f"A stop command is of v2; found {stop_command!r} for v1, which sends SIGTERM alone.\n"
+            "Leave it out, or rehearse with --generation v2."
+        )
     models = _publish(image, config, cloud, is_v2=is_v2)
     waits = {"DRAIN_SECONDS": f"{drain_s:g}"}
     waits["EXIT_SECONDS"] = f"{SIGTERM_EXIT.value * _EXIT_SHARE / speed:g}"
@@ -120,14 +126,15 @@ def rehearse(
         max_surge="" if is_v2 else "1",
         max_unavailable="" if is_v2 else "0",
         grace_s=_grace_s(speed),
-        stop_command=stop_command if is_v2 else "",
+        stop_command=stop_command,
     )
     shared = rate_per_s, cloud, generation
     load = _upgrade_under_load("rehearsal", models, options, upgrades, *shared)
     without = None
     if control:
         say("once more without a drain: this must lose something")
-        none = replace(options, environment={**waits, "DRAIN_SECONDS": "0"})
+        nothing = {**waits, "DRAIN_SECONDS": "0"}
+        none = replace(options, environment=nothing, stop_command="")
         without = _upgrade_under_load("control", models, none, 2, *shared)
     return Rehearsal(image, load, without, drain_s, lag_s)
 

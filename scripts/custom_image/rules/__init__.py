@@ -51,7 +51,6 @@ from custom_image.rules.context import (
 )
 from custom_image.specification import (
     HUAWEICLOUD,
-    LAST_RELEASE,
     REPLACED_IN_V2,
     Edition,
     Requirement,
@@ -220,14 +219,13 @@ class Rule:
         return requirement.readings if requirement else ()
 
     @property
-    def changed_on(self) -> str:
-        """The date of the newest page that it rests on, where that is newer than our release."""
+    def newest_page(self) -> str:
+        """The date of the newest page that it rests on, such as ``2026-09-08``."""
         requirement = self.requirement
         also = requirement.also if requirement else ()
         pages = [self.source, *(reading.source for reading in also)]
         replaced = REPLACED_IN_V2.get(self.id)
-        newest = max(page.date for page in ([*pages, replaced] if replaced else pages))
-        return newest if newest >= LAST_RELEASE else ""
+        return max(page.date for page in ([*pages, replaced] if replaced else pages))
 
     @property
     def requirement(self) -> Requirement[Any] | None:

@@ -186,6 +186,24 @@ def test_rules_are_listed_and_explained(custom_image):
     assert "R-60" in explained.stdout
 
 
+@pytest.mark.parametrize(
+    ("release", "is_listed"),
+    [(("0.1.0", "2026-09-07"), True), (("0.2.0", "2026-09-08"), False)],
+    ids=["its page is newer", "its page is as old"],
+)
+def test_changed_rules_rest_on_a_page_newer_than_the_last_release(
+    release, is_listed, monkeypatch, custom_image
+):
+    monkeypatch.setattr("custom_image.cli.verify.LAST_RELEASE", release)
+
+    found = custom_image("rules", "--changed")
+
+    listed = [line.split()[0] for line in found.stdout.splitlines()]
+    assert ("body.size" in listed) == is_listed  # of the page of 2026-09-08
+    assert "http.keep-alive" not in listed  # of that of 2024
+    assert f"newer than our release {release[0]} of {release[1]}" in found.stderr
+
+
 def test_rules_are_written_as_the_page_of_the_catalogue(tmp_path, custom_image):
     page = tmp_path / "CATALOGUE.md"
 

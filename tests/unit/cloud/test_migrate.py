@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from classic_services import NAMES, PARTS, PROBES
 from fake_api import fake_api, name_in_environment
 from huaweicloudsdkmodelarts import v1 as modelarts
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from custom_image import cli
 from custom_image.cloud import open_cloud
 from custom_image.cloud.services.migrate import NONE, Migration, migrate
 from custom_image.errors import UsageError
+from local_modelarts.platform import Platform
+from local_modelarts.services.model_requests import find_fault, read_request, routes
+from local_modelarts.services.requests_v1 import read_service as read_v1
+from local_modelarts.services.requests_v2 import read_service as read_v2
+from local_modelarts.settings import Settings
+from local_modelarts.storage.paths import Folder, Identity
+from local_modelarts.storage.store import MODEL as MODEL_KIND
+from local_modelarts.storage.store import State
 
 CONFIG = {
     "model_algorithm": "image_classification",
@@ -116,46 +125,31 @@ def test_what_is_neither_says_which_key_it_misses(
     assert str(refused.value).count("\n") <= 2
 
 
-NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,40}", fullmatch=True)
-SHARES = st.one_of(st.none(), st.integers(0, 8), st.just("25%"), st.just(0.5))
-PARTS = st.fixed_dictionaries(
-    {
-        "model_id": st.just("m-1"),
-        "weight": st.just(100),
-        "instance_count": st.integers(1, 128),
-        "specification": st.sampled_from(["modelarts.vm.cpu.2u", "modelarts.vm.gpu.p4"]),
-    },
-    optional={
-        "envs": st.dictionaries(
-            st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
-            st.from_regex(r"[A-Za-z0-9 /:=._-]{0,20}", fullmatch=True),
-            max_size=4,
-        ),
-        "pool_name": NAMES,
-        "deploy_timeout_in_seconds": st.integers(180, 7200),
-        "custom_spec": st.just({"cpu": 2, "memory": 4096}),
-        "additional_properties": st.fixed_dictionaries(
-            {},
-            optional={
-                "max_surge": SHARES,
-                "max_unavailable": SHARES,
-                "termination_grace_period_seconds": st.integers(90, 300),
-            },
-        ),
-    },
-)
-PROBES = st.one_of(
-    st.none(),
-    st.fixed_dictionaries(
+@pytest.fixture
+def local(tmp_path: Path) -> Platform:
+    """A local ModelArts as far as it reads requests: no engine, the registry only by its name."""
+    (tmp_path / "platform/obs/bucket/data").mkdir(parents=True)
+    state, nothing = State(Path(":memory:")), cast(Any, None)
+    registry = cast(Any, SimpleNamespace(host="swr.example.com"))
+    folder, identity = Folder(tmp_path / "platform"), Identity("a", "p", "AK", "SK", 1, 2)
+    return Platform(
+        folder, identity, Settings(), state, nothing, registry, nothing, nothing, "127.0.0.1"
+    )
+
+
+def publish(local: Platform, config: dict[str, Any]) -> None:
+    """Have the local platform read the model and keep it as published."""
+    found = read_request(
         {
-            "check_method": st.just("HTTP"),
-            "url": st.sampled_from(["/health", "/a/b"]),
-            "initial_delay_seconds": st.integers(0, 300).map(str),
-            "period_seconds": st.integers(1, 60).map(str),
-            "failure_threshold": st.integers(1, 60).map(str),
+            **{name: MODEL[name] for name in ("model_name", "model_version", "source_location")},
+            "model_type": "Image",
+            "initial_config": json.dumps(config),
         }
-    ),
-)
+    )
+    assert find_fault(found["config"]) == ""
+    local.state.remove(MODEL_KIND, "m-1")
+    fields = {"image": MODEL["source_location"], "apis": routes(found["config"]), **found}
+    local.state.add(MODEL_KIND, "m-1", "PUBLISHED", **fields)
 
 
 @settings(
@@ -164,22 +158,50 @@ PROBES = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(name=NAMES, part=PARTS, health=PROBES, startup=PROBES)
-def test_whatever_is_valid_is_what_the_sdk_takes(
-    name: str, part: dict[str, Any], health: Any, startup: Any, cloud: Any
+def test_whatever_is_valid_is_what_the_sdk_and_the_local_platform_take(
+    name: str, part: dict[str, Any], health: Any, startup: Any, cloud: Any, local: Platform
 ) -> None:
     config = {**CONFIG, "health": health, "startup_health": startup}
     config = {key: value for key, value in config.items() if value}
     model = MODEL | {"config": json.dumps(config)}
+    service = {"service_name": name, "config": [part]}
+    publish(local, config)
+    before = read_v1(local, service)["config"][0]
 
-    found = migrate({"service_name": name, "config": [part]}, model, cloud)
+    found = migrate(service, model, cloud)
 
     created = modelarts.ServiceCreateRequest(**found.request)
     (unit,) = created.group_configs[0]["unit_configs"]
     assert set(unit) <= set(modelarts.UnitConfig.openapi_types)
-    assert unit.get("envs", {}) == part.get("envs", {})
     for key in ("readiness_health", "liveness_health", "startup_health"):
         modelarts.Health(**unit.get(key, {}))
-    assert created.group_configs[0]["count"] == part["instance_count"]
+    after = read_v2(local, found.request)["config"][0]
+    assert after["count"] == before["count"] == part["instance_count"]
+    for kept in ("image", "port", "protocol", "environment", "memory_mib", "cpus"):
+        assert after["spec"][kept] == before["spec"][kept], kept
+    assert [(m["target"], m["source"]) for m in after["spec"]["mounts"]] == [
+        (target.rstrip("/"), source) for target, source in _mounts(before)
+    ]
+    assert bool(after["spec"]["probes"].get("liveness")) == bool(health)
+
+
+def _mounts(entry: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(mount["target"], mount["source"]) for mount in entry["spec"]["mounts"]]
+
+
+@pytest.mark.parametrize(
+    ("surge", "share"), [(0, "1%"), ("0", "1%"), (None, "100%"), (1, "50%"), (0.5, "50%")]
+)
+def test_no_surge_becomes_the_least_that_v2_knows(surge: Any, share: str, cloud: Any) -> None:
+    part = dict(SERVICE["config"][0])  # type: ignore[call-overload]
+    part["additional_properties"] = {"max_surge": surge}
+
+    found = migrate(SERVICE | {"config": [part]}, MODEL, cloud)
+
+    assert found.request["upgrade_config"]["rolling_update"]["max_surge"] == share
+    notes = [m.note for m in found.moved if m.before == "config[0].additional_properties.max_surge"]
+    more = "; v2 knows no 0" if surge in (0, "0") else ""
+    assert notes == ([] if surge is None else [f"as a share, {share}{more}"])
 
 
 def test_files_are_planned_from_and_secrets_masked(

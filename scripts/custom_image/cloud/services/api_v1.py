@@ -171,13 +171,18 @@ def options_of(shown: Mapping[str, Any]) -> DeployOptions:
             int(part.get("deploy_timeout_in_seconds") or 60 * default.deploy_timeout_min) / 60
         ),
         pool=str(part.get("pool_name") or part.get("cluster_id") or shown.get("pool_name") or ""),
-        max_surge=str(more.get("max_surge") or ""),
-        max_unavailable=str(more.get("max_unavailable") or ""),
+        max_surge=_said(more.get("max_surge")),
+        max_unavailable=_said(more.get("max_unavailable")),
         grace_s=int(more.get("termination_grace_period_seconds") or default.grace_s),
         description=str(shown.get("description") or ""),
         mounts={volume["mount_path"]: volume["source_address"] for volume in volumes},
         websocket=bool((shown.get("additional_properties") or {}).get("websocket_upgrade")),
     )
+
+
+def _said(number: object) -> str:
+    """Return a number of instances, or a share, as text; 0 is one, None is none."""
+    return "" if number is None else str(number)
 
 
 def _part(model: Model, options: DeployOptions) -> dict[str, Any]:

@@ -245,7 +245,7 @@ def _of_service(
         if more.get(before) not in (None, ""):
             after = f"upgrade_config.rolling_update.{before}"
             value = getattr(options, before)
-            note = f"as a share, {value}"
+            note = f"as a share, {value}" + ("; v2 knows no 0" if more[before] in (0, "0") else "")
             found.append(Moved(f"config[0].additional_properties.{before}", after, CHANGED, note))
     if more.get("persistent_volumes"):
         before = "config[0].additional_properties.persistent_volumes"
