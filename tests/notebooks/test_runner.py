@@ -12,10 +12,11 @@ import pytest
 
 from custom_image import cli
 from custom_image.cli.notebooks import choose_runner
-from custom_image.errors import NotebookFailed
+from custom_image.errors import NotebookFailed, UsageError
 from custom_image.notebooks.in_instance import run_in_instance
 from custom_image.notebooks.outputs import hash_sources, refresh_outputs
 from custom_image.notebooks.parameters import find_notebook, pick_values
+from custom_image.notebooks.repetition import parse_repetition
 from custom_image.notebooks.run import run_notebook
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -59,6 +60,37 @@ def test_its_kernel_is_not_talked_to_in_the_folder_of_the_project(tmp_path):
 
     results = json.loads(executed.with_suffix(".json").read_text())
     assert results["cells"][-1]["results"] == ["[]"]
+
+
+def test_its_last_cells_are_run_once_more_with_another_parameter(tmp_path):
+    notebook = FIXTURES / "well_behaved.ipynb"
+    shows = nbformat.read(notebook, as_version=4).cells[3]
+
+    again = parse_repetition(notebook, f"{shows.id}:digit=4")
+    executed = run_notebook(str(notebook), {"digit": 3}, tmp_path, again=again)
+
+    results = json.loads(executed.with_suffix(".json").read_text())
+    found = [cell["results"][0] for cell in results["cells"] if cell["results"]]
+    assert found == ["(3, 'quick', 1.5, False)", "(4, 'quick', 1.5, False)"]
+    assert executed.name == notebook.name
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("digit=4", "expected CELL:NAME=VALUE"),
+        ("nowhere:digit=4", "found 'nowhere:digit=4'"),
+        ("{cell}:digti=4", "has no parameter 'digti'"),
+        ("{cell}:digit=four", "must be of type int"),
+        ("{cell}:digit", "set by its name and a value"),
+    ],
+)
+def test_what_cannot_be_run_once_more_is_named(text, words):
+    notebook = FIXTURES / "well_behaved.ipynb"
+    cell = nbformat.read(notebook, as_version=4).cells[-1].id
+
+    with pytest.raises(UsageError, match=words):
+        parse_repetition(notebook, text.format(cell=cell))
 
 
 def test_a_file_of_parameters_serves_several_notebooks_and_hides_no_misspelt_name():

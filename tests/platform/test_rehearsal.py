@@ -109,9 +109,8 @@ def patient(rehearsal: Platform) -> Cloud:
 
 @pytest.mark.timeout(300)
 def test_v1_is_rehearsed_with_sigterm_alone(patient, serving_image, config):
-    found = rehearse(
-        serving_image, config, cloud=patient, speed=PATIENT, generation="v1", control=False
-    )
+    how = {"generation": "v1", "upgrades": 1, "control": False}
+    found = rehearse(serving_image, config, cloud=patient, speed=PATIENT, **how)
 
     assert not found.load.lost, str(found)
     assert {by for _, by, ok, _ in found.load.requests if ok} == {"1.0.0", "1.0.1"}
@@ -121,7 +120,8 @@ def test_v1_is_rehearsed_with_sigterm_alone(patient, serving_image, config):
 @pytest.mark.timeout(300)
 def test_a_stop_command_drains_for_an_image_that_does_not(patient, drainless_image, config):
     """Requests come for 2.25 s, and the image itself would end at once: the control shows it."""
-    found = rehearse(drainless_image, config, cloud=patient, speed=PATIENT, stop_command="sleep 4")
+    how = {"stop_command": "sleep 4", "upgrades": 1}
+    found = rehearse(drainless_image, config, cloud=patient, speed=PATIENT, **how)
 
     assert found.is_proved, str(found)
 

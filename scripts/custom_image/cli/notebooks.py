@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from custom_image.errors import UsageError
+
+if TYPE_CHECKING:
+    from custom_image.notebooks.repetition import Repetition
 
 app = typer.Typer(
     name="notebooks",
@@ -77,6 +82,13 @@ def run(
         Path, typer.Option(file_okay=False, help="Where the executed notebooks are kept.")
     ] = Path("build/notebooks"),
     in_instance: InInstance = None,
+    again: Annotated[
+        str,
+        typer.Option(
+            metavar="CELL:NAME=VALUE",
+            help="Then run the cells from this one on once more, with another parameter.",
+        ),
+    ] = "",
 ) -> None:
     """Run notebooks headless, from top to bottom.
 
@@ -90,14 +102,17 @@ def run(
       custom-image notebooks run --parameters ci
       custom-image notebooks run image_saving --in-instance
       custom-image notebooks run dockerfile_build --in-instance
+      custom-image notebooks run dockerfile_build --again ship:generation=v1
     """
+    from custom_image.notebooks.repetition import parse_repetition
     from custom_image.settings import enter_project
 
     # Paths that the user typed are relative to where the user is; all others to the project.
     chosen = _choose(names or [], values or [], values_file)
     enter_project()
+    repeated = {path: parse_repetition(path, again) for path, _ in chosen if again}
     for notebook, parameters in chosen:
-        run_it = choose_runner(notebook, in_instance)
+        run_it = choose_runner(notebook, in_instance, repeated.get(notebook))
         typer.echo(str(run_it(notebook, parameters, output_dir)))
 
 
@@ -125,8 +140,14 @@ def refresh(names: Names = None, in_instance: InInstance = None) -> None:
         typer.echo(str(refresh_outputs(str(notebook), parameters, run=run_it)))
 
 
-def choose_runner(notebook: Path, in_instance: bool | None) -> Runner:
-    """Return what runs a notebook: here, or inside an instance of the local ModelArts."""
+def choose_runner(
+    notebook: Path, in_instance: bool | None, again: Repetition | None = None
+) -> Runner:
+    """Return what runs a notebook: here, or inside an instance of the local ModelArts.
+
+    Raises:
+        UsageError: cells are to be repeated in an instance.
+    """
     from custom_image.local_platform import find
     from custom_image.notebooks.run import run_notebook
 
@@ -135,8 +156,12 @@ def choose_runner(notebook: Path, in_instance: bool | None) -> Runner:
     ):
         from custom_image.notebooks.in_instance import run_in_instance
 
+        if again:
+            raise UsageError("--again repeats cells here, not in an instance: add --here.")
         return run_in_instance
-    return lambda path, parameters, output_dir: run_notebook(str(path), parameters, output_dir)
+    return lambda path, parameters, output_dir: run_notebook(
+        str(path), parameters, output_dir, again=again
+    )
 
 
 def _choose(

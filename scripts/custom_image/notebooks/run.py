@@ -30,6 +30,7 @@ from custom_image.notebooks.parameters import (
     find_notebook,
     read_notebook,
 )
+from custom_image.notebooks.repetition import Repetition, write_repeated
 from custom_image.settings import find_project
 
 # A socket's name has at most 103 bytes (macOS), its end "/kernel-1" or a larger number.
@@ -41,9 +42,12 @@ def run_notebook(
     parameters: Mapping[str, Value] | None = None,
     output_dir: Path = Path("build/notebooks"),
     *,
+    again: Repetition | None = None,
     cell_timeout_s: int = 1800,
 ) -> Path:
     """Run a notebook from top to bottom in a fresh kernel whose folder is the project's root.
+
+    With ``again`` its last cells are then run once more.
 
     The executed notebook is kept in ``output_dir``, failed or not. Beside it stands a JSON file of
     the same name with the parameters, the time of each cell and the text of each result.
@@ -63,9 +67,10 @@ def run_notebook(
         stale.unlink(missing_ok=True)
     started = time.monotonic()
     try:
-        with _quiet_kernels() as kernel_manager:
+        with _quiet_kernels() as kernel_manager, tempfile.TemporaryDirectory() as folder:
+            whole = write_repeated(notebook, again, Path(folder)) if again else notebook
             papermill.execute_notebook(
-                str(notebook),
+                str(whole),
                 str(executed),
                 parameters=values,
                 kernel_name="python3",  # this interpreter, whatever kernel JupyterLab last saved
