@@ -16,9 +16,11 @@ class SingleNodeService:
     Attributes:
         model_path: what :meth:`locate` found: here the folder of the model package.
         reads_body: whether ``_preprocess`` gets the bytes of the body, whatever they are.
+        streams: whether every answer is sent in parts, one that is no iterator too.
     """
 
     reads_body = False
+    streams = False
 
     def __init__(self, model_name: str, model_path: str) -> None:
         self.model_name = model_name

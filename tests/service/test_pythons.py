@@ -6,6 +6,8 @@ import ast
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,31 @@ class Counts(PTServingBaseService):
 
     def _postprocess(self, data):
         return data
+"""
+# The three steps apart: the model in a process of its own, batches, an asynchronous stream.
+APART = """
+import os
+from model_service.model_service import SingleNodeService
+
+class Apart(SingleNodeService):
+    batch_size = 4
+
+    def _preprocess(self, data):
+        return [data["x"], os.getpid()]
+
+    def _inference(self, batch):
+        return [[x * 2, worker, os.getpid()] for x, worker in batch]
+
+    def _postprocess(self, answer):
+        doubled, worker, model = answer
+        if doubled < 0:
+            return self.count_down(-doubled)
+        return {"doubled": doubled, "apart": worker == os.getpid() != model}
+
+    async def count_down(self, number):
+        while number:
+            yield number
+            number -= 1
 """
 SIZE = 2 * 2**20
 DELIMITER = b"--" + BOUNDARY.encode()
@@ -78,19 +105,18 @@ def marked(version: str):
     return pytest.param(version, marks=[pytest.mark.true_time] if between else [])
 
 
-@pytest.fixture(scope="module", params=[marked(version) for version in VERSIONS])
-def old_or_new(request, tmp_path_factory, profile):
-    """The same service on each Python."""
-    if request.param not in FOUND:
-        pytest.skip(f"there is no Python {request.param} with pip here")
-    python = FOUND[request.param]
-    folder = tmp_path_factory.mktemp("python")
+@contextmanager
+def served(version: str, folder: Path, profile: str, code: str, **environment: str):
+    """Serve a package of this code with a Python of this version."""
+    if version not in FOUND:
+        pytest.skip(f"there is no Python {version} with pip here")
+    python = FOUND[version]
     places = folder / "bin"
     places.mkdir()
     (places / "python3").symlink_to(python)
     config = {"model_type": "Image", "apis": [json_api(x={"type": "number"})]}
-    package = write_package(folder / "package", SERVICE, config)
-    environment = {
+    package = write_package(folder / "package", code, config)
+    environment |= {
         "PATH": f"{places}:{os.environ['PATH']}",
         "PYTHONPATH": str(install(list(SERVERS), python)),
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -99,6 +125,13 @@ def old_or_new(request, tmp_path_factory, profile):
     }
     with start_runtime(folder / "home", package, **environment) as runtime:
         yield runtime.wait_until_ready(30)
+
+
+@pytest.fixture(scope="module", params=[marked(version) for version in VERSIONS])
+def old_or_new(request, tmp_path_factory, profile):
+    """The same service on each Python."""
+    with served(request.param, tmp_path_factory.mktemp("python"), profile, SERVICE) as runtime:
+        yield runtime
 
 
 def test_it_answers_json_forms_and_streams(old_or_new):
@@ -136,3 +169,16 @@ def test_the_last_test_of_each_ends_it_in_order(old_or_new):
 
     assert old_or_new.wait(20) == 0
     wait_for(lambda: not any(old_or_new.folder.glob("tmp/mind-*")), "the workers' folders to go")
+
+
+@pytest.mark.parametrize("version", [marked(version) for version in VERSIONS])
+def test_the_model_process_and_its_streams_are_served(version, tmp_path, profile):
+    with served(version, tmp_path, profile, APART, WORKERS="2") as runtime:
+        with ThreadPoolExecutor(8) as clients:
+            answers = list(clients.map(lambda x: runtime.post_json({"x": x}).json, range(40)))
+        stream = runtime.post_json({"x": -1}).body
+        complaints = runtime.standard_error()
+
+    assert answers == [{"doubled": 2 * x, "apart": True} for x in range(40)]
+    assert stream == b"data: 2\n\ndata: 1\n\n"
+    assert complaints == ""

@@ -182,6 +182,68 @@ def test_each_part_is_sent_when_it_is_made_and_the_connection_goes_on(serve, kin
     assert metrics["model_service_streams_open"] == 0
 
 
+SAYS_SO = """
+from model_service.model_service import SingleNodeService
+
+class Tokens:
+    def __iter__(self):
+        return iter(["a", "b"])
+
+class Late:
+    async def __aiter__(self):
+        yield "a"
+        yield "b"
+
+ANSWERS = {
+    "list": ["a", "b"],
+    "streamer": Tokens(),
+    "asynchronous": Late(),
+    "generator": (word for word in "ab"),
+    "object": {"a": "b"},
+    "text": "ab",
+    "bytes": b"ab",
+    "number": 1,
+}
+
+class Speaker(SingleNodeService):
+    streams = True
+
+    def _postprocess(self, data):
+        return ANSWERS[data["kind"]]
+"""
+CAN_BE = {"type": "string", "default": "list"}
+
+
+@pytest.mark.parametrize("copies", ["0", "1"], ids=["a copy in the worker", "one copy"])
+def test_a_class_that_says_so_sends_whatever_it_returns_in_parts(start, tmp_path, profile, copies):
+    package = write_package(tmp_path / "p", SAYS_SO, {"apis": [json_api(kind=CAN_BE)]})
+    settings = {"WORKERS": "1", "MODEL_SERVER": profile, "MODEL_PROCESSES": copies}
+    runtime = start(package, **settings).wait_until_ready()
+
+    two = b"data: a\n\ndata: b\n\n"
+    expected = {
+        **dict.fromkeys(("list", "streamer", "asynchronous", "generator"), two),
+        "object": b'data: {"a": "b"}\n\n',
+        "text": b"data: ab\n\n",
+        "bytes": b"ab",
+        "number": b"data: 1\n\n",
+    }
+    answers = {kind: runtime.post_json({"kind": kind}) for kind in expected}
+
+    assert {kind: answer.body for kind, answer in answers.items()} == expected
+    types = {answer.headers["content-type"] for answer in answers.values()}
+    assert types == {"text/event-stream;charset=UTF-8"}
+
+
+def test_a_method_named_streams_is_the_users_own(start, tmp_path, profile):
+    method = "    def streams(self):\n        return 1"
+    code = SAYS_SO.replace("    streams = True", method)
+    package = write_package(tmp_path / "p", code, {"apis": [json_api(kind=CAN_BE)]})
+    runtime = start(package, WORKERS="1", MODEL_SERVER=profile).wait_until_ready()
+
+    assert runtime.post_json({"kind": "object"}).json == {"a": "b"}
+
+
 def test_bytes_go_as_they_are_and_answers_that_are_whole_stay_json(serve):
     runtime = serve()
     with runtime.connect() as connection:

@@ -15,7 +15,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Callable
 
 from model_service.http.messages import Refused, overloaded, to_json
@@ -41,6 +41,20 @@ Deliver = Callable[["bytes | BaseException | None"], None]
 def is_stream(answer: object) -> bool:
     """Tell whether an answer of the last step is made in parts."""
     return isinstance(answer, (Iterator, AsyncIterator))
+
+
+def in_parts(answer: Any) -> Any:
+    """Return an answer as a stream, for a class that says ``streams = True``.
+
+    What can be iterated is its parts, as in a ``for``; text, bytes, an object of JSON and anything
+    else is the one part.
+    """
+    if is_stream(answer):
+        return answer
+    if isinstance(answer, AsyncIterable):
+        return answer.__aiter__()
+    is_whole = isinstance(answer, (str, bytes, bytearray, memoryview, Mapping))
+    return iter([answer] if is_whole or not isinstance(answer, Iterable) else answer)
 
 
 def to_event(part: object) -> bytes:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Callable
 
 from model_service.http.messages import RECOGNITION_FAILED, Refused, to_json
+from model_service.http.streams import in_parts
 from model_service.model_service import SingleNodeService
 from model_service.package.loader import base_of
 
@@ -31,6 +32,8 @@ class Steps:
         self.ask: Callable[[Any], Any] = lambda data: service._postprocess(service._inference(data))
         if self.whole:
             self.prepare, self.ask = lambda data: data, service.inference
+        if type(service).streams is True:  # a method of this name is the user's own
+            self.ask = _then_in_parts(self.ask)
         if computing is not None:
             self.prepare = _one_at_a_time(self.prepare, computing)
             self.ask = _one_at_a_time(self.ask, computing)
@@ -48,6 +51,10 @@ class Steps:
                 return True
             trace = trace.tb_next
         return False
+
+
+def _then_in_parts(ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda data: in_parts(ask(data))
 
 
 def _one_at_a_time(step: Callable[[Any], Any], lock: threading.Lock) -> Callable[[Any], Any]:
