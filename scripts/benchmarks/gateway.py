@@ -60,7 +60,7 @@ def serve_model(ready: Connection) -> None:
 def serve_gateway(ready: Connection, model_port: int, generation: int) -> None:
     """Lead to the model as a service of this generation, until told to end."""
     sys.path.insert(0, str(ROOT_DIR / "tests" / "support"))
-    from gateway_bench import bench
+    from gateway_bench import bench  # type: ignore[import-not-found]
 
     from local_modelarts.runtime.routing import Target
 
