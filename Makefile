@@ -62,9 +62,14 @@ bench-serving: install ## compare the serving runtime with its peers, side by si
 .PHONY: lock
 lock: install ## resolve requirements.lock and docker/requirements/*/*.txt anew
 	$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --extra dev --unsafe-package torch \
+	  --unsafe-package modelarts-custom-image \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options --no-header \
 	  --output-file requirements.lock pyproject.toml
 	$(BIN)/python -m custom_image.wheelhouse
+
+.PHONY: wheel
+wheel: ## make build/dist/*.whl, to install anywhere: README.md; needs nothing but Python
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/dist .
 
 .PHONY: clean
 clean: ## remove build/, keeping what was downloaded

@@ -3,13 +3,12 @@
 # else fetch the distribution's package and unpack it below build/, else see that its image is there
 # or can be pulled. Nothing is installed and no service is started, so root is not needed.
 #
-#   scripts/ensure_registry.sh          prints the path of the program, or the name of the image;
-#                                       exits 3 where none can be had
+#   scripts/ensure_registry.sh [FOLDER]  prints the path of the program, or the name of the image;
+#                                       exits 3 where none can be had; FOLDER: build/registry
 #   REGISTRY_IMAGE=registry:3 scripts/ensure_registry.sh      that image, and no program
 set -eu
 
-project=$(cd "$(dirname "$0")/.." && pwd)
-folder=$project/build/registry
+folder=${1:-$(cd "$(dirname "$0")/.." && pwd)/build/registry}
 program=$folder/usr/bin/docker-registry
 
 say() { printf 'ensure_registry: %s\n' "$*" >&2; }

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from custom_image.settings import enter_project
     from custom_image.training import train_or_load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "adoption": ("fetch_wheels", "package_folder"),
@@ -106,7 +106,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # PEP 562
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    try:
+        found = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        from custom_image.extras import explain
+
+        raise explain(error) or error from error
     globals()[name] = found
     return found
 

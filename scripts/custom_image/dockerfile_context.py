@@ -19,7 +19,7 @@ from custom_image.build_context import BuildContext, replace_context
 from custom_image.build_context.archive import archive
 from custom_image.errors import UsageError
 from custom_image.scanners.secret_patterns import secrets_in_file
-from custom_image.settings import find_project
+from custom_image.settings import find_workplace
 from custom_image.specification import MIB
 
 _LARGE_BYTES: Final = 100 * 10**6
@@ -72,7 +72,9 @@ def write_dockerfile_context(
     source, folder = source.resolve(), folder or Path("build", scenario, "own_context")
     if folder.resolve().is_relative_to(source):
         # The copy would hold itself.
-        raise UsageError(f"--context {source} holds {find_project()}, where contexts are written.")
+        raise UsageError(
+            f"--context {source} holds {find_workplace()}, where contexts are written."
+        )
     ignored = _ignore_file(source, dockerfile)
     names = _names(source, ignored)
     if not with_secrets:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from custom_image.diagnosis import Diagnosis, Finding, State
 from custom_image.errors import Unavailable, UsageError
+from custom_image.extras import NAME, ExtraMissing, require, requirements, torch_requirement
 from custom_image.settings import find_project
 from custom_image.specification import GB
 
@@ -19,14 +20,17 @@ from custom_image.specification import GB
 _DISK_GB = 5
 _MEMORY_GB = 2
 _PYTHON = (3, 11)
+_NO_CHECKOUT = "none: the files of the wheel are used, and build/ is made where you are"
+_AUTHOR = f"pip install '{NAME}[author]'"
 
 
 def diagnose() -> Diagnosis:
     """Look at this machine; nothing is installed, pulled or started."""
     looks: list[Callable[[], Finding]] = [
         _python,
-        _torch,
         _project,
+        _extras,
+        _torch,
         _engine,
         _base_image,
         _disk,
@@ -41,22 +45,36 @@ def _python() -> Finding:
     found = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     if sys.version_info >= _PYTHON:
         return Finding("Python", State.OK, found)
+    return Finding("Python", State.MISSING, found, "Install Python 3.11 or newer.")
+
+
+def _extras() -> Finding:
+    missing = []
+    for extra in requirements():
+        try:
+            require(extra)
+        except ExtraMissing:
+            missing.append(extra)
+    found = ", ".join(extra for extra in requirements() if extra not in missing) or "none"
+    if not missing:
+        return Finding("extras", State.OK, found)
     return Finding(
-        "Python", State.MISSING, found, "Install Python 3.11 or newer, then: make install"
+        "extras",
+        State.LIMITED,
+        found,
+        f"Images can be judged. For the rest: pip install '{NAME}[{','.join(missing)}]'",
     )
 
 
 def _torch() -> Finding:
-    wanted = next(
-        line.partition("==")[2]
-        for line in metadata.requires("modelarts-custom-image") or []
-        if line.startswith("torch==")
-    )
+    wanted = torch_requirement().partition("==")[2]
     remediation = f"Needed to train and export. Get torch {wanted}: make install"
     try:
         found = metadata.version("torch")
     except metadata.PackageNotFoundError:
-        return Finding("torch", State.MISSING, "not installed", remediation)
+        # Who has a clone wants to train; who installed the wheel may only want to judge.
+        state = State.MISSING if _project().found != _NO_CHECKOUT else State.LIMITED
+        return Finding("torch", state, "not installed", f"Needed to train and export: {_AUTHOR}")
     base, _, build = found.partition("+")
     if base != wanted:
         return Finding("torch", State.LIMITED, found, remediation)
@@ -66,8 +84,8 @@ def _torch() -> Finding:
 def _project() -> Finding:
     try:
         return Finding("checkout", State.OK, str(find_project()))
-    except UsageError as error:
-        return Finding("checkout", State.MISSING, "none here", str(error))
+    except UsageError:
+        return Finding("checkout", State.OK, _NO_CHECKOUT)
 
 
 def _engine() -> Finding:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from custom_image.errors import Unavailable, UsageError
+from custom_image.extras import require
 from custom_image.progress import say
-from custom_image.settings import find_project
+from custom_image.settings import find_workplace, project_files
 
 DEFAULT_FOLDER: Final = Path("build/platform")
 _START_TIMEOUT_S: Final = 60.0
@@ -93,11 +94,12 @@ def start(
         settings: ``name=value`` in place of a limit of the platform; see its README.
 
     Raises:
-        UsageError: a setting or a preset image cannot be used.
+        UsageError: a setting or a preset image cannot be used, or the extra is not installed.
         Unavailable: it cannot run here, or does not answer; with the end of its log.
     """
     if running := find(folder):
         return running
+    require("platform")
     _ensure_registry()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "platform.log"
@@ -168,8 +170,9 @@ def _spawn(command: list[str], output: int) -> int:
 def _ensure_registry() -> None:
     if shutil.which("docker-registry") and not os.environ.get("REGISTRY_IMAGE"):
         return
-    script = find_project() / "scripts/ensure_registry.sh"
-    done = subprocess.run(["sh", str(script)], capture_output=True)
+    script = project_files() / "scripts/ensure_registry.sh"
+    folder = find_workplace() / "build/registry"
+    done = subprocess.run(["sh", str(script), str(folder)], capture_output=True)
     if done.returncode:
         raise Unavailable(done.stderr.decode(errors="replace").strip())
     if b"fetching" in done.stderr:

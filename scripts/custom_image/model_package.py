@@ -25,6 +25,7 @@ from custom_image.model_config import (
     parse_model_config,
     read_model_config,
 )
+from custom_image.settings import project_files
 
 if TYPE_CHECKING:
     from custom_image.mnist import Digits
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from custom_image.training import OnnxExport, TrainedModel
 
 MODEL_ALGORITHM: Final = "image_classification"
-MODEL_FOLDER: Final = Path(__file__).parents[2] / "model_package" / "model"
+MODEL_FOLDER: Final = project_files() / "model_package" / "model"
 SERVICE_FILE: Final = MODEL_FOLDER / "customize_service.py"
 RUNTIMES: Final = ("onnx", "torch")
 ONNX_NAME: Final = "mnist.onnx"

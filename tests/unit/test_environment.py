@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import json
 import re
 import tomllib
@@ -30,7 +31,9 @@ def pins_of_the_lock() -> dict[str, str]:
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     locked = dict(re.findall(r"^([a-z0-9._-]+)==([\w.]+)", lock, flags=re.MULTILINE))
     pins = {}
-    for dependency in project["dependencies"]:
+    extras = project["optional-dependencies"]
+    parts = [extras[name] for name in extras if name not in ("all", "dev")]
+    for dependency in {*project["dependencies"], *itertools.chain(*parts)}:
         name, _, version = dependency.partition("==")
         pins[NAMES_ON_CONDA_FORGE.get(name, name)] = version or locked[name]
     return pins

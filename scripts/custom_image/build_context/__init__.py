@@ -29,7 +29,7 @@ from custom_image.build_context.archive import Stream, archive, mode_of
 from custom_image.build_context.display import Line, SourceText, size, tree_html, tree_text
 from custom_image.build_context.files import engine_of, is_weights, list_files
 from custom_image.errors import PackageError, UsageError
-from custom_image.settings import find_project
+from custom_image.settings import project_files
 from custom_image.specification import MODEL_DIR
 from custom_image.target_python import TargetPython
 from custom_image.wheelhouse import fill_wheelhouse, lock_files, torch_pin
@@ -161,7 +161,7 @@ def write_build_context(
         BuildFailed: a Python package cannot be fetched.
     """
     folder = folder or Path("build", scenario, "context")
-    docker = find_project() / "docker"
+    docker = project_files() / "docker"
     steps = Path(dockerfile) if dockerfile else docker / scenario / "Dockerfile"
     if dockerfile and not steps.is_file():
         raise UsageError(f"{dockerfile}: there is no such Dockerfile.")
@@ -240,7 +240,7 @@ def write_rootfs(package_folder: Path, rootfs: Path) -> None:
     Raises:
         PackageError: the package has a file that no image can hold.
     """
-    project = find_project()
+    project = project_files()
     for source, target in (
         (project / "docker/rootfs/home", rootfs / "home"),
         (project / "model_package/model_service", rootfs / Path(_SERVICE).relative_to("rootfs")),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from custom_image.errors import BuildFailed, Unavailable
 from custom_image.progress import say
-from custom_image.settings import find_project
+from custom_image.settings import find_workplace, project_files
 from custom_image.target_python import DEFAULT
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def own_base_image(
 ) -> str:
     """Return the name of the image that docker/base makes; it changes with the recipe."""
     recipe = hashlib.sha256()
-    for path in sorted((find_project() / "docker/base").iterdir()):
+    for path in sorted((project_files() / "docker/base").iterdir()):
         if path.is_file() and path.suffix != ".md":
             recipe.update(f"{path.name}\0".encode() + path.read_bytes())
     recipe.update("\0".join((*_CHANGES, *packages)).encode())
@@ -110,11 +110,11 @@ def _make(
             f"{' and '.join(_DEBIANS)}.\n"
             "Name one that is there, or that can be pulled: --base-image, or BASE_IMAGE=..."
         )
-    folder = find_project() / "build/base"
+    folder = find_workplace() / "build/base"
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as new:
         tar_path = Path(new) / "root.tar"
-        script = find_project() / "docker/base/build.sh"
+        script = project_files() / "docker/base/build.sh"
         command = ["sh", str(script), str(tar_path), _DEBIANS[python]]
         command += ["batch" if batch else "real-time", *packages]
         log = []

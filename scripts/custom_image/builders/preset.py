@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from custom_image.build_context import BuildContext
 from custom_image.builders.base import ensure_base_image
 from custom_image.builders.docker import build
-from custom_image.settings import find_project
+from custom_image.settings import project_files
 from custom_image.target_python import DEFAULT
 from custom_image.wheelhouse import fill_wheelhouse, torch_pin
 
@@ -60,7 +60,7 @@ def ensure_preset_image(engine: DockerEngine, *, torch: bool = False) -> str:
 
 
 def _digest(base: str, torch: str) -> str:
-    project = find_project()
+    project = project_files()
     recipe = hashlib.sha256(f"{base}{torch}".encode())
     for source in (*_PARTS, *([_TORCH_LOCK] if torch else [])):
         for path in _files(project / source):
@@ -69,7 +69,7 @@ def _digest(base: str, torch: str) -> str:
 
 
 def _write(folder: Path, torch: str) -> None:
-    project = find_project()
+    project = project_files()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for source, target in _PARTS.items():

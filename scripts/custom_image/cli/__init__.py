@@ -75,12 +75,21 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
+        if missing := _missing_extra(error):
+            say(f"Error: {missing}")
+            sys.exit(missing.exit_code)
         say(
             f"Error: {type(error).__name__}: {error}\n"
             "This is a bug in custom-image. Run the command again with --debug to see where it "
             "happened, and please report it with that output."
         )
         sys.exit(1)
+
+
+def _missing_extra(error: Exception) -> CustomImageError | None:
+    from custom_image.extras import explain  # here: `--help` looks through no metadata
+
+    return explain(error) if isinstance(error, ModuleNotFoundError) else None
 
 
 def _show_version(wanted: bool) -> None:

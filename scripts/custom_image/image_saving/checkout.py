@@ -19,6 +19,8 @@ from custom_image.settings import find_project
 from custom_image.specification import GROUP_ID, NOTEBOOK_MOUNTS, USER_ID
 
 _PROJECT_NAME: Final = "modelarts-custom-image"
+# The extras of this project that a notebook uses in an instance.
+_EXTRAS: Final = ("author", "cloud", "platform")
 WORK: Final = NOTEBOOK_MOUNTS[0]
 CHECKOUT: Final = f"{WORK}/{_PROJECT_NAME}"
 _ENVIRONMENT: Final = f"{WORK}/environment"
@@ -87,7 +89,7 @@ def _environment_files() -> Iterator[tuple[Path, str]]:
 def _required(name: str, found: dict[str, None]) -> dict[str, None]:
     """Return the names of a package and of everything that it requires, as installed here.
 
-    A requirement of an extra is none; one of another system is not installed.
+    Of extras, only those count that a notebook uses; one of another system is not installed.
     """
     normal = re.sub(r"[-_.]+", "-", name).lower()
     if normal not in found:
@@ -98,6 +100,7 @@ def _required(name: str, found: dict[str, None]) -> dict[str, None]:
         found[normal] = None
         for text in requires:
             required = re.match(r"[A-Za-z0-9._-]+", text)
-            if required and not re.search(r"\bextra\s*==", text):
+            extra = re.search(r"""\bextra\s*==\s*['"]([\w-]+)""", text)
+            if required and (not extra or (normal == _PROJECT_NAME and extra[1] in _EXTRAS)):
                 _required(required[0], found)
     return found

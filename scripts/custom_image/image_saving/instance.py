@@ -27,7 +27,7 @@ from custom_image.errors import Unavailable, UsageError
 from custom_image.image_saving.port_discovery import LISTEN_TIMEOUT_S, find_port
 from custom_image.image_saving.preset_python import PresetPython, ask_python
 from custom_image.image_saving.targets import BOOT_COMMAND, InstanceTarget
-from custom_image.settings import find_project
+from custom_image.settings import project_files
 from custom_image.specification import HEALTH_URL, NOTEBOOK_MOUNTS, USER_HOME
 
 STAND_IN_HOME: Final = Path("build/image_saving/home")
@@ -221,7 +221,7 @@ def audit_instance(
         keep=keep,
         packages=instance.python.packages,
         added=instance.python.added if instance.is_real else (),
-        lock=lock or find_project() / LOCK,
+        lock=lock or project_files() / LOCK,
         python=instance.python.executable if instance.is_real else "python3",
         in_container=instance.is_real,
         fix=fix,
@@ -241,7 +241,7 @@ def _find_id() -> str:
 
 def _write_stand_in(home: Path) -> None:
     """Write what docker/preset has in ``/home`` besides its Python; the model stays."""
-    project, infer = find_project(), NotebookInstance(home).infer
+    project, infer = project_files(), NotebookInstance(home).infer
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
     for source, target in (
         (project / "docker/rootfs/home/ma-user/infer", infer),

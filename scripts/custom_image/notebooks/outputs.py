@@ -18,7 +18,7 @@ import nbformat
 from custom_image.errors import NotebookFailed, UsageError
 from custom_image.notebooks.parameters import Value, choose_values, find_notebook, read_notebook
 from custom_image.notebooks.run import run_notebook
-from custom_image.settings import find_project
+from custom_image.settings import find_workplace
 
 
 def refresh_outputs(
@@ -108,7 +108,7 @@ def hash_sources(node: Any, parameters: Mapping[str, Value]) -> str:
 def _refuse_machine_paths(notebook: Path, node: Any) -> None:
     # Every machine and image has a /tmp; what is this machine's are the names that tempfile makes.
     scratch = Path(tempfile.gettempdir(), tempfile.gettempprefix())
-    folders = [f"{find_project()}/", f"{Path.home()}/", str(scratch)]
+    folders = [f"{find_workplace()}/", f"{Path.home()}/", str(scratch)]
     for index, cell in enumerate(node.cells):
         for folder in folders:
             if any(folder in text for text in _texts(cell)):

@@ -18,7 +18,7 @@ import papermill
 import yaml
 
 from custom_image.errors import UsageError
-from custom_image.settings import find_project
+from custom_image.settings import project_files
 
 Value = str | int | float | bool
 
@@ -70,7 +70,7 @@ def find_notebook(name: str) -> Path:
 
 def list_notebooks() -> list[Path]:
     """Return the project's notebooks in reading order."""
-    return sorted((find_project() / "notebooks").glob("[0-9]*.ipynb"))
+    return sorted((project_files() / "notebooks").glob("[0-9]*.ipynb"))
 
 
 def read_parameters(notebook: Path) -> dict[str, Parameter]:
@@ -148,7 +148,7 @@ def read_values(name: str) -> dict[str, Value]:
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        path = find_project() / "notebooks" / "parameters" / f"{name}.yaml"
+        path = project_files() / "notebooks" / "parameters" / f"{name}.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

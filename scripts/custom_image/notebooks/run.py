@@ -31,7 +31,7 @@ from custom_image.notebooks.parameters import (
     read_notebook,
 )
 from custom_image.notebooks.repetition import Repetition, write_repeated
-from custom_image.settings import find_project
+from custom_image.settings import find_workplace
 
 # A socket's name has at most 103 bytes (macOS), its end "/kernel-1" or a larger number.
 _LONGEST_FOLDER: Final = 90
@@ -74,7 +74,7 @@ def run_notebook(
                 str(executed),
                 parameters=values,
                 kernel_name="python3",  # this interpreter, whatever kernel JupyterLab last saved
-                cwd=str(find_project()),
+                cwd=str(find_workplace()),
                 progress_bar={"disable": not sys.stderr.isatty(), "leave": False},
                 execution_timeout=cell_timeout_s,
                 config=Config({"KernelManager": kernel_manager}),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+from pathlib import Path
 from typing import Any, Final
 
 from custom_image.model_config import Api, ModelConfig
@@ -12,6 +12,7 @@ from custom_image.specification import CONTENT_TYPES, INFERENCE_URL
 
 JSON_TYPE, FORM_TYPE = CONTENT_TYPES
 BOUNDARY: Final = "custom-image-sample"
+SEVEN: Final = Path(__file__).parents[1] / "data" / "seven.jpg"
 _DEEPEST: Final = 20
 _LONGEST: Final = 100_000
 
@@ -125,12 +126,4 @@ def _sample_array(schema: dict[str, Any], depth: int) -> list[Any]:
 
 def seven_jpeg() -> bytes:
     """Return a JPEG of 28 x 28 pixels: a handwritten seven, light on dark, as MNIST has them."""
-    from PIL import Image, ImageDraw
-
-    # Drawn at ten times the size and scaled down, which gives strokes the soft edges of MNIST.
-    picture = Image.new("L", (280, 280), 0)
-    pen = ImageDraw.Draw(picture)
-    pen.line([(72, 88), (200, 80), (170, 150), (132, 226)], fill=255, width=26, joint="curve")
-    buffer = io.BytesIO()
-    picture.resize((28, 28), Image.Resampling.BOX).save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
+    return SEVEN.read_bytes()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from pathlib import Path
 from typing import Final
 
 from torch import nn
 
-NETWORK_FILE: Final = Path(__file__).parents[3] / "model_package" / "model" / "network.py"
+from custom_image.settings import project_files
+
+NETWORK_FILE: Final = project_files() / "model_package" / "model" / "network.py"
 
 
 def build_network() -> nn.Module:

@@ -8,7 +8,6 @@ came from. torch alone has a version and no hash: its CPU build is another file 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import re
 import shutil
 import tempfile
@@ -20,6 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import parse_wheel_filename
 
 from custom_image.errors import BuildFailed, UsageError
+from custom_image.extras import torch_requirement
 from custom_image.progress import say
 from custom_image.target_python import TargetPython
 from custom_image.wheelhouse.download import download
@@ -40,8 +40,7 @@ def torch_pin(python: TargetPython | None = None) -> str:
     """
     if python and python.minor in _LAST_TORCH:
         return f"torch=={_LAST_TORCH[python.minor]}+cpu"
-    requirements = importlib.metadata.requires("modelarts-custom-image") or []
-    return next(line for line in requirements if line.startswith("torch==")) + "+cpu"
+    return f"{torch_requirement()}+cpu"
 
 
 def fill_wheelhouse(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from custom_image.errors import BuildFailed
+from custom_image.extras import require
 from custom_image.target_python import TargetPython
 
 
@@ -38,6 +39,7 @@ def download(
 
 def run_pip(verb: str, *arguments: str, python: TargetPython) -> None:
     """Run a verb of pip that chooses wheels for ``python``; as :func:`download`."""
+    require("build")
     command = [sys.executable, "-m", "custom_image.wheelhouse.target_pip"]
     command += [json.dumps(dict(python.markers)), verb, "--disable-pip-version-check"]
     command += ["--no-input", "--progress-bar", "off", "--only-binary", ":all:"]

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from custom_image.errors import BuildFailed
 from custom_image.progress import say
-from custom_image.settings import find_project
+from custom_image.settings import project_files
 from custom_image.target_python import DEFAULT, TargetPython
 from custom_image.wheelhouse.download import run_pip
 
@@ -40,7 +40,7 @@ Report = Mapping[str, Mapping[str, Any]]
 
 def lock_files(engine: str, python: TargetPython) -> list[Path]:
     """Return the locks of what an image installs, and of pip: docker/requirements/3.11/..."""
-    folder = find_project() / "docker/requirements" / python.minor
+    folder = project_files() / "docker/requirements" / python.minor
     return [folder / f"{name}.txt" for name in (engine, "installer")]
 
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from custom_image.engines.docker.service import DockerService
 from custom_image.errors import Unavailable
-from custom_image.settings import find_project
+from custom_image.settings import find_workplace
 from local_modelarts.registry.certificates import Certificates
 from local_modelarts.registry.logins import ISSUER, SERVICE
 from local_modelarts.storage.paths import Identity
@@ -57,7 +57,7 @@ def choose_server(
 
 def find_program() -> str:
     """Return the path of ``docker-registry``, installed or fetched; empty where there is none."""
-    fetched = find_project() / "build/registry/usr/bin/docker-registry"
+    fetched = find_workplace() / "build/registry/usr/bin/docker-registry"
     return shutil.which("docker-registry") or (str(fetched) if fetched.exists() else "")
 
 

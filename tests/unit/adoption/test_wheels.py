@@ -51,7 +51,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def index(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only place where pip looks."""
     shutil.copytree(runtime, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr("custom_image.wheelhouse.locks.find_project", lambda: tmp_path)
+    monkeypatch.setattr("custom_image.wheelhouse.locks.project_files", lambda: tmp_path)
     index_module._ask.cache_clear()
     _ask_only(tmp_path / "index", monkeypatch)
     return tmp_path / "index"

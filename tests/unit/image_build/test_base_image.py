@@ -43,7 +43,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with a recipe of its own, which makes an empty tar."""
     shutil.copytree(find_project() / "docker/base", tmp_path / "docker/base")
     (tmp_path / "docker/base/build.sh").write_text('echo "base: making $2" >&2; : >"$1"\n')
-    monkeypatch.setattr(base, "find_project", lambda: tmp_path)
+    monkeypatch.setattr(base, "project_files", lambda: tmp_path)
+    monkeypatch.setattr(base, "find_workplace", lambda: tmp_path)
     return tmp_path
 
 

@@ -27,6 +27,7 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
+from custom_image.extras import require
 from custom_image.target_python import SUPPORTED, TargetPython
 
 _FILE: Final = re.compile(
@@ -87,6 +88,7 @@ def ask_index(names: Iterable[str]) -> dict[str, Published]:
 
 @cache
 def _ask(name: str) -> Published:
+    require("build")
     command = [sys.executable, "-m", "pip", "index", "versions", name, "-vv", "--no-input"]
     done = subprocess.run(
         [*command, "--disable-pip-version-check"],

@@ -25,6 +25,7 @@ from custom_image.cloud.api.notebooks import NotebookInstances
 from custom_image.cloud.api.recorder import NotSent, Wire, raw_answer
 from custom_image.cloud.validation.checks import region_of
 from custom_image.errors import UsageError
+from custom_image.extras import require
 from custom_image.local_platform import DEFAULT_FOLDER, LocalPlatform
 from custom_image.progress import say
 from custom_image.specification import HUAWEICLOUD, OTC
@@ -84,8 +85,9 @@ class Cloud(NotebookInstances):
             platform: the local ModelArts that answers there.
 
         Raises:
-            UsageError: there are no keys, or no endpoint.
+            UsageError: there are no keys, or no endpoint, or the extra is not installed.
         """
+        require("cloud")
         from huaweicloudsdkcore.http.http_config import HttpConfig
         from huaweicloudsdkmodelarts.v1 import ModelArtsClient
         from huaweicloudsdkswr.v2 import SwrClient
@@ -256,11 +258,13 @@ def open_cloud(
         dry_run: print every call, and send nothing.
 
     Raises:
-        UsageError: ``where`` is none of these, or there are no keys or no endpoint.
+        UsageError: ``where`` is none of these, there are no keys or no endpoint, or the
+            extra is not installed.
         Unavailable: the local ModelArts cannot run here.
     """
     if where not in ("auto", "local", "cloud"):
         raise UsageError(f"where is {where!r}; expected one of: auto, local, cloud.")
+    require("cloud")
     wire = Wire(dry_run=dry_run)
     if where == "cloud" or (where == "auto" and names_endpoint()):
         return Cloud.connect(wire=wire)

@@ -17,7 +17,7 @@ from custom_image.ecs.server.checks import DISK_GB, FINDINGS, SSHD_REFUSES, Look
 from custom_image.ecs.ssh.connection import Connection
 from custom_image.errors import Unavailable, UsageError
 from custom_image.progress import progress_bar, say
-from custom_image.settings import find_project
+from custom_image.settings import project_files
 
 SCRIPT: Final = "scripts/prepare_ecs.sh"
 # Exit codes of the script.
@@ -78,7 +78,7 @@ def fix_server(
         UsageError: ``debs`` is no such folder, or the server does not take an argument.
         Unavailable: the user may not fix, or the connection broke off.
     """
-    text = (find_project() / SCRIPT).read_text()
+    text = (project_files() / SCRIPT).read_text()
     asked = connection.run('if [ "$(id -u)" = 0 ]; then echo root; else sudo -n id -un; fi')
     if asked.output.strip() != "root":
         raise Unavailable(
