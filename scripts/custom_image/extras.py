@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib import metadata
-from importlib.util import find_spec
 from typing import Final
 
 from custom_image.errors import UsageError
@@ -19,7 +18,7 @@ NAME: Final = "modelarts-custom-image"
 # They stand for several extras at once.
 _GATHERED: Final = ("all", "dev")
 # Modules that are not called as the distribution that brings them.
-_DISTRIBUTIONS: Final = {"jwt": "pyjwt", "pil": "pillow", "multipart": "python-multipart"}
+_DISTRIBUTIONS: Final = {"jwt": "pyjwt", "PIL": "pillow", "multipart": "python-multipart"}
 
 
 class ExtraMissing(UsageError):
@@ -44,12 +43,12 @@ def require(extra: str) -> None:
 
 def explain(error: ModuleNotFoundError) -> ExtraMissing | None:
     """Return the error that says what to install; None where no extra brings the module."""
-    module = (error.name or "").partition(".")[0]
-    name = _DISTRIBUTIONS.get(module.lower(), _normal(module))
+    module = error.name or ""
+    name = _DISTRIBUTIONS.get(module, _normal(module))
     # The smallest of several: who asks for the local platform needs no torch.
     extras = sorted(requirements(), key=lambda extra: len(requirements()[extra]))
-    brings = [extra for extra in extras if name in requirements()[extra]]
-    return ExtraMissing(name, brings[0]) if brings and not find_spec(module) else None
+    found = next((extra for extra in extras if name in requirements()[extra]), None)
+    return ExtraMissing(name, found) if found else None
 
 
 @cache

@@ -16,6 +16,7 @@ from custom_image.cli import (
     audit,
     build,
     doctor,
+    hook,
     jobs,
     migrate,
     notebooks,
@@ -53,6 +54,7 @@ for command in (
     verify.verify,
     verify.rules,
     audit.audit,
+    hook.hook,
 ):
     app.command()(command)
 app.add_typer(notebooks.app)

@@ -1,4 +1,4 @@
-"""Commands about the notebooks: run, refresh."""
+"""Commands about the notebooks: run, copy, refresh."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="notebooks",
-    help="Run the notebooks, or renew their outputs.",
+    help="Run the notebooks, copy them, or renew their outputs.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -117,6 +117,27 @@ def run(
 
 
 @app.command()
+def copy(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", file_okay=False, help="Made where it is not there.")
+    ],
+) -> None:
+    """Lay the notebooks with their parameters into a folder, to work in without a clone.
+
+    What they make goes below build/ in that folder.
+
+    \b
+    Examples:
+      custom-image notebooks copy my-notebooks
+      cd my-notebooks && jupyter lab
+    """
+    from custom_image.notebooks.copies import copy_notebooks
+
+    for path in copy_notebooks(folder):
+        typer.echo(str(path))
+
+
+@app.command()
 def refresh(names: Names = None, in_instance: InInstance = None) -> None:
     """Renew the outputs that readers see.
 
@@ -131,8 +152,9 @@ def refresh(names: Names = None, in_instance: InInstance = None) -> None:
       custom-image notebooks refresh dockerfile_build
     """
     from custom_image.notebooks.outputs import refresh_outputs
-    from custom_image.settings import enter_project
+    from custom_image.settings import enter_project, find_project
 
+    find_project()  # the notebooks of a wheel are nobody's to write to
     chosen = _choose(names or [], [], "default")
     enter_project()
     for notebook, parameters in chosen:

@@ -20,7 +20,7 @@ FIXTURES = Path(__file__).parents[2] / "notebooks/fixtures"
 CORPUS = Path(__file__).parents[2] / "corpus"
 COMMANDS = [
     *(["doctor"], ["demo"], ["train"], ["package"], ["build"], ["predict"], ["verify"], ["rules"]),
-    *(["notebooks", "run"], ["notebooks", "refresh"], ["clean"]),
+    *(["notebooks", "run"], ["notebooks", "copy"], ["notebooks", "refresh"], ["clean"], ["hook"]),
     *(["push"], ["publish"], ["deploy"], ["batch"], ["delete"], ["rehearse"]),
 ]
 

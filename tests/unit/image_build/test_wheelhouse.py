@@ -253,9 +253,7 @@ def test_torch_is_the_cpu_build_of_the_pinned_version() -> None:
     pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     extras = pyproject["project"]["optional-dependencies"]
 
-    assert (
-        torch_pin().removesuffix("+cpu") in extras["author"]
-    )
+    assert torch_pin().removesuffix("+cpu") in extras["author"]
     assert torch_pin().startswith("torch==")
     assert torch_pin().endswith("+cpu")
 

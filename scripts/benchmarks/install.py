@@ -1,0 +1,163 @@
+"""What installing the tool takes, and how soon a new user has a verdict on an image.
+
+    python -m benchmarks.install --image mine:1
+
+A wheel is made of this checkout and installed into bare environments of each Python that is here,
+from wherever pip looks. Then the path of a new user is walked in an empty folder: `pip install`,
+and `custom-image verify IMAGE`. The table is written to install.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from benchmarks.machine import this_machine
+from benchmarks.page import remark_on, table
+from custom_image.settings import project_files
+
+PAGE: Final = Path(__file__).with_suffix(".md")
+PYTHONS: Final = ("3.11", "3.13")
+LARGEST_MB: Final = {"": 110, "cloud": 170}
+"""What a fresh environment may take with each extra, pip and all."""
+# What a wheel is made of.
+_SOURCES: Final = (
+    *("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"),
+    *("docker", "model_package", "notebooks", "scripts"),
+)
+_FILES: Final = ("config.json", "Dockerfile", "run.sh")
+
+
+def make_wheel(folder: Path) -> tuple[Path, Path]:
+    """Return the sdist of this checkout, and the wheel that is made of that."""
+    tree = folder / "tree"
+    ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", ".ipynb_checkpoints")
+    for name in _SOURCES:
+        source = project_files() / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=ignored)
+        else:
+            tree.mkdir(exist_ok=True)
+            shutil.copy(source, tree / name)
+    _run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", tree)
+    (sdist,), (wheel,) = ((folder / "dist").glob(f"*{end}") for end in (".tar.gz", ".whl"))
+    return sdist, wheel
+
+
+def find_python(version: str) -> str:
+    """Return the interpreter of that version, of PATH or pyenv's; empty where there is none."""
+    places = [shutil.which(f"python{version}") or ""]
+    places += [str(p) for p in Path.home().glob(f".pyenv/versions/{version}.*/bin/python3")]
+    works = (place for place in places if place and _run(place, "-c", "import venv", check=False))
+    return next(works, "")
+
+
+def install(wheel: Path, python: str, folder: Path, extra: str = "") -> Path:
+    """Make a bare environment, install the wheel with what it asks for, and return its bin/."""
+    _run(python, "-m", "venv", folder)
+    wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+    _run(folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", wanted)
+    return folder / "bin"
+
+
+def size_mb(folder: Path) -> float:
+    """Return what the files of an environment take, in MB of 10^6 bytes."""
+    return sum(f.lstat().st_size for f in folder.rglob("*") if f.is_file()) / 1e6
+
+
+def _run(*command: str | Path, check: bool = True, cwd: Path | None = None) -> bool:
+    done = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True)
+    if check and done.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}")
+    return done.returncode == 0
+
+
+def _measure_installs(wheel: Path, folder: Path) -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = []
+    for version in PYTHONS:
+        python = find_python(version)
+        for extra, largest in LARGEST_MB.items():
+            row = f"Python {version}, {f'with `{extra}`' if extra else 'core'}"
+            if not python:
+                rows.append((row, "NOT RUN", "", f"< {largest} MB"))
+                continue
+            place = folder / f"{version}{extra}"
+            began = time.monotonic()
+            install(wheel, python, place, extra)
+            seconds = time.monotonic() - began
+            rows.append((row, f"{seconds:.1f}", f"{size_mb(place):.0f}", f"< {largest} MB"))
+    return rows
+
+
+def _measure_level_static(command: Path, folder: Path, rounds: int) -> list[Sequence[str]]:
+    files = folder / "files"
+    files.mkdir()
+    for name, source in zip(
+        _FILES,
+        ("model_package/model", "docker/dockerfile_build", "docker/rootfs/home"),
+        strict=True,
+    ):
+        shutil.copy(project_files() / source / name, files)
+    walls, cpus = [], []
+    for _ in range(rounds):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        _run(command, "hook", *_FILES, check=False, cwd=files)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        walls.append(time.monotonic() - began)
+        cpus.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return [(", ".join(_FILES), f"{median(walls):.2f}", f"{median(cpus):.2f}", "< 1 s")]
+
+
+def _measure_new_user(wheel: Path, folder: Path, image: str) -> list[Sequence[str]]:
+    place = folder / "user"
+    place.mkdir()
+    began = time.monotonic()
+    command = install(wheel, find_python(PYTHONS[0]) or sys.executable, place / "env")
+    installed = time.monotonic()
+    judged = _run(command / "custom-image", "verify", image, check=False, cwd=place)
+    ended = time.monotonic()
+    return [
+        ("environment and `pip install`", f"{installed - began:.1f}", ""),
+        (f"verdict: {'passed' if judged else 'failed'}", f"{ended - installed:.1f}", ""),
+        ("from nothing to the verdict", f"{ended - began:.1f}", "< 120 s"),
+    ]
+
+
+def main() -> None:
+    """Measure, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--image", required=True, help="an image of the engine, to be judged")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    machine = this_machine()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _, wheel = make_wheel(folder)
+        installs = _measure_installs(wheel, folder)
+        user = _measure_new_user(wheel, folder, arguments.image)
+        command = folder / "user/env/bin/custom-image"
+        static = _measure_level_static(command, folder, arguments.rounds)
+        size = wheel.stat().st_size / 1e6
+    parts = [
+        "# What installing takes",
+        f"Written by `python -m benchmarks.install --image {arguments.image}`.",
+        f"{machine}. The wheel has {size:.1f} MB; pip looks where it is configured to look.",
+        remark_on(machine),
+        table(["a fresh environment, pip and all", "seconds", "MB", "required"], installs),
+        table(["a new user, in an empty folder", "seconds", "required"], user),
+        table(["`custom-image hook`, median", "seconds", "of them CPU", "required"], static),
+    ]
+    PAGE.write_text("\n\n".join(filter(None, parts)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
