@@ -413,3 +413,7 @@ def _image_known(reference: str, tunnel: str) -> Iterator[None]:
             f"Build one with `custom-image build dockerfile_build`, or fetch it with "
             f"`docker pull {reference}`; `docker images` lists what is there."
         ) from error
+    except docker.errors.APIError as error:
+        if "invalid reference" not in str(error.explanation):
+            raise
+        raise UsageError(f"{reference!a} names no image: {error.explanation}.") from error
