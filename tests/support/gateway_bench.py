@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 import uvicorn
+from service_fields import SERVICE_FIELDS
 
 from local_modelarts.gateway.app import Gateway
 from local_modelarts.gateway.request import PREFIXES
@@ -19,7 +20,8 @@ from local_modelarts.platform import Platform
 from local_modelarts.runtime.routing import Route, Routing, Target
 from local_modelarts.settings import Settings
 from local_modelarts.storage.paths import Identity
-from local_modelarts.storage.store import SERVICE, State
+from local_modelarts.storage.resources import Service
+from local_modelarts.storage.store import State
 
 SERVICE_ID = "0d1e2f30-0000-4000-8000-000000000001"
 IDENTITY = Identity("bench", "project", "ACCESS", "SECRET", 1, 2)
@@ -61,19 +63,12 @@ class Bench:
         self.route_to(*targets, **row)
 
     def route_to(self, *targets: Target, generation: int = 1, **row: Any) -> None:
-        row = {
-            "id": SERVICE_ID,
-            "apis": [{"url": "/", "method": "POST"}],
-            "auth": "NONE",
-            "limit": {},
-            "asynchronous": False,
-            "websocket": False,
-            "generation": generation,
-        } | row
+        fields = SERVICE_FIELDS | {"generation": generation} | row
         self.generation = generation
-        if self.state.get(SERVICE, SERVICE_ID) is None:
-            self.state.add(SERVICE, SERVICE_ID, "RUNNING", generation=1)
-        self.routing.publish({SERVICE_ID: Route(row, ((100, tuple(targets)),))})
+        if self.state.get(Service, SERVICE_ID) is None:
+            self.state.add(Service, SERVICE_ID, "RUNNING", **SERVICE_FIELDS)
+        service = Service(id=SERVICE_ID, status="RUNNING", create_at=0, update_at=0, **fields)
+        self.routing.publish({SERVICE_ID: Route(service, ((100, tuple(targets)),))})
 
     def _listen(self, behaviour: Behaviour) -> int:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

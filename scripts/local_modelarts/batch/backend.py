@@ -28,7 +28,8 @@ from local_modelarts.errors import (
 from local_modelarts.jobs import LongJobs
 from local_modelarts.platform import Platform
 from local_modelarts.storage.obs import Obs
-from local_modelarts.storage.store import BATCH, SERVICE, Row, WrongStatus
+from local_modelarts.storage.resources import Batch, Service
+from local_modelarts.storage.store import WrongStatus
 
 _TRANSIENT: Final = ("deploying", "running", "stopping", "deleting")
 _AT_REST: Final = ("finished", "failed", "stopped")
@@ -45,7 +46,7 @@ class Batches:
         self._jobs = LongJobs()
         self._work = BatchWork(platform, lambda: self._jobs.is_stopping)
 
-    def create(self, body: Mapping[str, Any]) -> Row:
+    def create(self, body: Mapping[str, Any]) -> Batch:
         """Begin a batch service.
 
         Raises:
@@ -53,13 +54,14 @@ class Batches:
         """
         fields = read_request(self._platform, self._obs, body)
         with self._state.transaction():
-            batches = self._state.find(BATCH)
+            batches = self._state.find(Batch)
             if len(batches) >= BATCH_COUNT.value:
                 raise too_many_services()
-            if any(row["name"] == fields["name"] for row in [*batches, *self._state.find(SERVICE)]):
+            names = [*(b.name for b in batches), *(s.name for s in self._state.find(Service))]
+            if fields["name"] in names:
                 raise service_exists(fields["name"])
             row = self._state.add(
-                BATCH,
+                Batch,
                 str(uuid.uuid4()),
                 "deploying",
                 **fields,
@@ -68,23 +70,23 @@ class Batches:
                 finished_time=0,
                 error_msg="",
             )
-        self._jobs.submit(self._work.advance, row["id"])
+        self._jobs.submit(self._work.advance, row.id)
         return row
 
-    def list(self) -> list[Row]:
+    def list(self) -> list[Batch]:
         """Return all batch services, newest first."""
-        return self._state.find(BATCH)
+        return self._state.find(Batch)
 
-    def show(self, batch_id: str) -> Row | None:
+    def show(self, batch_id: str) -> Batch | None:
         """Return a batch service, or None."""
-        return self._state.get(BATCH, batch_id)
+        return self._state.get(Batch, batch_id)
 
-    def document(self, row: Row) -> dict[str, Any]:
+    def document(self, row: Batch) -> dict[str, Any]:
         """Return a batch service as the API shows it."""
-        progress = 100 if row["status"] == "finished" else self._work.progress.get(row["id"], 0)
+        progress = 100 if row.status == "finished" else self._work.progress.get(row.id, 0)
         return batch_document(row, progress=progress, project_id=self._platform.identity.project_id)
 
-    def update(self, batch_id: str, body: Mapping[str, Any]) -> Row:
+    def update(self, batch_id: str, body: Mapping[str, Any]) -> Batch:
         """Stop a batch service, or let a stopped one go on with what remains (inferred).
 
         Raises:
@@ -99,7 +101,7 @@ class Batches:
             )
         raise parameter("status is expected, running or stopped: a batch service has no update")
 
-    def delete(self, batch_id: str) -> Row:
+    def delete(self, batch_id: str) -> Batch:
         """Begin to delete a batch service; its results stay.
 
         Raises:
@@ -110,8 +112,8 @@ class Batches:
 
     def resume(self) -> None:
         """Go on with what is half done and has no job: a kill, or an engine that was gone."""
-        for row in self._state.find(BATCH, _TRANSIENT):
-            self._jobs.submit(self._work.advance, row["id"])
+        for row in self._state.find(Batch, _TRANSIENT):
+            self._jobs.submit(self._work.advance, row.id)
 
     def end(self) -> None:
         """End the instances and the threads; the next platform goes on. For the end of this one."""
@@ -120,7 +122,7 @@ class Batches:
         self._jobs.join(_PATIENCE_S)
         self._work.dismiss(BATCH_LABEL)
 
-    def _end_work(self, batch_id: str, verb: str, allowed: tuple[str, ...], status: str) -> Row:
+    def _end_work(self, batch_id: str, verb: str, allowed: tuple[str, ...], status: str) -> Batch:
         """Change the status, and let no request that is under way keep the job from seeing it."""
         row = self._change(batch_id, verb, allowed, status)
         with suppress(CustomImageError):  # the job does it again
@@ -129,9 +131,9 @@ class Batches:
 
     def _change(
         self, batch_id: str, verb: str, allowed: tuple[str, ...], status: str, **fields: Any
-    ) -> Row:
+    ) -> Batch:
         try:
-            row = self._state.change(BATCH, batch_id, allowed, status, **fields)
+            row = self._state.change(Batch, batch_id, allowed, status, **fields)
         except WrongStatus as error:
             if error.status:
                 raise wrong_service_state(error.status, verb) from error

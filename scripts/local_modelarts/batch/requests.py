@@ -26,7 +26,7 @@ from local_modelarts.errors import parameter, wrong_install_type
 from local_modelarts.platform import Platform
 from local_modelarts.services.models import find_published
 from local_modelarts.storage.obs import Obs
-from local_modelarts.storage.store import Row
+from local_modelarts.storage.resources import Batch, Model
 from local_modelarts.validation import Rule, check
 
 _SERVICE: Final = {
@@ -66,8 +66,8 @@ def read_request(platform: Platform, obs: Obs, body: Mapping[str, Any]) -> dict[
         raise parameter("config of a batch service must have exactly one entry")
     entry: dict[str, Any] = config[0]
     model = find_published(platform, entry.get("model_id"))
-    if "batch" not in model["install_type"]:
-        raise wrong_install_type(model["name"])
+    if "batch" not in model.install_type:
+        raise wrong_install_type(model.name)
     count = entry.get("instance_count")
     if type(count) is not int or not 1 <= count <= SERVICE_INSTANCES.value:
         raise parameter(f"instance_count is {count!r}, expected 1 to {SERVICE_INSTANCES}")
@@ -89,8 +89,8 @@ def read_request(platform: Platform, obs: Obs, body: Mapping[str, Any]) -> dict[
         "config": [
             {
                 **entry,
-                "model_name": model["name"],
-                "model_version": model["version"],
+                "model_name": model.name,
+                "model_version": model.version,
                 "specification": entry.get("specification") or SERVICE_FLAVOR.value,
                 "envs": {str(name): str(value) for name, value in environment.items()},
             }
@@ -98,14 +98,14 @@ def read_request(platform: Platform, obs: Obs, body: Mapping[str, Any]) -> dict[
     }
 
 
-def find_api(model: Row, entry: Mapping[str, Any]) -> Api:
+def find_api(model: Model, entry: Mapping[str, Any]) -> Api:
     """Return the api that a batch asks.
 
     Raises:
         ApiError: the model has none at ``req_uri``.
     """
     uri = entry.get("req_uri") or INFERENCE_URL.value
-    apis = ModelConfig.model_validate(model["config"]).apis
+    apis = ModelConfig.model_validate(model.config).apis
     found = next((api for api in apis if api.url == uri), None)
     if found is None:
         urls = ", ".join(api.url for api in apis) or "none"
@@ -113,28 +113,28 @@ def find_api(model: Row, entry: Mapping[str, Any]) -> Api:
     return found
 
 
-def batch_document(row: Row, *, progress: int, project_id: str) -> dict[str, Any]:
+def batch_document(row: Batch, *, progress: int, project_id: str) -> dict[str, Any]:
     """Return a batch service as the API shows it.
 
     ``progress`` is documented for the status deploying; while the status is running it is the
     share of the inputs that are done, in percent (inferred).
     """
-    entry = {name: row["config"][0].get(name) for name in _SHOWN}
-    entry |= {name: row[name] for name in ("start_time", "finished_time") if row[name]}
+    entry = {name: row.config[0].get(name) for name in _SHOWN}
+    entry |= {n: at for n in ("start_time", "finished_time") if (at := getattr(row, n))}
     return {
-        "service_id": row["id"],
-        "service_name": row["name"],
-        "description": row["description"],
+        "service_id": row.id,
+        "service_name": row.name,
+        "description": row.description,
         "tenant": project_id,
         "project": project_id,
         "owner": project_id,
-        "publish_at": row["create_at"],
-        "update_time": row["update_at"],
+        "publish_at": row.create_at,
+        "update_time": row.update_at,
         "infer_type": "batch",
-        "workspace_id": row["workspace_id"],
-        "status": row["status"],
+        "workspace_id": row.workspace_id,
+        "status": row.status,
         "progress": progress,
-        "error_msg": row["error_msg"],
+        "error_msg": row.error_msg,
         "config": [{name: value for name, value in entry.items() if value is not None}],
         "is_shared": False,
         "shared_count": 0,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from custom_image.model_config import Api, ModelConfig
 from local_modelarts.errors import parameter
 from local_modelarts.platform import Platform
-from local_modelarts.storage.store import MODEL, Row
+from local_modelarts.storage.resources import Model, Service
 
 _MULTIPART: Final = "multipart/form-data"
 _BLANKS: Final = {"array": "[]", "object": "{}", "boolean": "true"}
@@ -68,13 +68,13 @@ class Form:
     fields: tuple[Field, ...]
 
 
-def forms_of(platform: Platform, service: Row) -> list[Form]:
+def forms_of(platform: Platform, service: Service) -> list[Form]:
     """Return a form for each api of a service's first model; none for one of Inference 2.0."""
-    model_id = service["config"][0].get("model_id") if service["config"] else None
-    model = platform.state.get(MODEL, str(model_id)) if model_id else None
+    model_id = service.config[0].get("model_id") if service.config else None
+    model = platform.state.get(Model, str(model_id)) if model_id else None
     if model is None:
         return []
-    apis = ModelConfig.model_validate(model["config"]).apis
+    apis = ModelConfig.model_validate(model.config).apis
     return [_form(number, api) for number, api in enumerate(apis)]
 
 

@@ -17,7 +17,7 @@ from local_modelarts.errors import ApiError
 from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.http.iam_tokens import Tokens
 from local_modelarts.platform import Platform, endpoint
-from local_modelarts.storage.store import Row
+from local_modelarts.storage.resources import Service
 
 MOST_BYTES: Final = CONSOLE_BODY.value * MIB
 _TIMEOUT_S: Final = 120
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def predict(
-    platform: Platform, service: Row, form: Form, values: Mapping[str, str | Upload]
+    platform: Platform, service: Service, form: Form, values: Mapping[str, str | Upload]
 ) -> Outcome:
     """Send a form that was filled in."""
     began = time.monotonic()
@@ -77,7 +77,7 @@ def predict(
 
 
 def _send(
-    platform: Platform, service: Row, form: Form, uploads: Mapping[str, Upload], rest: Any
+    platform: Platform, service: Service, form: Form, uploads: Mapping[str, Upload], rest: Any
 ) -> requests.Response:
     token, _ = Tokens(platform.identity, platform.settings.token_s).make()
     base = endpoint(platform, "127.0.0.1")
@@ -96,7 +96,7 @@ def _send(
         session.trust_env = False
         return session.request(
             form.method,
-            f"{base}{PREFIXES[service['generation']]}{service['id']}{form.url}",
+            f"{base}{PREFIXES[service.generation]}{service.id}{form.url}",
             headers={"X-Auth-Token": token},
             timeout=_TIMEOUT_S,
             **body,

@@ -40,7 +40,7 @@ from local_modelarts.gateway.upstream import (
 from local_modelarts.gateway.websocket import WebSocketRelay
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.routing import Route, Routing, Target
-from local_modelarts.storage.store import SERVICE
+from local_modelarts.storage.resources import Service
 
 SERVED_BY: Final = b"x-served-by"
 SERVER: Final = (b"server", b"ModelArts")
@@ -57,7 +57,7 @@ class AsynchronousTasks(Protocol):
 
     def respond(
         self,
-        row: Mapping[str, Any],
+        row: Service,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -102,7 +102,7 @@ class Gateway:
 
     def send(
         self,
-        row: Mapping[str, Any],
+        row: Service,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -114,7 +114,7 @@ class Gateway:
         Raises:
             ApiError: no instance is ready, or it does not answer.
         """
-        route = self._routing.find(row["id"])
+        route = self._routing.find(row.id)
         target = route.choose() if route else None
         if target is None or target.is_dead:
             raise errors.backend_refused()
@@ -148,22 +148,22 @@ class Gateway:
         """
         route = self._find(request)
         row = route.row
-        if not row["websocket"]:
+        if not row.websocket:
             raise refusals.wrong_protocol("WebSocket", "HTTP")
         await self._authentication.check(request, row, 0)
         target = self._target(route)
-        return target, row["generation"], self._timeout_s(row)
+        return target, row.generation, self._timeout_s(row)
 
     def _find(self, request: Request) -> Route:
         if not request.service_id:
             raise errors.no_service_id()
         route = self._routing.find(request.service_id)
         if route is None:
-            row = self._platform.state.get(SERVICE, request.service_id)
-            if row is None or row["generation"] != request.generation:
+            row = self._platform.state.get(Service, request.service_id)
+            if row is None or row.generation != request.generation:
                 raise errors.no_api()
             raise errors.service_unavailable()
-        if route.row["generation"] != request.generation:
+        if route.row.generation != request.generation:
             raise errors.no_api()
         return route
 
@@ -172,7 +172,7 @@ class Gateway:
         if target is None:
             raise errors.service_unavailable()
         if target.is_dead:
-            raise refusals.not_reached(route.row["generation"], ConnectionRefusedError())
+            raise refusals.not_reached(route.row.generation, ConnectionRefusedError())
         return target
 
     async def _answer(self, request: Request, send: Send) -> None:
@@ -180,12 +180,12 @@ class Gateway:
         row = route.row
         limit_bytes = self._limit(row, "body_bytes", self._platform.settings.request_body_bytes)
         if request.declared_bytes > limit_bytes:
-            raise refusals.body_too_large(row["generation"])
-        if row["websocket"] and row["generation"] == refusals.V2:
+            raise refusals.body_too_large(row.generation)
+        if row.websocket and row.generation == refusals.V2:
             raise refusals.wrong_protocol("HTTP", "WebSocket")
         body = await self._authentication.check(request, row, limit_bytes)
         self._traffic.admit(row)
-        if row["asynchronous"]:
+        if row.asynchronous:
             await self._hand_over(request, row, body, limit_bytes, send)
             return
         check_api(row, request.method, request.rest)
@@ -194,7 +194,7 @@ class Gateway:
     async def _hand_over(
         self,
         request: Request,
-        row: Mapping[str, Any],
+        row: Service,
         body: bytes | None,
         limit_bytes: int,
         send: Send,
@@ -227,7 +227,7 @@ class Gateway:
         send: Send,
     ) -> None:
         self._sweep(route)
-        generation = route.row["generation"]
+        generation = route.row.generation
         server = Server(target.id, target.host, target.port, target.protocol == "https")
         content = request.stream(limit_bytes) if body is None else _whole(body)
         deadline = Deadline(self._timeout_s(route.row), is_renewed=generation == refusals.V2)
@@ -262,7 +262,7 @@ class Gateway:
                 raise refusals.timed_out(generation) from error
             raise refusals.not_reached(generation, error) from error
 
-    def _timeout_s(self, row: Mapping[str, Any]) -> float:
+    def _timeout_s(self, row: Service) -> float:
         """Return how long a caller waits; how long for the next part of an answer in v2."""
         return self._limit(row, "timeout_s", self._platform.settings.predict_timeout_s)
 
@@ -273,8 +273,8 @@ class Gateway:
             self._swept_at = now
             self._upstream.keep(self._routing.targets())
 
-    def _limit(self, row: Mapping[str, Any], name: str, default: int) -> int:
-        return int(row["limit"].get(name) or default)
+    def _limit(self, row: Service, name: str, default: int) -> int:
+        return int(row.limit.get(name) or default)
 
 
 async def _whole(body: bytes) -> AsyncIterator[bytes]:
@@ -325,15 +325,15 @@ class Deadline:
             self._clock.reschedule(min(now + self._timeout_s, self._last))
 
 
-def check_api(row: Mapping[str, Any], method: str, path: str) -> None:
+def check_api(row: Service, method: str, path: str) -> None:
     """Refuse what the model does not declare; a model of Inference 2.0 declares nothing.
 
     Raises:
         ApiError: 404 or 405.
     """
-    if not row["apis"]:
+    if not row.apis:
         return
-    methods = [api["method"] for api in row["apis"] if api["url"] == path]
+    methods = [api["method"] for api in row.apis if api["url"] == path]
     if not methods:
         raise errors.no_api()
     if method not in methods:

@@ -38,11 +38,12 @@ from local_modelarts.platform import Platform
 from local_modelarts.runtime.states import DEPLOYING, SERVING
 from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.obs import write_whole
-from local_modelarts.storage.store import SERVICE, TASK, Row, WrongStatus
+from local_modelarts.storage.resources import Service, Task
+from local_modelarts.storage.store import WrongStatus
 
 Response = tuple[int, Mapping[str, str], bytes]
 SendRequest = Callable[
-    [Mapping[str, Any], str, str, Mapping[str, str], bytes, float],
+    [Service, str, str, Mapping[str, str], bytes, float],
     tuple[int, dict[str, str], bytes],
 ]
 """Service, method, path, headers, body, time-out in s -> status, headers, body; as the gateway."""
@@ -68,7 +69,7 @@ class Tasks:
 
     def respond(
         self,
-        row: Mapping[str, Any],
+        row: Service,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -82,17 +83,17 @@ class Tasks:
         place = path.partition("?")[0]
         if place == TASKS_PATH or place.startswith(f"{TASKS_PATH}/"):
             task_id, _, rest = place.removeprefix(TASKS_PATH).strip("/").partition("/")
-            return self._look(row["id"], method, task_id, rest)
+            return self._look(row.id, method, task_id, rest)
         check_api(row, method, place)
         return self._submit(row, method, path, headers, body)
 
     def resume(self) -> None:
         """Go on after a kill, with whatever waits; forget the tasks of services that are gone."""
-        for task in self._state.find(TASK):
-            if self._state.get(SERVICE, task["service_id"]) is None:
+        for task in self._state.find(Task):
+            if self._state.get(Service, task.service_id) is None:
                 self._forget(task)
-        for task in self._state.find(TASK, ("RUNNING",)):
-            self._jobs.submit(self._run, task["id"])
+        for task in self._state.find(Task, ("RUNNING",)):
+            self._jobs.submit(self._run, task.id)
         self._dispatch()
 
     def end(self) -> None:
@@ -107,25 +108,25 @@ class Tasks:
 
     def _submit(
         self,
-        service: Mapping[str, Any],
+        service: Service,
         method: str,
         path: str,
         headers: Mapping[str, str],
         body: bytes,
     ) -> Response:
-        most = service["limit"].get("tasks") or TASK_COUNT.value
+        most = service.limit.get("tasks") or TASK_COUNT.value
         task_id = str(uuid.uuid4())
-        write_whole(self._file(service["id"], task_id, "request"), body)
+        write_whole(self._file(service.id, task_id, "request"), body)
         with self._state.transaction():
-            waiting = self._state.find(TASK, _UNFINISHED)
-            if sum(task["service_id"] == service["id"] for task in waiting) >= most:
-                self._file(service["id"], task_id, "request").unlink()
+            waiting = self._state.find(Task, _UNFINISHED)
+            if sum(task.service_id == service.id for task in waiting) >= most:
+                self._file(service.id, task_id, "request").unlink()
                 raise too_many_tasks()
             task = self._state.add(
-                TASK,
+                Task,
                 task_id,
                 "WAITING",
-                service_id=service["id"],
+                service_id=service.id,
                 method=method,
                 path=path,
                 headers={k: v for k, v in headers.items() if k.lower() in _PASSED_ON},
@@ -142,10 +143,10 @@ class Tasks:
         if not task_id:
             if method != "GET":
                 raise method_not_allowed()
-            tasks = [t for t in self._state.find(TASK) if t["service_id"] == service_id]
+            tasks = [t for t in self._state.find(Task) if t.service_id == service_id]
             return _json({"total_count": len(tasks), "tasks": [task_document(t) for t in tasks]})
-        task = self._state.get(TASK, task_id)
-        if task is None or task["service_id"] != service_id or rest not in ("", "result"):
+        task = self._state.get(Task, task_id)
+        if task is None or task.service_id != service_id or rest not in ("", "result"):
             raise no_task(task_id)
         if method == "DELETE" and not rest:
             self._forget(task)
@@ -154,29 +155,29 @@ class Tasks:
             raise method_not_allowed()
         if not rest:
             return _json(task_document(task))
-        if not task["answer"]:
-            raise task_not_finished(task["status"], task["error_message"])
+        if not task.answer:
+            raise task_not_finished(task.status, task.error_message)
         content = self._file(service_id, task_id, "result").read_bytes()
-        return task["answer"]["status"], {"content-type": task["answer"]["type"]}, content
+        return task.answer["status"], {"content-type": task.answer["type"]}, content
 
     # --- work -------------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
         """Begin the oldest tasks that wait: one at a time for each instance (inferred)."""
         with self._lock, self._state.transaction():
-            waiting = list(reversed(self._state.find(TASK, ("WAITING",))))
-            running = [task["service_id"] for task in self._state.find(TASK, ("RUNNING",))]
+            waiting = list(reversed(self._state.find(Task, ("WAITING",))))
+            running = [task.service_id for task in self._state.find(Task, ("RUNNING",))]
             begun = []
             for task in waiting:
-                service = self._state.get(SERVICE, task["service_id"])
-                is_serving = service is not None and service["status"] in _ANSWERING
+                service = self._state.get(Service, task.service_id)
+                is_serving = service is not None and service.status in _ANSWERING
                 if not service or not is_serving or self._jobs.is_stopping:
                     continue
-                if running.count(service["id"]) >= sum(e["count"] for e in service["config"]):
+                if running.count(service.id) >= sum(e["count"] for e in service.config):
                     continue
-                running.append(task["service_id"])
-                begun.append(task["id"])
-                self._state.change(TASK, task["id"], ("WAITING",), "RUNNING", start_time=now_ms())
+                running.append(task.service_id)
+                begun.append(task.id)
+                self._state.change(Task, task.id, ("WAITING",), "RUNNING", start_time=now_ms())
         for task_id in begun:
             self._jobs.submit(self._run, task_id)
 
@@ -188,24 +189,24 @@ class Tasks:
 
     def _attempt(self, task_id: str) -> bool:
         """Send one task, and keep what the model answers; tell whether to send it again."""
-        task = self._state.get(TASK, task_id)
-        service = self._state.get(SERVICE, task["service_id"]) if task else None
-        if task is None or service is None or task["status"] != "RUNNING":
+        task = self._state.get(Task, task_id)
+        service = self._state.get(Service, task.service_id) if task else None
+        if task is None or service is None or task.status != "RUNNING":
             return False
-        if service["status"] not in _ANSWERING:
+        if service.status not in _ANSWERING:
             self._change(task_id, "WAITING")
             return False
         try:
-            body = self._file(service["id"], task_id, "request").read_bytes()
-            timeout_s = service["limit"].get("timeout_s") or REQUEST_TIMEOUT_RANGE_2_0[1]
+            body = self._file(service.id, task_id, "request").read_bytes()
+            timeout_s = service.limit.get("timeout_s") or REQUEST_TIMEOUT_RANGE_2_0[1]
             status, headers, content = self._send(
-                service, task["method"], task["path"], task["headers"], body, timeout_s
+                service, task.method, task.path, task.headers, body, timeout_s
             )
         except ApiError as error:
             return self._is_worth_another_try(task, error)
         except FileNotFoundError:  # forgotten meanwhile
             return False
-        write_whole(self._file(service["id"], task_id, "result"), content)
+        write_whole(self._file(service.id, task_id, "result"), content)
         kind = next((v for k, v in headers.items() if k.lower() == "content-type"), "")
         shown = " ".join(content[:_SHOWN_BYTES].decode("utf-8", "replace").split())
         is_answer = 200 <= status < 300
@@ -217,16 +218,16 @@ class Tasks:
         )
         return False
 
-    def _is_worth_another_try(self, task: Row, error: ApiError) -> bool:
+    def _is_worth_another_try(self, task: Task, error: ApiError) -> bool:
         """Tell whether to send a task again whose instance was not there, or went away."""
         if self._jobs.is_stopping:
             return False  # it stays RUNNING: the next platform sends it again
         is_unsent = error.status == 503  # no instance took it
-        tries = task["tries"] + (not is_unsent)
+        tries = task.tries + (not is_unsent)
         if error.status == 504 or tries >= _TRIES:
-            self._end(task["id"], "FAILED", error_message=f"{error.code}: {error.message}")
+            self._end(task.id, "FAILED", error_message=f"{error.code}: {error.message}")
             return False
-        self._change(task["id"], "RUNNING", tries=tries)
+        self._change(task.id, "RUNNING", tries=tries)
         return True
 
     def _end(self, task_id: str, status: str, **fields: Any) -> None:
@@ -234,28 +235,28 @@ class Tasks:
 
     def _change(self, task_id: str, status: str, **fields: Any) -> None:
         try:
-            self._state.change(TASK, task_id, ("RUNNING",), status, **fields)
+            self._state.change(Task, task_id, ("RUNNING",), status, **fields)
         except WrongStatus:  # forgotten meanwhile
             return
 
-    def _forget(self, task: Row) -> None:
-        self._state.remove(TASK, task["id"])
+    def _forget(self, task: Task) -> None:
+        self._state.remove(Task, task.id)
         for kind in ("request", "result"):
-            self._file(task["service_id"], task["id"], kind).unlink(missing_ok=True)
+            self._file(task.service_id, task.id, kind).unlink(missing_ok=True)
 
     def _file(self, service_id: str, task_id: str, kind: str) -> Path:
         return self._platform.folder.root / "tasks" / service_id / f"{task_id}.{kind}"
 
 
-def task_document(task: Row) -> dict[str, Any]:
+def task_document(task: Task) -> dict[str, Any]:
     """Return a task as callers see it; times in ms since 1970, 0 for what has not happened."""
     return {
-        "task_id": task["id"],
-        "status": task["status"],
-        "submit_time": task["create_at"],
-        "start_time": task["start_time"],
-        "finish_time": task["finish_time"],
-        "error_message": task["error_message"],
+        "task_id": task.id,
+        "status": task.status,
+        "submit_time": task.create_at,
+        "start_time": task.start_time,
+        "finish_time": task.finish_time,
+        "error_message": task.error_message,
     }
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from custom_image.specification import MIB, SIGNED_BODY
 from local_modelarts.errors import wrong_api_key, wrong_signature
@@ -21,6 +20,7 @@ from local_modelarts.http.api_keys import ApiKeys
 from local_modelarts.http.iam_tokens import Tokens
 from local_modelarts.platform import Platform
 from local_modelarts.storage.paths import Identity
+from local_modelarts.storage.resources import Service
 
 APP_CODE: Final = "x-apig-appcode"
 APP_KEY: Final = "apikey"
@@ -35,9 +35,7 @@ class Authentication:
         self._tokens = Tokens(platform.identity, platform.settings.token_s)
         self._api_keys = ApiKeys(platform)
 
-    async def check(
-        self, request: Request, row: Mapping[str, Any], limit_bytes: int
-    ) -> bytes | None:
+    async def check(self, request: Request, row: Service, limit_bytes: int) -> bytes | None:
         """Check a request to a service; return its body where it was read for that.
 
         What proves the caller is taken out of the headers that an instance is sent.
@@ -45,19 +43,19 @@ class Authentication:
         Raises:
             ApiError: 401, 403 or 413.
         """
-        if row["auth"] == "NONE":
+        if row.auth == "NONE":
             return None
-        if row["auth"] == "API_KEY":
+        if row.auth == "API_KEY":
             request.hide("authorization")
             scheme, key = _split(request.headers.get("authorization", ""))
             if scheme != _BEARER:
                 raise wrong_api_key("the header Authorization: Bearer API_KEY is missing")
-            self._api_keys.check(key, row["id"])
+            self._api_keys.check(key, row.id)
             return None
         if token := request.headers.get("x-auth-token"):
             self._tokens.check(token)
             return None
-        if row["generation"] == V2:
+        if row.generation == V2:
             raise wrong_signature("x-auth-token not found")
         for name in (APP_CODE, APP_KEY):
             if given := request.headers.get(name):

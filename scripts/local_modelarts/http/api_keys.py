@@ -18,7 +18,7 @@ from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT, API_KEY_HOU
 from local_modelarts.errors import ApiError, api_key_not_bound, parameter, wrong_api_key
 from local_modelarts.platform import Platform
 from local_modelarts.storage.clock import now_ms
-from local_modelarts.storage.store import API_KEY, SERVICE, Row
+from local_modelarts.storage.resources import ApiKey, Service
 from local_modelarts.validation import Rule, check, choice
 
 USER: Final = "USER"
@@ -38,7 +38,7 @@ class ApiKeys:
         self._platform = platform
         self._state = platform.state
 
-    def create(self, body: Mapping[str, Any]) -> tuple[Row, str]:
+    def create(self, body: Mapping[str, Any]) -> tuple[ApiKey, str]:
         """Make a key; return it and, this once, its text.
 
         Raises:
@@ -48,7 +48,7 @@ class ApiKeys:
         scope = choice(body, "scope", (USER, SERVICE_SCOPE), USER)
         with self._state.transaction():
             known = self.find({})
-            if any(row["name"] == body["name"] for row in known):
+            if any(row.name == body["name"] for row in known):
                 raise parameter(f"name {body['name']} is that of another API key")
             if len(known) >= API_KEY_COUNT.value:
                 raise ApiError(
@@ -58,7 +58,7 @@ class ApiKeys:
                 name=body["name"], description=body.get("description") or "", scope=scope
             )
 
-    def create_temporary(self, body: Mapping[str, Any]) -> tuple[Row, str]:
+    def create_temporary(self, body: Mapping[str, Any]) -> tuple[ApiKey, str]:
         """Make a key that ends by itself; return it and, this once, its text.
 
         Raises:
@@ -72,22 +72,18 @@ class ApiKeys:
         ends_at = now_ms() + hours * 3_600_000
         return self._add(name="", description="", scope=TEMPORARY, ends_at=ends_at)
 
-    def find(self, query: Mapping[str, str]) -> list[Row]:
+    def find(self, query: Mapping[str, str]) -> list[ApiKey]:
         """Return the keys that a query asks for, newest first; temporary ones are never listed."""
         service_id = query.get("service_id", "")
         with_users = query.get("with_user_scope", "").lower() == "true"
         return [
             row
-            for row in self._state.find(API_KEY)
-            if row["scope"] != TEMPORARY
-            and query.get("name", "") in row["name"]
-            and query.get("scope") in (None, "", row["scope"])
-            and query.get("key_id") in (None, "", row["id"])
-            and (
-                not service_id
-                or service_id in row["services"]
-                or (with_users and row["scope"] == USER)
-            )
+            for row in self._state.find(ApiKey)
+            if row.scope != TEMPORARY
+            and query.get("name", "") in row.name
+            and query.get("scope") in (None, "", row.scope)
+            and query.get("key_id") in (None, "", row.id)
+            and (not service_id or service_id in row.services or (with_users and row.scope == USER))
         ]
 
     def delete(self, key_id: str) -> None:
@@ -96,20 +92,20 @@ class ApiKeys:
         Raises:
             ApiError: there is none.
         """
-        self._state.remove(API_KEY, self.show(key_id)["id"])
+        self._state.remove(ApiKey, self.show(key_id).id)
 
-    def show(self, key_id: str) -> Row:
+    def show(self, key_id: str) -> ApiKey:
         """Return a key.
 
         Raises:
             ApiError: there is none.
         """
-        row = self._state.get(API_KEY, key_id)
-        if row is None or row["scope"] == TEMPORARY:
+        row = self._state.get(ApiKey, key_id)
+        if row is None or row.scope == TEMPORARY:
             raise ApiError(404, "ModelArts.0104", f"Parameter error. No API key {key_id[:40]!r}.")
         return row
 
-    def bind(self, service_id: str, key_id: str, *, bound: bool = True) -> Row:
+    def bind(self, service_id: str, key_id: str, *, bound: bool = True) -> ApiKey:
         """Bind a key to a service, or unbind it. Idempotent.
 
         Raises:
@@ -117,15 +113,15 @@ class ApiKeys:
         """
         with self._state.transaction():
             row = self.show(key_id)
-            if row["scope"] != SERVICE_SCOPE:
-                raise parameter(f"API key {row['name']} is of scope {USER}: it opens every service")
-            services = [known for known in row["services"] if known != service_id]
+            if row.scope != SERVICE_SCOPE:
+                raise parameter(f"API key {row.name} is of scope {USER}: it opens every service")
+            services = [known for known in row.services if known != service_id]
             services += [service_id] if bound else []
-            return self._state.change(API_KEY, key_id, (_ALIVE,), services=services)
+            return self._state.change(ApiKey, key_id, (_ALIVE,), services=services)
 
     def bind_all(
         self, service_id: str, body: Mapping[str, Any], *, bound: bool = True
-    ) -> tuple[list[Row], list[dict[str, str]]]:
+    ) -> tuple[list[ApiKey], list[dict[str, str]]]:
         """Bind several keys, or unbind them; return those that were, and why the others were not.
 
         Raises:
@@ -158,45 +154,45 @@ class ApiKeys:
             ApiError: 401; there is none such, or it has ended. 403; it is not bound to the service.
         """
         digest = _digest(key)
-        row = next((r for r in self._state.find(API_KEY) if r["digest"] == digest), None)
+        row = next((r for r in self._state.find(ApiKey) if r.digest == digest), None)
         if row is None:
             raise wrong_api_key("no such API key")
-        if row["ends_at"] and now_ms() >= row["ends_at"]:
+        if row.ends_at and now_ms() >= row.ends_at:
             raise wrong_api_key("the API key has expired")
-        if row["scope"] == SERVICE_SCOPE and service_id not in row["services"]:
+        if row.scope == SERVICE_SCOPE and service_id not in row.services:
             raise api_key_not_bound()
 
-    def document(self, row: Row) -> dict[str, Any]:
+    def document(self, row: ApiKey) -> dict[str, Any]:
         """Return a key as ``ApiKeyResponseV2`` declares it; never its text."""
         identity = self._platform.identity
-        services = {s: self._state.get(SERVICE, s) for s in row["services"]}
+        services = {s: self._state.get(Service, s) for s in row.services}
         return {
-            "key_id": row["id"],
-            "name": row["name"],
-            "description": row["description"],
-            "create_time": str(row["create_at"]),
-            "scope": row["scope"],
+            "key_id": row.id,
+            "name": row.name,
+            "description": row.description,
+            "create_time": str(row.create_at),
+            "scope": row.scope,
             "domain_id": identity.project_id,
             "project_id": identity.project_id,
             "services": [
-                {"id": service_id, "name": found["name"]}
+                {"id": service_id, "name": found.name}
                 for service_id, found in services.items()
                 if found
             ],
             "workspace_id": "0",
         }
 
-    def _add(self, **fields: Any) -> tuple[Row, str]:
+    def _add(self, **fields: Any) -> tuple[ApiKey, str]:
         key = f"ma-{secrets.token_urlsafe(32)}"
         self._sweep()
         fields = {"ends_at": 0, "services": [], "digest": _digest(key)} | fields
-        return self._state.add(API_KEY, uuid.uuid4().hex, _ALIVE, **fields), key
+        return self._state.add(ApiKey, uuid.uuid4().hex, _ALIVE, **fields), key
 
     def _sweep(self) -> None:
         """Forget temporary keys that ended an hour ago and more: until then they say so."""
-        for row in self._state.find(API_KEY):
-            if row["ends_at"] and now_ms() >= row["ends_at"] + 3_600_000:
-                self._state.remove(API_KEY, row["id"])
+        for row in self._state.find(ApiKey):
+            if row.ends_at and now_ms() >= row.ends_at + 3_600_000:
+                self._state.remove(ApiKey, row.id)
 
 
 def _digest(key: str) -> str:

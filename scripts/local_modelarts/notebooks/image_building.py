@@ -21,7 +21,7 @@ from local_modelarts.errors import ApiError, image_exists, parameter
 from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
 from local_modelarts.registry.client import Manifest
-from local_modelarts.storage.store import ORGANIZATION
+from local_modelarts.storage.resources import Organization
 
 _LAST_LINES: Final = 30
 
@@ -55,7 +55,7 @@ def _build(platform: Platform, query: Mapping[str, str], context: IO[bytes]) -> 
     namespace, _, name = repository.partition("/")
     fields = {"name": name, "namespace": namespace, "tag": tag}
     validation.check(fields, validation.SAVED_IMAGE, required=tuple(fields))
-    if platform.state.get(ORGANIZATION, namespace) is None:
+    if platform.state.get(Organization, namespace) is None:
         raise parameter(f"swr_path: there is no organization {namespace!r} in SWR")
     if query.get("force") != "true" and platform.registry.manifest(repository, tag):
         raise image_exists(path)

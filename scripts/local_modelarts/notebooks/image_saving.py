@@ -23,7 +23,7 @@ from local_modelarts.notebooks.images import host_architecture
 from local_modelarts.notebooks.responses import DEDICATED
 from local_modelarts.platform import Platform
 from local_modelarts.storage.paths import LABEL
-from local_modelarts.storage.store import IMAGE, NOTEBOOK, ORGANIZATION, Row
+from local_modelarts.storage.resources import Image, Notebook, Organization
 
 _LABELS_OF_INSTANCES: Final = (LABEL, NOTEBOOK_LABEL, RUN_LABEL)
 # The engine's words when a layer did not arrive, before it tries again for about a minute. On
@@ -43,7 +43,7 @@ class Saving:
         self._state = platform.state
         self._containers = containers
 
-    def request(self, notebook_id: str, body: Mapping[str, Any]) -> Row:
+    def request(self, notebook_id: str, body: Mapping[str, Any]) -> Image:
         """Begin to save an instance, and return the image to be.
 
         Raises:
@@ -55,18 +55,18 @@ class Saving:
         if self._platform.registry.manifest(f"{namespace}/{name}", tag):
             raise image_exists(f"{namespace}/{name}:{tag}")
         with self._state.transaction():
-            notebook = self._state.get(NOTEBOOK, notebook_id)
+            notebook = self._state.get(Notebook, notebook_id)
             if notebook is None:
                 raise no_instance()
-            if notebook["status"] != "RUNNING":
-                raise _not_running(notebook["status"])
-            if self._state.get(ORGANIZATION, namespace) is None:
+            if notebook.status != "RUNNING":
+                raise _not_running(notebook.status)
+            if self._state.get(Organization, namespace) is None:
                 raise parameter(f"namespace: there is no organization {namespace!r} in SWR")
-            for other in self._state.find(IMAGE, ("ACTIVE", "CREATING")):
-                if (other["namespace"], other["name"], other["tag"]) == (namespace, name, tag):
+            for other in self._state.find(Image, ("ACTIVE", "CREATING")):
+                if (other.namespace, other.name, other.tag) == (namespace, name, tag):
                     raise image_exists(f"{namespace}/{name}:{tag}")
             image = self._state.add(
-                IMAGE,
+                Image,
                 str(uuid.uuid4()),
                 "CREATING",
                 name=name,
@@ -86,32 +86,32 @@ class Saving:
                 status_message="",
                 notebook_id=notebook_id,
             )
-            self._state.change(NOTEBOOK, notebook_id, ("RUNNING",), "SNAPSHOTTING")
-        self._platform.jobs.submit(self.advance, image["id"])
+            self._state.change(Notebook, notebook_id, ("RUNNING",), "SNAPSHOTTING")
+        self._platform.jobs.submit(self.advance, image.id)
         return image
 
     def resume(self) -> None:
         """Begin again what is half saved and has no job: a kill, or an engine that was gone."""
-        for image in self._state.find(IMAGE, ("CREATING",)):
-            self._platform.jobs.submit(self.advance, image["id"])
+        for image in self._state.find(Image, ("CREATING",)):
+            self._platform.jobs.submit(self.advance, image.id)
 
     def advance(self, image_id: str) -> None:
         """Save the instance of an image that is being created."""
-        image = self._state.get(IMAGE, image_id)
-        if image is None or image["status"] != "CREATING":
+        image = self._state.get(Image, image_id)
+        if image is None or image.status != "CREATING":
             return
-        reference = image["swr_path"]
+        reference = image.swr_path
         try:
-            self._check(image["notebook_id"])
+            self._check(image.notebook_id)
             self._platform.host.remove_image(reference)  # of a job that was killed
             self._platform.host.commit(
-                container_name(image["notebook_id"]), reference, drop_labels=_LABELS_OF_INSTANCES
+                container_name(image.notebook_id), reference, drop_labels=_LABELS_OF_INSTANCES
             )
             if not self._push(image):
                 return  # the platform stops; the next one begins again
-            self._check_lease(image["notebook_id"])
+            self._check_lease(image.notebook_id)
             manifest = self._platform.registry.manifest(
-                f"{image['namespace']}/{image['name']}", image["tag"]
+                f"{image.namespace}/{image.name}", image.tag
             )
             if manifest is None:
                 raise _Refused(errors.PUSH_FAILED)
@@ -138,46 +138,46 @@ class Saving:
             raise _Refused(errors.too_large(size_bytes, settings.save_size_bytes))
 
     def _check_lease(self, notebook_id: str, reserve_s: float = 0) -> None:
-        notebook = self._state.get(NOTEBOOK, notebook_id)
-        left_s = notebook["lease_ends_at"] / 1000 - time.time() if notebook else 0
+        notebook = self._state.get(Notebook, notebook_id)
+        left_s = notebook.lease_ends_at / 1000 - time.time() if notebook else 0
         if left_s <= 0:
             raise _Refused(errors.LEASE_ENDED)
         if left_s < reserve_s:
             raise _Refused(errors.LEASE_ENDING)
 
-    def _push(self, image: Row) -> bool:
+    def _push(self, image: Image) -> bool:
         """Push, and tell whether it came to its end: False where the platform stops first."""
         platform = self._platform
         login = platform.logins.temporary("local", platform.settings.login_s)
         try:
-            for step in platform.host.push(image["swr_path"], login.user, login.password):
+            for step in platform.host.push(image.swr_path, login.user, login.password):
                 if platform.jobs.is_stopping:
                     return False
-                self._check_lease(image["notebook_id"])
+                self._check_lease(image.notebook_id)
                 if step.startswith(_RETRYING):
                     raise _Refused(errors.PUSH_FAILED)
         except Unavailable as error:
             raise _Refused(f"{errors.PUSH_FAILED}: {error}") from error
         return True
 
-    def _undo(self, image: Row) -> None:
+    def _undo(self, image: Image) -> None:
         """Leave no trace of a save that failed, in the engine or in the registry."""
-        self._platform.host.remove_image(image["swr_path"])
+        self._platform.host.remove_image(image.swr_path)
         try:
-            repository = f"{image['namespace']}/{image['name']}"
-            self._platform.registry.delete_tag(repository, image["tag"])
+            repository = f"{image.namespace}/{image.name}"
+            self._platform.registry.delete_tag(repository, image.tag)
         except Unavailable:
             pass  # the tag is what a push writes last: one that failed has left none
 
-    def _end(self, image: Row, status: str, **fields: Any) -> None:
+    def _end(self, image: Image, status: str, **fields: Any) -> None:
         """End a save: image and instance change together."""
-        notebook_id = image["notebook_id"]
-        notebook = self._state.get(NOTEBOOK, notebook_id) or {"lease_ends_at": 0}
-        has_lease = notebook["lease_ends_at"] > time.time() * 1000
+        notebook_id = image.notebook_id
+        notebook = self._state.get(Notebook, notebook_id)
+        has_lease = notebook is not None and notebook.lease_ends_at > time.time() * 1000
         after = "RUNNING" if has_lease else "STOPPING"
         with self._state.transaction():
-            self._state.change(IMAGE, image["id"], ("CREATING",), status, **fields)
-            self._state.change(NOTEBOOK, notebook_id, ("SNAPSHOTTING",), after)
+            self._state.change(Image, image.id, ("CREATING",), status, **fields)
+            self._state.change(Notebook, notebook_id, ("SNAPSHOTTING",), after)
         if after == "STOPPING":
             self._platform.jobs.submit(self._containers.advance, notebook_id)
 

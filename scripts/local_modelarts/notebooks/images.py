@@ -14,7 +14,7 @@ from local_modelarts import validation
 from local_modelarts.errors import image_exists, no_image, parameter
 from local_modelarts.notebooks.responses import BUILD_IN, DEDICATED
 from local_modelarts.platform import Platform
-from local_modelarts.storage.store import IMAGE, Row
+from local_modelarts.storage.resources import Image
 
 _ARCHITECTURES: Final = ("X86_64", "AARCH64")
 _SERVICE_TYPES: Final = ("UNKNOWN", "COMMON", "INFERENCE", "TRAIN", "DEV")
@@ -40,7 +40,7 @@ class Images:
             if not size_bytes:
                 raise UsageError(f"--preset {text}: the Docker engine has no such image.")
             image_id = str(uuid.uuid5(_PRESETS, text))
-            if self._state.get(IMAGE, image_id) is None:
+            if self._state.get(Image, image_id) is None:
                 self._add(
                     image_id,
                     reference,
@@ -51,7 +51,7 @@ class Images:
                     size=size_bytes,
                 )
 
-    def register(self, body: Mapping[str, Any]) -> Row:
+    def register(self, body: Mapping[str, Any]) -> Image:
         """Register an image that stands in the registry.
 
         Raises:
@@ -79,7 +79,7 @@ class Images:
         if manifest is None:
             raise no_image(path)
         with self._state.transaction():
-            if any(row["swr_path"] == path for row in self._state.find(IMAGE, _VISIBLE)):
+            if any(row.swr_path == path for row in self._state.find(Image, _VISIBLE)):
                 raise image_exists(path)
             return self._add(
                 str(uuid.uuid4()),
@@ -91,7 +91,7 @@ class Images:
                 **fields,
             )
 
-    def list(self, query: Mapping[str, str]) -> list[Row]:
+    def list(self, query: Mapping[str, str]) -> list[Image]:
         """Return the images that a query asks for, newest first.
 
         Raises:
@@ -103,44 +103,42 @@ class Images:
         exact = query.get("name_fuzzy_match", "true").lower() == "false"
         rows = [
             row
-            for row in self._state.find(IMAGE, _VISIBLE)
-            if kind in ("ALL", row["type"])
-            and (row["name"] == name if exact and name else name in row["name"])
-            and query.get("namespace") in (None, "", row["namespace"])
-            and query.get("workspace_id") in (None, "", row["workspace_id"])
-            and query.get("service_type") in (None, "", row["service_type"])
+            for row in self._state.find(Image, _VISIBLE)
+            if kind in ("ALL", row.type)
+            and (row.name == name if exact and name else name in row.name)
+            and query.get("namespace") in (None, "", row.namespace)
+            and query.get("workspace_id") in (None, "", row.workspace_id)
+            and query.get("service_type") in (None, "", row.service_type)
         ]
         return rows if descending else rows[::-1]
 
-    def show(self, image_id: str) -> Row:
+    def show(self, image_id: str) -> Image:
         """Return an image.
 
         Raises:
             ApiError: there is none.
         """
-        row = self._state.get(IMAGE, image_id)
+        row = self._state.get(Image, image_id)
         if row is None:
             raise no_image(image_id)
         return row
 
-    def delete(self, image_id: str, *, with_content: bool) -> Row:
+    def delete(self, image_id: str, *, with_content: bool) -> Image:
         """Forget an image; ``with_content`` deletes it from the registry too.
 
         Raises:
             ApiError: there is none, it is preset, or it is just being saved.
         """
         row = self.show(image_id)
-        if row["type"] == BUILD_IN or row["status"] == "CREATING":
-            raise parameter(
-                f"image {image_id} cannot be deleted: it is {row['type']}, {row['status']}"
-            )
-        if with_content and row["visibility"] == "PRIVATE":
-            self._platform.registry.delete_tag(f"{row['namespace']}/{row['name']}", row["tag"])
-            self._platform.host.remove_image(row["swr_path"])
-        self._state.remove(IMAGE, image_id)
+        if row.type == BUILD_IN or row.status == "CREATING":
+            raise parameter(f"image {image_id} cannot be deleted: it is {row.type}, {row.status}")
+        if with_content and row.visibility == "PRIVATE":
+            self._platform.registry.delete_tag(f"{row.namespace}/{row.name}", row.tag)
+            self._platform.host.remove_image(row.swr_path)
+        self._state.remove(Image, image_id)
         return row
 
-    def _add(self, image_id: str, reference: ImageReference, **fields: Any) -> Row:
+    def _add(self, image_id: str, reference: ImageReference, **fields: Any) -> Image:
         defaults = {
             "name": reference.name,
             "namespace": reference.namespace,
@@ -153,7 +151,7 @@ class Images:
             "workspace_id": "0",
             "status_message": "",
         }
-        return self._state.add(IMAGE, image_id, "ACTIVE", **(defaults | fields))
+        return self._state.add(Image, image_id, "ACTIVE", **(defaults | fields))
 
 
 _VISIBLE: Final = ("ACTIVE", "CREATING", "CREATE_FAILED", "ERROR")

@@ -13,7 +13,8 @@ from local_modelarts.errors import no_instance, parameter, too_many_instances, w
 from local_modelarts.notebooks.containers import Containers, usable_image
 from local_modelarts.platform import Platform
 from local_modelarts.storage.clock import now_ms
-from local_modelarts.storage.store import NOTEBOOK, Row, WrongStatus
+from local_modelarts.storage.resources import Notebook
+from local_modelarts.storage.store import WrongStatus
 
 _RUNNING: Final = ("RUNNING", "SNAPSHOTTING")
 _AT_REST: Final = ("STOPPED", "CREATE_FAILED", "START_FAILED", "DELETE_FAILED", "ERROR")
@@ -27,7 +28,7 @@ class Instances:
         self._containers = containers
         self._state = platform.state
 
-    def create(self, body: Mapping[str, Any]) -> Row:
+    def create(self, body: Mapping[str, Any]) -> Notebook:
         """Begin to create an instance.
 
         Raises:
@@ -39,17 +40,17 @@ class Instances:
         lease = body.get("lease") or {}
         lease_ms = self._lease_ms(lease.get("duration") or body.get("duration"))
         with self._state.transaction():
-            if len(self._state.find(NOTEBOOK)) >= self._platform.settings.notebooks:
+            if len(self._state.find(Notebook)) >= self._platform.settings.notebooks:
                 raise too_many_instances()
             row = self._state.add(
-                NOTEBOOK,
+                Notebook,
                 str(uuid.uuid4()),
                 "CREATING",
                 name=body["name"],
                 description=body.get("description") or "",
                 flavor=body.get("flavor") or NOTEBOOK_FLAVOR.value,
                 feature=feature,
-                image_id=image["id"],
+                image_id=image.id,
                 volume=body.get("volume") or {},
                 workspace_id=body.get("workspace_id") or "0",
                 token=secrets.token_urlsafe(24),
@@ -57,10 +58,10 @@ class Instances:
                 lease_ends_at=now_ms() + lease_ms,
                 lease_type=validation.choice(lease, "type", ("TIMING", "IDLE"), "TIMING"),
             )
-        self._platform.jobs.submit(self._containers.advance, row["id"])
+        self._platform.jobs.submit(self._containers.advance, row.id)
         return row
 
-    def start(self, notebook_id: str, duration_ms: object) -> Row:
+    def start(self, notebook_id: str, duration_ms: object) -> Notebook:
         """Begin to start an instance that does not run.
 
         Raises:
@@ -77,7 +78,7 @@ class Instances:
             lease_ends_at=now_ms() + lease_ms,
         )
 
-    def stop(self, notebook_id: str) -> Row:
+    def stop(self, notebook_id: str) -> Notebook:
         """Begin to stop an instance that runs.
 
         Raises:
@@ -85,7 +86,7 @@ class Instances:
         """
         return self._begin(notebook_id, "stop", ("RUNNING", "ERROR"), "STOPPING")
 
-    def delete(self, notebook_id: str) -> Row:
+    def delete(self, notebook_id: str) -> Notebook:
         """Begin to delete an instance with all that it keeps.
 
         Raises:
@@ -93,7 +94,7 @@ class Instances:
         """
         return self._begin(notebook_id, "delete", _AT_REST, "DELETING")
 
-    def update(self, notebook_id: str, body: Mapping[str, Any]) -> Row:
+    def update(self, notebook_id: str, body: Mapping[str, Any]) -> Notebook:
         """Change the name, the description, or, of a stopped instance, the image.
 
         Raises:
@@ -103,11 +104,11 @@ class Instances:
         changes = {k: body[k] for k in ("name", "description") if body.get(k) is not None}
         allowed: tuple[str, ...] = (*_AT_REST, "RUNNING")
         if body.get("image_id"):
-            changes["image_id"] = usable_image(self._state, body["image_id"])["id"]
+            changes["image_id"] = usable_image(self._state, body["image_id"]).id
             allowed = _AT_REST
         return self._change(notebook_id, "update", allowed, "", **changes)
 
-    def renew(self, notebook_id: str, duration_ms: object) -> Row:
+    def renew(self, notebook_id: str, duration_ms: object) -> Notebook:
         """Let the lease of a running instance end ``duration_ms`` from now.
 
         Raises:
@@ -119,29 +120,29 @@ class Instances:
             notebook_id, "renew", _RUNNING, "", lease_ms=lease_ms, lease_ends_at=ends_at
         )
 
-    def show(self, notebook_id: str) -> Row:
+    def show(self, notebook_id: str) -> Notebook:
         """Return an instance.
 
         Raises:
             ApiError: there is none.
         """
-        row = self._state.get(NOTEBOOK, notebook_id)
+        row = self._state.get(Notebook, notebook_id)
         if row is None:
             raise no_instance()
         return row
 
     def _begin(
         self, notebook_id: str, verb: str, allowed: tuple[str, ...], status: str, **fields: Any
-    ) -> Row:
+    ) -> Notebook:
         row = self._change(notebook_id, verb, allowed, status, **fields)
         self._platform.jobs.submit(self._containers.advance, notebook_id)
         return row
 
     def _change(
         self, notebook_id: str, verb: str, allowed: tuple[str, ...], status: str, **fields: Any
-    ) -> Row:
+    ) -> Notebook:
         try:
-            return self._state.change(NOTEBOOK, notebook_id, allowed, status, **fields)
+            return self._state.change(Notebook, notebook_id, allowed, status, **fields)
         except WrongStatus as error:
             raise wrong_state(error.status, verb) if error.status else no_instance() from error
 

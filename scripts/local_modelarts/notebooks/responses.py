@@ -15,7 +15,7 @@ from custom_image.specification import (
     USER_ID,
     USER_NAME,
 )
-from local_modelarts.storage.store import Row
+from local_modelarts.storage.resources import Image, Notebook
 from local_modelarts.validation import whole
 
 BUILD_IN: Final = "BUILD_IN"
@@ -41,47 +41,47 @@ _IMAGE_FIELDS: Final = (
     "visibility",
     "workspace_id",
     "flavor_type",
-    "swr_instance_id",
 )
 
 
-def image_document(row: Row) -> dict[str, Any]:
+def image_document(row: Image) -> dict[str, Any]:
     """Return an image as the API shows it. ``size`` is in bytes, as in the platform's samples."""
-    document = {field: row.get(field) for field in _IMAGE_FIELDS} | {"tags": []}
-    if row["type"] == BUILD_IN:
-        document |= {"show_name": row["name"], "show_tag": row["tag"]}
+    document = {field: getattr(row, field) for field in _IMAGE_FIELDS}
+    document |= {"swr_instance_id": None, "tags": []}
+    if row.type == BUILD_IN:
+        document |= {"show_name": row.name, "show_tag": row.tag}
     return document
 
 
-def notebook_document(row: Row, image: Row | None, *, url: str, user: str) -> dict[str, Any]:
+def notebook_document(row: Notebook, image: Image | None, *, url: str, user: str) -> dict[str, Any]:
     """Return a notebook instance as the API shows it."""
     return {
-        "id": row["id"],
-        "name": row["name"],
-        "description": row["description"],
-        "status": row["status"],
-        "fail_reason": row.get("fail_reason", ""),
-        "action_progress": _progress(row["status"]),
-        "flavor": row["flavor"],
-        "feature": row["feature"],
-        "image": image_document(image) if image else {"id": row["image_id"]},
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "status": row.status,
+        "fail_reason": row.fail_reason,
+        "action_progress": _progress(row.status),
+        "flavor": row.flavor,
+        "feature": row.feature,
+        "image": image_document(image) if image else {"id": row.image_id},
         "lease": {
-            "create_at": row["create_at"],
-            "duration": row["lease_ends_at"] - row["create_at"],
+            "create_at": row.create_at,
+            "duration": row.lease_ends_at - row.create_at,
             "enable": True,
-            "type": row["lease_type"],
-            "update_at": row["update_at"],
+            "type": row.lease_type,
+            "update_at": row.update_at,
         },
         "volume": {
-            "category": row["volume"].get("category", "EVS"),
-            "ownership": row["volume"].get("ownership", "MANAGED"),
-            "capacity": row["volume"].get("capacity", NOTEBOOK_VOLUME.value),
+            "category": row.volume.get("category", "EVS"),
+            "ownership": row.volume.get("ownership", "MANAGED"),
+            "capacity": row.volume.get("capacity", NOTEBOOK_VOLUME.value),
             "mount_path": f"{NOTEBOOK_MOUNTS[0]}/",
         },
         "endpoints": [{"service": "NOTEBOOK", "uri": url}],
         "url": url,
-        "token": row["token"],
-        "billing_items": ["COMPUTE", "STORAGE"] if row["status"] == "RUNNING" else ["STORAGE"],
+        "token": row.token,
+        "billing_items": ["COMPUTE", "STORAGE"] if row.status == "RUNNING" else ["STORAGE"],
         "run_user": {
             "uid": USER_ID.value,
             "gid": GROUP_ID.value,
@@ -90,7 +90,7 @@ def notebook_document(row: Row, image: Row | None, *, url: str, user: str) -> di
         },
         "user": {"id": user, "name": "local", "domain": {"id": user, "name": "local"}},
         "user_id": user,
-        "workspace_id": row["workspace_id"],
+        "workspace_id": row.workspace_id,
         "data_volumes": [],
         "tags": [],
     }

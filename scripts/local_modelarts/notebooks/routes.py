@@ -14,7 +14,7 @@ from local_modelarts.notebooks.images import Images
 from local_modelarts.notebooks.instances import Instances
 from local_modelarts.notebooks.responses import image_document, notebook_document, page
 from local_modelarts.platform import Platform
-from local_modelarts.storage.store import IMAGE, NOTEBOOK, Row
+from local_modelarts.storage.resources import Image, Notebook
 
 _NOTEBOOKS: Final = "/v1/{project_id}/notebooks"
 _IMAGES: Final = "/v1/{project_id}/images"
@@ -28,24 +28,24 @@ def modelarts_calls(
     """Return the calls of the ModelArts API."""
     instances = Instances(platform, containers)
 
-    def document(row: Row) -> dict[str, Any]:
-        image = platform.state.get(IMAGE, row["image_id"])
+    def document(row: Notebook) -> dict[str, Any]:
+        image = platform.state.get(Image, row.image_id)
         user = platform.identity.project_id
         return notebook_document(row, image, url=containers.url(row), user=user)
 
-    def show(row: Row) -> Answer:
+    def show(row: Notebook) -> Answer:
         return Answer(document(row))
 
     def list_notebooks(call: Call) -> Answer:
         query = call.query
         rows = [
             row
-            for row in platform.state.find(NOTEBOOK)
-            if query.get("status") in (None, "", row["status"])
-            and query.get("name", "") in row["name"]
-            and query.get("id") in (None, "", row["id"])
-            and query.get("image_id") in (None, "", row["image_id"])
-            and query.get("workspace_id") in (None, "", row["workspace_id"])
+            for row in platform.state.find(Notebook)
+            if query.get("status") in (None, "", row.status)
+            and query.get("name", "") in row.name
+            and query.get("id") in (None, "", row.id)
+            and query.get("image_id") in (None, "", row.image_id)
+            and query.get("workspace_id") in (None, "", row.workspace_id)
         ]
         if query.get("sort_dir") == "ASC":
             rows.reverse()

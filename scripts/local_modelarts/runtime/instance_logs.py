@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 
 from local_modelarts.platform import Platform
-from local_modelarts.storage.store import Row
+from local_modelarts.storage.resources import Instance
 
 
-def log_file(platform: Platform, instance: Row) -> Path:
+def log_file(platform: Platform, instance: Instance) -> Path:
     """Return where the log of an instance is kept that is gone."""
-    folder = platform.folder.root / "services" / str(instance["service_id"])
-    return folder / f"{instance['name']}.log"
+    folder = platform.folder.root / "services" / str(instance.service_id)
+    return folder / f"{instance.name}.log"
 
 
 def forget_logs(platform: Platform, service_id: str) -> None:

@@ -18,7 +18,7 @@ from custom_image.specification import MIB
 from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
 from local_modelarts.runtime.probes import Probe, ask, from_json
-from local_modelarts.storage.store import MODEL, Row
+from local_modelarts.storage.resources import Model
 
 SERVICE_LABEL: Final = "custom-image.service"
 _POLL_S: Final = 0.05
@@ -55,13 +55,13 @@ class InstanceSpec:
 
 
 def spec_of_model(
-    model: Row, *, environment: Mapping[str, str] | None = None, **fields: Any
+    model: Model, *, environment: Mapping[str, str] | None = None, **fields: Any
 ) -> InstanceSpec:
     """Return the spec of an instance of a published model of the classic API.
 
     The start is gated by ``startup_health``, else by ``health``, else by the port (inferred).
     """
-    config = model["config"]
+    config = model.config
     alive = probes.classic(config.get("health"))
     started = probes.classic(config.get("startup_health")) or alive or probes.port_opens()
     found = {
@@ -70,11 +70,11 @@ def spec_of_model(
         "liveness": alive,
     }
     return InstanceSpec(
-        image=model["image"],
-        is_remote=not model["source_copy"],
-        port=model["port"],
-        protocol=model["protocol"],
-        command=model["command"],
+        image=model.image,
+        is_remote=not model.source_copy,
+        port=model.port,
+        protocol=model.protocol,
+        command=model.command,
         environment=dict(environment or {}),
         probes={role: probe.to_json() for role, probe in found.items() if probe},
         **fields,
@@ -125,8 +125,8 @@ class ServingInstances:
         """
         if self._host.image_size_bytes(image):
             return ""
-        model = self._platform.state.get(MODEL, image.rpartition(":")[2])
-        return f"{model['source_location'].rpartition(':')[0]}@{model['digest']}" if model else ""
+        model = self._platform.state.get(Model, image.rpartition(":")[2])
+        return f"{model.source_location.rpartition(':')[0]}@{model.digest}" if model else ""
 
     def states(self) -> dict[str, ServingState]:
         """Return all containers of this platform's services by name."""

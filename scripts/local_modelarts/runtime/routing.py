@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+from local_modelarts.storage.resources import Service
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Route:
         groups: weight and instances of each entry of its config.
     """
 
-    row: Mapping[str, Any]
+    row: Service
     groups: tuple[tuple[int, tuple[Target, ...]], ...] = ()
     _turn: list[int] = field(default_factory=lambda: [0])
 

@@ -33,7 +33,7 @@ from local_modelarts.runtime.instances import InstanceSpec, spec_of_model
 from local_modelarts.runtime.rolling_update import share
 from local_modelarts.services.models import find_published
 from local_modelarts.storage.obs import Obs
-from local_modelarts.storage.store import Row
+from local_modelarts.storage.resources import Model
 from local_modelarts.validation import Rule, check, whole
 
 SERVICE: Final = {
@@ -87,9 +87,9 @@ def read_config(platform: Platform, config: object) -> dict[str, Any]:
         raise parameter("config must be a list of at least one object")
     models = [find_published(platform, entry.get("model_id")) for entry in config]
     for model in models:
-        if _REAL_TIME not in model["install_type"]:
-            raise wrong_install_type(model["name"])
-    modes = {model["request_mode"] for model in models}
+        if _REAL_TIME not in model.install_type:
+            raise wrong_install_type(model.name)
+    modes = {model.request_mode for model in models}
     if len(modes) > 1:
         raise parameter("config mixes models for synchronous and for asynchronous requests")
     entries = [_entry(platform, *pair) for pair in zip(config, models, strict=True)]
@@ -98,12 +98,12 @@ def read_config(platform: Platform, config: object) -> dict[str, Any]:
         "config": entries,
         "pool": str(config[0].get("pool_name") or config[0].get("cluster_id") or ""),
         "asynchronous": modes == {"async"},
-        "apis": [api for model in models for api in model["apis"]],
+        "apis": [api for model in models for api in model.apis],
         "deploy_timeout_s": max(_deploy_timeout_s(entry) for entry in config),
     }
 
 
-def _entry(platform: Platform, given: Mapping[str, Any], model: Row) -> dict[str, Any]:
+def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> dict[str, Any]:
     more = given.get("additional_properties") or {}
     custom = given.get("custom_spec") or {}
     if not isinstance(more, dict) or not isinstance(custom, dict):
@@ -130,8 +130,8 @@ def _entry(platform: Platform, given: Mapping[str, Any], model: Row) -> dict[str
         ),
     )
     return {
-        "model_id": model["id"],
-        "title": f"{model['name']} {model['version']}",
+        "model_id": model.id,
+        "title": f"{model.name} {model.version}",
         "weight": number(given, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
         "count": count,
         "recreate": not is_dedicated,
@@ -141,7 +141,7 @@ def _entry(platform: Platform, given: Mapping[str, Any], model: Row) -> dict[str
             count,
             (MAX_SURGE.value, MAX_UNAVAILABLE.value),
         ),
-        **spec_fields(spec, model["id"]),
+        **spec_fields(spec, model.id),
         "given": dict(given),
     }
 

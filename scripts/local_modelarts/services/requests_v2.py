@@ -44,7 +44,7 @@ from local_modelarts.services.requests_v1 import (
     spec_fields,
     surge_fields,
 )
-from local_modelarts.storage.store import IMAGE, Row
+from local_modelarts.storage.resources import Image, Service
 from local_modelarts.validation import Rule, check, choice
 
 SERVICE: Final = {
@@ -98,7 +98,7 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_update(platform: Platform, row: Row, body: Mapping[str, Any]) -> dict[str, Any]:
+def read_update(platform: Platform, row: Service, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that a request to update changes; what it leaves out stays.
 
     Raises:
@@ -110,23 +110,23 @@ def read_update(platform: Platform, row: Row, body: Mapping[str, Any]) -> dict[s
     parts = ("group_configs", "runtime_config", "upgrade_config", "deploy_timeout_minutes")
     if not any(name in given for name in parts):
         return fields
-    version = given.get("version") or _next(row["version"])
-    if version in row["versions"]:
+    version = given.get("version") or _next(row.version)
+    if version in row.versions:
         raise parameter(f"version {version} exists already")
-    if len(row["versions"]) >= platform.settings.service_versions:
-        raise parameter(f"{len(row['versions'])} versions are kept already: delete one first")
-    whole = {**row["given"], **given, "version": version}
-    fields["versions"] = [*row["versions"], version]
+    if len(row.versions) >= platform.settings.service_versions:
+        raise parameter(f"{len(row.versions)} versions are kept already: delete one first")
+    whole = {**row.given, **given, "version": version}
+    fields["versions"] = [*row.versions, version]
     return fields | read_version(platform, whole, version, whole)
 
 
-def read_deployment(platform: Platform, row: Row, group: Mapping[str, Any]) -> dict[str, Any]:
+def read_deployment(platform: Platform, row: Service, group: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that a request to update the one deployment of a service changes.
 
     Raises:
         ApiError: a field is not allowed.
     """
-    known = (row["given"].get("group_configs") or [{}])[0]
+    known = (row.given.get("group_configs") or [{}])[0]
     given = {name: value for name, value in group.items() if value is not None}
     return read_update(platform, row, {"group_configs": [{**known, **given}]})
 
@@ -257,8 +257,8 @@ def _probe(unit: Mapping[str, Any], name: str) -> probes.Probe | None:
 
 
 def _image(platform: Platform, image: Mapping[str, Any]) -> str:
-    known = platform.state.get(IMAGE, str(image.get("id") or "")) or {}
-    path = str(image.get("swr_path") or known.get("swr_path") or "")
+    known = platform.state.get(Image, str(image.get("id") or ""))
+    path = str(image.get("swr_path") or (known.swr_path if known else ""))
     host, _, rest = path.partition("/")
     if host != platform.registry.host or "/" not in rest or ":" not in rest:
         expected = f"{platform.registry.host}/organization/image:tag"

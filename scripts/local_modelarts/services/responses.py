@@ -13,35 +13,35 @@ from typing import Any
 from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.platform import Platform, endpoint
 from local_modelarts.runtime.states import SERVING, classic_name
-from local_modelarts.storage.store import Row
+from local_modelarts.storage.resources import Event, Instance, Model, Service
 
 
-def model_document(row: Row, owner: str) -> dict[str, Any]:
+def model_document(row: Model, owner: str) -> dict[str, Any]:
     """Return a model as the API shows it."""
     return {
-        "model_id": row["id"],
-        "model_name": row["name"],
-        "model_version": row["version"],
-        "model_type": row["type"],
-        "model_status": row["status"].lower(),
-        "model_size": row["size_bytes"],
-        "description": row["description"],
+        "model_id": row.id,
+        "model_name": row.name,
+        "model_version": row.version,
+        "model_type": row.type,
+        "model_status": row.status.lower(),
+        "model_size": row.size_bytes,
+        "description": row.description,
         "source_type": "custom",
-        "source_location": row["source_location"],
-        "source_copy": str(row["source_copy"]).lower(),
-        "image_address": row["source_location"],
-        "install_type": [kind.replace("real-time", "realtime") for kind in row["install_type"]],
-        "request_mode": row["request_mode"],
-        "model_algorithm": row["config"].get("model_algorithm", ""),
-        "apis": json.dumps(row["config"].get("apis") or []),
-        "config": json.dumps(row["config"]),
-        "cmd": row["command"],
-        "workspace_id": row["workspace_id"],
+        "source_location": row.source_location,
+        "source_copy": str(row.source_copy).lower(),
+        "image_address": row.source_location,
+        "install_type": [kind.replace("real-time", "realtime") for kind in row.install_type],
+        "request_mode": row.request_mode,
+        "model_algorithm": row.config.get("model_algorithm", ""),
+        "apis": json.dumps(row.config.get("apis") or []),
+        "config": json.dumps(row.config),
+        "cmd": row.command,
+        "workspace_id": row.workspace_id,
         "tenant": owner,
         "project": owner,
         "owner": owner,
-        "create_at": row["create_at"],
-        "error_msg": row.get("error_msg", ""),
+        "create_at": row.create_at,
+        "error_msg": row.error_msg,
         "tunable": False,
         "market_flag": False,
         "publishable_flag": False,
@@ -49,7 +49,11 @@ def model_document(row: Row, owner: str) -> dict[str, Any]:
 
 
 def service_document(
-    row: Row, models: Mapping[str, Row], instances: Sequence[Row], endpoint: str, owner: str
+    row: Service,
+    models: Mapping[str, Model],
+    instances: Sequence[Instance],
+    endpoint: str,
+    owner: str,
 ) -> dict[str, Any]:
     """Return a real-time service as the API shows it.
 
@@ -57,43 +61,43 @@ def service_document(
     """
     return {
         **service_summary(row, owner),
-        "config": [_entry(entry, models, instances) for entry in row["config"]],
+        "config": [_entry(entry, models, instances) for entry in row.config],
         "progress": _progress(row, instances),
         "access_address": access_address(row, endpoint),
-        "cluster_id": row["pool"],
-        "error_msg": row["error_msg"],
+        "cluster_id": row.pool,
+        "error_msg": row.error_msg,
         "additional_properties": {},
         "is_shared": False,
         "shared_count": 0,
         "invocation_times": 0,
         "failed_times": 0,
-        "operation_time": row["update_at"],
+        "operation_time": row.update_at,
     }
 
 
-def service_summary(row: Row, owner: str) -> dict[str, Any]:
+def service_summary(row: Service, owner: str) -> dict[str, Any]:
     """Return a service as it stands in a list."""
     return {
-        "service_id": row["id"],
-        "service_name": row["name"],
-        "description": row["description"],
-        "infer_type": row["infer_type"],
-        "status": classic_name(row["status"]),
-        "workspace_id": row["workspace_id"],
+        "service_id": row.id,
+        "service_name": row.name,
+        "description": row.description,
+        "infer_type": row.infer_type,
+        "status": classic_name(row.status),
+        "workspace_id": row.workspace_id,
         "tenant": owner,
         "project": owner,
         "owner": owner,
-        "publish_at": row["create_at"],
-        "update_time": row["update_at"],
-        "transition_at": row["update_at"],
+        "publish_at": row.create_at,
+        "update_time": row.update_at,
+        "transition_at": row.update_at,
         "is_opened_sample_collection": False,
         "is_free": False,
     }
 
 
-def access_address(row: Row, endpoint: str) -> str:
+def access_address(row: Service, endpoint: str) -> str:
     """Return where a service is called."""
-    return f"{endpoint}{PREFIXES[row['generation']]}{row['id']}"
+    return f"{endpoint}{PREFIXES[row.generation]}{row.id}"
 
 
 def caller_endpoint(platform: Platform, headers: Mapping[str, str]) -> str:
@@ -103,42 +107,42 @@ def caller_endpoint(platform: Platform, headers: Mapping[str, str]) -> str:
     return gateway if asked and gateway.endswith(f"//{asked}") else endpoint(platform, "127.0.0.1")
 
 
-def event_documents(rows: Sequence[Row], query: Mapping[str, str]) -> list[dict[str, Any]]:
+def event_documents(rows: Sequence[Event], query: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the events that a query asks for; newest first, or as it says."""
     found = [
         {
-            "event_type": row["status"],
-            "event_info": row["event_info"],
-            "occur_time": row["create_at"],
+            "event_type": row.status,
+            "event_info": row.event_info,
+            "occur_time": row.create_at,
         }
         for row in rows
-        if query.get("event_type") in (None, "", row["status"])
-        and query.get("event_info", "") in row["event_info"]
-        and _time(query, "start_time", 0) <= row["create_at"] <= _time(query, "end_time", 2**63)
+        if query.get("event_type") in (None, "", row.status)
+        and query.get("event_info", "") in row.event_info
+        and _time(query, "start_time", 0) <= row.create_at <= _time(query, "end_time", 2**63)
     ]
     return found[::-1] if query.get("order") == "asc" else found
 
 
-def timeline(instances: Sequence[Row]) -> list[dict[str, Any]]:
+def timeline(instances: Sequence[Instance]) -> list[dict[str, Any]]:
     """Return what has happened to the instances of a service, in the order of time; our own."""
     entries = [
-        {"instance": row["name"], "model": row["title"], **entry}
+        {"instance": row.name, "model": row.title, **entry}
         for row in instances
-        for entry in row["timeline"]
+        for entry in row.timeline
     ]
     return sorted(entries, key=lambda entry: float(entry["at"]))
 
 
 def _entry(
-    entry: Mapping[str, Any], models: Mapping[str, Row], instances: Sequence[Row]
+    entry: Mapping[str, Any], models: Mapping[str, Model], instances: Sequence[Instance]
 ) -> dict[str, Any]:
-    model = models.get(entry["model_id"], {})
-    ready = [i for i in instances if i["status"] == "READY" and i["revision"] == entry["revision"]]
+    model = models.get(entry["model_id"])
+    ready = [i for i in instances if i.status == "READY" and i.revision == entry["revision"]]
     given = entry["given"]
     return {
         "model_id": entry["model_id"],
-        "model_name": model.get("name", ""),
-        "model_version": model.get("version", ""),
+        "model_name": model.name if model else "",
+        "model_version": model.version if model else "",
         "source_type": "custom",
         "specification": given.get("specification") or "",
         "custom_spec": given.get("custom_spec") or {},
@@ -153,13 +157,13 @@ def _entry(
     }
 
 
-def _progress(row: Row, instances: Sequence[Row]) -> int:
+def _progress(row: Service, instances: Sequence[Instance]) -> int:
     """Return how far a deployment is, in percent; how it is counted is inferred."""
-    if row["status"] not in SERVING:
+    if row.status not in SERVING:
         return 0
-    revisions = {entry["revision"] for entry in row["config"]}
-    wanted: int = sum(entry["count"] for entry in row["config"])
-    ready: int = sum(i["status"] == "READY" and i["revision"] in revisions for i in instances)
+    revisions = {entry["revision"] for entry in row.config}
+    wanted: int = sum(entry["count"] for entry in row.config)
+    ready: int = sum(i.status == "READY" and i.revision in revisions for i in instances)
     return min(100, 100 * ready // max(1, wanted))
 
 

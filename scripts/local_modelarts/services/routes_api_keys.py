@@ -25,7 +25,7 @@ def api_key_calls(platform: Platform, services: Services) -> Calls:
 
     def create_temporary(call: Call) -> Answer:
         row, text = keys.create_temporary(call.body)
-        shown = {"expire_time": row["ends_at"], "create_time": row["create_at"]}
+        shown = {"expire_time": row.ends_at, "create_time": row.create_at}
         return Answer({"api_key": text, **shown})
 
     def list_keys(call: Call) -> Answer:
@@ -37,12 +37,12 @@ def api_key_calls(platform: Platform, services: Services) -> Calls:
         return Answer({}, 200)
 
     def bind(call: Call, *, bound: bool) -> Answer:
-        service_id = services.show(call.path["service_id"])["id"]
+        service_id = services.show(call.path["service_id"]).id
         keys.bind(service_id, call.path["key_id"], bound=bound)
         return Answer({})
 
     def bind_all(call: Call, *, bound: bool) -> Answer:
-        service_id = services.show(call.path["service_id"])["id"]
+        service_id = services.show(call.path["service_id"]).id
         done, failed = keys.bind_all(service_id, call.body, bound=bound)
         answer: dict[str, Any] = {
             "total": len(done) + len(failed),

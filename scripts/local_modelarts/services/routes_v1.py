@@ -24,7 +24,7 @@ from local_modelarts.services.responses import (
     service_summary,
     timeline,
 )
-from local_modelarts.storage.store import MODEL, Row
+from local_modelarts.storage.resources import Batch, Model, Service
 from local_modelarts.validation import check, whole
 
 _MODELS: Final = "/v1/{project_id}/models"
@@ -36,22 +36,22 @@ _PAGE: Final = 1000
 class BatchServices(Protocol):
     """The services whose ``infer_type`` is ``batch``."""
 
-    def create(self, body: Mapping[str, Any]) -> Row:
+    def create(self, body: Mapping[str, Any]) -> Batch:
         """Begin to run a batch service."""
 
-    def show(self, service_id: str) -> Row | None:
+    def show(self, service_id: str) -> Batch | None:
         """Return a batch service, or None."""
 
-    def list(self) -> list[Row]:
+    def list(self) -> list[Batch]:
         """Return all batch services."""
 
-    def update(self, service_id: str, body: Mapping[str, Any]) -> Row:
+    def update(self, service_id: str, body: Mapping[str, Any]) -> Batch:
         """Stop or start a batch service."""
 
-    def delete(self, service_id: str) -> Row:
+    def delete(self, service_id: str) -> Batch:
         """Delete a batch service."""
 
-    def document(self, row: Row) -> dict[str, Any]:
+    def document(self, row: Batch) -> dict[str, Any]:
         """Return a batch service as the API shows it."""
 
 
@@ -59,7 +59,7 @@ def model_calls(platform: Platform, models: Models) -> Calls:
     """Return the calls about models."""
     owner = platform.identity.project_id
 
-    def show(row: Row) -> Answer:
+    def show(row: Model) -> Answer:
         return Answer(model_document(row, owner))
 
     def list_models(call: Call) -> Answer:
@@ -88,7 +88,7 @@ def model_calls(platform: Platform, models: Models) -> Calls:
 
     one = f"{_MODELS}/{{id}}"
     return [
-        ("POST", _MODELS, lambda call: Answer({"model_id": models.create(call.body)["id"]})),
+        ("POST", _MODELS, lambda call: Answer({"model_id": models.create(call.body).id})),
         ("GET", _MODELS, list_models),
         ("GET", one, lambda call: show(models.show(call.path["id"]))),
         ("DELETE", one, delete),
@@ -102,23 +102,23 @@ def service_calls(
     """Return the calls about services."""
     owner, state = platform.identity.project_id, platform.state
 
-    def find_batch(call: Call) -> Row | None:
+    def find_batch(call: Call) -> Batch | None:
         return batches.show(call.path["id"]) if batches else None
 
-    def document(row: Row, address: str) -> dict[str, Any]:
-        ids = {entry["model_id"] for entry in row["config"]}
-        models = {model_id: model for model_id in ids if (model := state.get(MODEL, model_id))}
-        return service_document(row, models, services.instances(row["id"]), address, owner)
+    def document(row: Service, address: str) -> dict[str, Any]:
+        ids = {entry["model_id"] for entry in row.config}
+        models = {model_id: model for model_id in ids if (model := state.get(Model, model_id))}
+        return service_document(row, models, services.instances(row.id), address, owner)
 
     def create(call: Call) -> Answer:
         kind = call.body.get("infer_type")
         if kind == "batch" and batches:
-            row = batches.create(call.body)
+            service_id = batches.create(call.body).id
         elif kind == "real-time":
-            row = services.create(read_service(platform, call.body))
+            service_id = services.create(read_service(platform, call.body)).id
         else:
             raise parameter(f"infer_type is {kind!r}, expected real-time or batch")
-        return Answer({"service_id": row["id"], "resource_ids": [row["id"]]})
+        return Answer({"service_id": service_id, "resource_ids": [service_id]})
 
     def show(call: Call) -> Answer:
         if batches and (batch := find_batch(call)):
@@ -131,7 +131,7 @@ def service_calls(
 
     def list_services(call: Call) -> Answer:
         query = call.query
-        rows: list[tuple[Row, dict[str, Any]]] = [
+        rows: list[tuple[Service | Batch, dict[str, Any]]] = [
             (row, service_summary(row, owner)) for row in services.find(_CLASSIC)
         ]
         rows += [(row, batches.document(row)) for row in batches.list()] if batches else []
@@ -142,7 +142,7 @@ def service_calls(
             and query.get("service_id") in (None, "", shown["service_id"])
             and query.get("infer_type") in (None, "", shown["infer_type"])
             and query.get("status") in (None, "", shown["status"])
-            and query.get("model_id") in (None, "", *(e["model_id"] for e in row["config"]))
+            and query.get("model_id") in (None, "", *(e["model_id"] for e in row.config))
         ]
         page = _page(found, query)
         return Answer({"total_count": len(found), "count": len(page), "services": page})
@@ -174,18 +174,18 @@ def service_calls(
         if batches and find_batch(call):
             batches.delete(call.path["id"])
         else:
-            services.delete(_classic(services.show(call.path["id"]))["id"])
+            services.delete(_classic(services.show(call.path["id"])).id)
         return Answer({})
 
     def events(call: Call) -> Answer:
         batch = find_batch(call)
         row = batch or services.show(call.path["id"])
-        found = event_documents(services.events_of(row["id"]), call.query)
+        found = event_documents(services.events_of(row.id), call.query)
         page = _page(found, call.query)
         return Answer(
             {
-                "service_id": row["id"],
-                "service_name": row["name"],
+                "service_id": row.id,
+                "service_name": row.name,
                 "total_count": len(found),
                 "count": len(page),
                 "events": page,
@@ -219,14 +219,14 @@ def local_calls(services: Services) -> Calls:
     ]
 
 
-def _classic(row: Row) -> Row:
+def _classic(row: Service) -> Service:
     """Return a service of the classic API.
 
     Raises:
         ApiError: it is one of Inference 2.0.
     """
-    if row["generation"] != _CLASSIC:
-        raise ApiError(404, "ModelArts.3502", f"Service {row['id']} does not exist.")
+    if row.generation != _CLASSIC:
+        raise ApiError(404, "ModelArts.3502", f"Service {row.id} does not exist.")
     return row
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import uuid
 from typing import Final
 
-from local_modelarts.storage.store import EVENT, POD_EVENT, Row, State
+from local_modelarts.storage.resources import Event, PodEvent
+from local_modelarts.storage.store import State
 
 # --- models ---------------------------------------------------------------------------------------
 MODEL_STARTS: Final = "Start model import."
@@ -63,24 +64,24 @@ class Events:
         """Note what has happened to a resource, unless it is what was noted last."""
         with self._state.transaction():
             last = self.of(resource_id)[:1]
-            if not last or last[0]["event_info"] != text:
+            if not last or last[0].event_info != text:
                 self._state.add(
-                    EVENT,
+                    Event,
                     str(uuid.uuid4()),
                     "abnormal" if abnormal else "normal",
                     of=resource_id,
                     event_info=text,
                 )
 
-    def of(self, resource_id: str) -> list[Row]:
+    def of(self, resource_id: str) -> list[Event]:
         """Return what has happened to a resource, newest first."""
-        return [row for row in self._state.find(EVENT) if row["of"] == resource_id]
+        return [row for row in self._state.find(Event) if row.of == resource_id]
 
     def forget(self, resource_id: str) -> None:
         """Drop the events of a resource. Harmless when repeated."""
         with self._state.transaction():
             for row in self.of(resource_id):
-                self._state.remove(EVENT, row["id"])
+                self._state.remove(Event, row.id)
 
 
 class PodEvents:
@@ -96,12 +97,12 @@ class PodEvents:
         """Note what has happened to an instance."""
         with self._state.transaction():
             for row in self.of(instance_id):
-                if (row["reason"], row["message"]) == (reason, message):
-                    count = row["count"] + 1
-                    self._state.change(POD_EVENT, row["id"], (row["status"],), count=count)
+                if (row.reason, row.message) == (reason, message):
+                    count = row.count + 1
+                    self._state.change(PodEvent, row.id, (row.status,), count=count)
                     return
             self._state.add(
-                POD_EVENT,
+                PodEvent,
                 str(uuid.uuid4()),
                 "Warning" if is_warning else "Normal",
                 of=instance_id,
@@ -110,12 +111,12 @@ class PodEvents:
                 count=1,
             )
 
-    def of(self, instance_id: str) -> list[Row]:
+    def of(self, instance_id: str) -> list[PodEvent]:
         """Return what has happened to an instance, newest first."""
-        return [row for row in self._state.find(POD_EVENT) if row["of"] == instance_id]
+        return [row for row in self._state.find(PodEvent) if row.of == instance_id]
 
     def forget(self, instance_id: str) -> None:
         """Drop the events of an instance. Idempotent."""
         with self._state.transaction():
             for row in self.of(instance_id):
-                self._state.remove(POD_EVENT, row["id"])
+                self._state.remove(PodEvent, row.id)

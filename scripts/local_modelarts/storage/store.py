@@ -15,25 +15,14 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final, NewType
+from typing import Any, Final, TypeVar
 
-Kind = NewType("Kind", str)
-NOTEBOOK: Final = Kind("notebook")
-IMAGE: Final = Kind("image")
-ORGANIZATION: Final = Kind("organization")
-REPOSITORY: Final = Kind("repository")
-MODEL: Final = Kind("model")
-SERVICE: Final = Kind("service")
-INSTANCE: Final = Kind("serving_instance")
-EVENT: Final = Kind("event")
-BATCH: Final = Kind("batch")
-TASK: Final = Kind("task")
-API_KEY: Final = Kind("api_key")
-POD_EVENT: Final = Kind("pod_event")
+from local_modelarts.storage.resources import Resource
 
-Row = dict[str, Any]
-"""A resource: ``id``, ``status``, ``create_at`` and ``update_at`` (UTC, ms), and its own fields."""
+R = TypeVar("R", bound=Resource)
+_COLUMNS: Final = {field.name for field in fields(Resource)}
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS resources (
@@ -98,35 +87,39 @@ class State:
         if changed and self._die == moment:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def add(self, kind: Kind, resource_id: str, status: str, **fields: Any) -> Row:
-        """Add a resource and return it."""
+    def add(self, kind: type[R], resource_id: str, status: str, **fields: Any) -> R:
+        """Add a resource and return it.
+
+        Raises:
+            TypeError: the kind has no such field, or one is missing.
+        """
         now = _now_ms()
+        row = kind(id=resource_id, status=status, create_at=now, update_at=now, **fields)
         with self.transaction():
             self._connection.execute(
                 "INSERT INTO resources VALUES (?, ?, ?, ?, ?, ?)",
-                (kind, resource_id, status, json.dumps(fields), now, now),
+                (kind.kind, resource_id, status, _to_json(row), now, now),
             )
-        return {**fields, "id": resource_id, "status": status, "create_at": now, "update_at": now}
+        return row
 
-    def get(self, kind: Kind, resource_id: str) -> Row | None:
+    def get(self, kind: type[R], resource_id: str) -> R | None:
         """Return one resource, or None."""
-        found = self._select("kind = ? AND id = ?", (kind, resource_id))
+        found = self._select(kind, "AND id = ?", (resource_id,))
         return found[0] if found else None
 
-    def find(self, kind: Kind, statuses: Collection[str] = ()) -> list[Row]:
+    def find(self, kind: type[R], statuses: Collection[str] = ()) -> list[R]:
         """Return the resources of a kind, newest first; of some statuses where any are named."""
         marks = ", ".join("?" for _ in statuses)
-        condition = f"kind = ? AND status IN ({marks})" if statuses else "kind = ?"
-        return self._select(condition, (kind, *statuses))
+        return self._select(kind, f"AND status IN ({marks})" if statuses else "", statuses)
 
     def change(
         self,
-        kind: Kind,
+        kind: type[R],
         resource_id: str,
         allowed: Collection[str],
         status: str = "",
         **fields: Any,
-    ) -> Row:
+    ) -> R:
         """Change a resource that is in one of the ``allowed`` statuses, and return it.
 
         Raises:
@@ -134,37 +127,44 @@ class State:
         """
         with self.transaction():
             row = self.get(kind, resource_id)
-            if row is None or row["status"] not in allowed:
-                raise WrongStatus(row["status"] if row else "")
-            row |= {**fields, "status": status or row["status"], "update_at": _now_ms()}
-            own = {k: v for k, v in row.items() if k not in ("id", "status", "create_at")}
-            del own["update_at"]
+            if row is None or row.status not in allowed:
+                raise WrongStatus(row.status if row else "")
+            row = replace(row, **fields, status=status or row.status, update_at=_now_ms())
             self._connection.execute(
                 "UPDATE resources SET status = ?, fields = ?, update_at = ?"
                 " WHERE kind = ? AND id = ?",
-                (row["status"], json.dumps(own), row["update_at"], kind, resource_id),
+                (row.status, _to_json(row), row.update_at, kind.kind, resource_id),
             )
         return row
 
-    def remove(self, kind: Kind, resource_id: str) -> None:
+    def remove(self, kind: type[Resource], resource_id: str) -> None:
         """Forget a resource. Harmless when repeated."""
         with self.transaction():
             self._connection.execute(
-                "DELETE FROM resources WHERE kind = ? AND id = ?", (kind, resource_id)
+                "DELETE FROM resources WHERE kind = ? AND id = ?", (kind.kind, resource_id)
             )
 
-    def _select(self, condition: str, values: tuple[str, ...]) -> list[Row]:
+    def _select(self, kind: type[R], condition: str, values: Collection[str]) -> list[R]:
         query = (
             "SELECT id, status, fields, create_at, update_at FROM resources"
-            f" WHERE {condition} ORDER BY create_at DESC, rowid DESC"
+            f" WHERE kind = ? {condition} ORDER BY create_at DESC, rowid DESC"
         )
         with self._lock:
-            found = self._connection.execute(query, values).fetchall()
+            found = self._connection.execute(query, (kind.kind, *values)).fetchall()
         return [
-            json.loads(fields)
-            | {"id": found_id, "status": status, "create_at": created, "update_at": updated}
-            for found_id, status, fields, created, updated in found
+            kind(
+                id=resource_id,
+                status=status,
+                create_at=created,
+                update_at=updated,
+                **json.loads(fields),
+            )
+            for resource_id, status, fields, created, updated in found
         ]
+
+
+def _to_json(row: Resource) -> str:
+    return json.dumps({name: value for name, value in vars(row).items() if name not in _COLUMNS})
 
 
 def _now_ms() -> int:

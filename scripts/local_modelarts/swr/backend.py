@@ -14,7 +14,7 @@ from local_modelarts.errors import SwrError, swr_exists, swr_not_empty, swr_not_
 from local_modelarts.platform import Platform
 from local_modelarts.registry.client import Manifest
 from local_modelarts.registry.logins import Login
-from local_modelarts.storage.store import ORGANIZATION, REPOSITORY, Row
+from local_modelarts.storage.resources import Organization, Repository
 
 _MANAGE: Final = 7
 _CREATOR: Final = "local"
@@ -54,19 +54,19 @@ class Swr:
         if name == "library":
             raise SwrError(400, "SVCSTG.SWR.4000014", "Invalid API parameters. library is reserved")
         with self._state.transaction():
-            if self._state.get(ORGANIZATION, name):
+            if self._state.get(Organization, name):
                 raise swr_exists(f"organization {name}")
-            if len(self._state.find(ORGANIZATION)) >= self._platform.settings.organizations:
+            if len(self._state.find(Organization)) >= self._platform.settings.organizations:
                 raise SwrError(
                     403, "SVCSTG.SWR.4030000", "The quota of organizations is used up."
                 )  # the code is inferred
-            self._state.add(ORGANIZATION, name, "ACTIVE")
+            self._state.add(Organization, name, "ACTIVE")
 
     def organizations(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the organizations, or the one that is asked for."""
         wanted = query.get("namespace") or _filter(query).get("namespace", "")
-        rows = sorted(self._state.find(ORGANIZATION), key=lambda row: row["id"])
-        return [_organization(row) for row in rows if wanted in ("", row["id"])]
+        rows = sorted(self._state.find(Organization), key=lambda row: row.id)
+        return [_organization(row) for row in rows if wanted in ("", row.id)]
 
     def organization(self, name: str) -> dict[str, Any]:
         """Return one organization.
@@ -74,7 +74,7 @@ class Swr:
         Raises:
             SwrError: there is none of that name.
         """
-        row = self._state.get(ORGANIZATION, name)
+        row = self._state.get(Organization, name)
         if row is None:
             raise swr_not_found(f"organization {name}")
         return _organization(row)
@@ -88,7 +88,7 @@ class Swr:
         self.organization(name)
         if self._names(name):
             raise swr_not_empty("organization")
-        self._state.remove(ORGANIZATION, name)
+        self._state.remove(Organization, name)
 
     # --- repositories -----------------------------------------------------------------------------
 
@@ -102,19 +102,19 @@ class Swr:
         validation.check_swr(body, validation.REPOSITORY)
         full = f"{organization}/{body['repository']}"
         with self._state.transaction():
-            if self._state.get(REPOSITORY, full):
+            if self._state.get(Repository, full):
                 raise swr_exists(f"repository {full}")
             fields = {k: body.get(k) for k in ("is_public", "category", "description")}
-            self._state.add(REPOSITORY, full, "ACTIVE", **fields)
+            self._state.add(Repository, full, "ACTIVE", **fields)
 
     def repositories(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
         """Return the repositories that a query asks for."""
         asked = dict(query) | _filter(query)
         found = []
-        for organization in self._state.find(ORGANIZATION):
-            if asked.get("namespace", "") not in ("", organization["id"]):
+        for organization in self._state.find(Organization):
+            if asked.get("namespace", "") not in ("", organization.id):
                 continue
-            for full in self._names(organization["id"]):
+            for full in self._names(organization.id):
                 if asked.get("name", "") in full.partition("/")[2]:
                     found.append(self._repository(full, with_tags=True))
         return sorted(found, key=lambda document: str(document["path"]))
@@ -136,7 +136,7 @@ class Swr:
         full = self._full(organization, name)
         if self._registry.tags(full):
             raise swr_not_empty("image repository")
-        self._state.remove(REPOSITORY, full)
+        self._state.remove(Repository, full)
 
     # --- tags -------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Swr:
 
     def _names(self, organization: str) -> list[str]:
         """Return the full names of the repositories: those with tags, and those created empty."""
-        created = {row["id"] for row in self._state.find(REPOSITORY)}
+        created = {row.id for row in self._state.find(Repository)}
         pushed = {full for full in self._registry.repositories() if self._registry.tags(full)}
         return sorted(n for n in created | pushed if n.partition("/")[0] == organization)
 
@@ -195,15 +195,15 @@ class Swr:
         return full
 
     def _repository(self, full: str, *, with_tags: bool = False) -> dict[str, Any]:
-        row = self._state.get(REPOSITORY, full) or {}
+        row = self._state.get(Repository, full)
         organization, _, name = full.partition("/")
         tags = self._registry.tags(full)
-        created = _date(row.get("create_at", 0))
+        created = _date(row.create_at if row else 0)
         document = {
             "name": name,
-            "category": row.get("category") or "other",
-            "description": row.get("description") or "",
-            "is_public": bool(row.get("is_public")),
+            "category": (row and row.category) or "other",
+            "description": (row and row.description) or "",
+            "is_public": bool(row and row.is_public),
             "num_images": len(tags),
             "num_download": 0,
             "size": sum(m.size_bytes for tag in tags if (m := self._registry.manifest(full, tag))),
@@ -254,10 +254,10 @@ class Swr:
         }
 
 
-def _organization(row: Row) -> dict[str, Any]:
+def _organization(row: Organization) -> dict[str, Any]:
     return {
-        "id": _number(row["id"]),
-        "name": row["id"],
+        "id": _number(row.id),
+        "name": row.id,
         "creator_name": _CREATOR,
         "auth": _MANAGE,
     }

@@ -12,7 +12,7 @@ from typing import Any, Final
 from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
 from local_modelarts.registry.logins import read_scopes
-from local_modelarts.storage.store import ORGANIZATION
+from local_modelarts.storage.resources import Organization
 from local_modelarts.swr.backend import Swr
 from local_modelarts.validation import whole
 
@@ -89,7 +89,7 @@ def registry_token(platform: Platform) -> Calls:
             refusal = {"code": "UNAUTHORIZED", "message": "authentication required"}
             return Answer({"errors": [refusal]}, 401)
         scopes = [s for scope in call.query.getlist("scope") for s in scope.split()]  # type: ignore[attr-defined]
-        organizations = {row["id"] for row in platform.state.find(ORGANIZATION)}
+        organizations = {row.id for row in platform.state.find(Organization)}
         return Answer({"token": platform.logins.token(read_scopes(scopes, organizations))})
 
     return [("GET", "/registry/token", token)]

@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from local_cloud import wait_for
+from service_fields import SERVICE_FIELDS
 
 from local_modelarts.errors import ApiError, backend_broken, backend_refused, backend_timeout
 from local_modelarts.gateway.async_tasks import Tasks
-from local_modelarts.storage.store import SERVICE, State
-
-SERVICE_FIELDS: dict[str, Any] = {
-    "config": [{"count": 1}],
-    "limit": {},
-    "apis": [{"url": "/", "method": "POST"}],
-}
+from local_modelarts.storage.resources import Service
+from local_modelarts.storage.store import State
 
 
 class Instances:
@@ -54,7 +51,8 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         self.state = State(folder / "state.sqlite")
         self.platform = SimpleNamespace(state=self.state, folder=SimpleNamespace(root=folder))
-        self.service = self.state.add(SERVICE, "s", "RUNNING", **SERVICE_FIELDS)
+        fields = SERVICE_FIELDS | {"config": [{"count": 1}]}
+        self.service = self.state.add(Service, "s", "RUNNING", **fields)
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -139,7 +137,7 @@ def test_one_task_runs_at_a_time_and_the_others_wait_in_turn(queue) -> None:
 
 
 def test_a_queue_that_is_full_takes_no_more(queue) -> None:
-    queue.service["limit"] = {"tasks": 2}
+    queue.service = replace(queue.service, limit={"tasks": 2})
     queue.instances.gate.clear()
     queue.submit()
     queue.submit()
@@ -171,12 +169,12 @@ def test_what_ran_and_what_waited_when_the_platform_was_killed_is_answered_by_th
 
 
 def test_a_service_that_is_stopped_keeps_its_tasks_waiting(queue) -> None:
-    queue.state.change(SERVICE, "s", ("RUNNING",), "STOPPED")
+    queue.state.change(Service, "s", ("RUNNING",), "STOPPED")
     task = queue.submit()
     queue.tasks.resume()
 
     assert queue.status(task) == "WAITING"
-    queue.state.change(SERVICE, "s", ("STOPPED",), "RUNNING")
+    queue.state.change(Service, "s", ("STOPPED",), "RUNNING")
     queue.tasks.resume()
     assert queue.ended(task)["status"] == "SUCCEEDED"
 
@@ -184,7 +182,7 @@ def test_a_service_that_is_stopped_keeps_its_tasks_waiting(queue) -> None:
 def test_the_tasks_of_a_service_that_is_deleted_go_with_it(queue) -> None:
     task = queue.submit()
     queue.ended(task)
-    queue.state.remove(SERVICE, "s")
+    queue.state.remove(Service, "s")
 
     queue.tasks.resume()
 

@@ -28,7 +28,8 @@ from local_modelarts.services.backend import Services
 from local_modelarts.services.requests_v2 import read_service, read_update
 from local_modelarts.settings import Settings
 from local_modelarts.storage.paths import Folder, Identity
-from local_modelarts.storage.store import INSTANCE, SERVICE, State
+from local_modelarts.storage.resources import Instance, Service
+from local_modelarts.storage.store import State
 
 GOOD, BROKEN, HEAVY = "good", "broken", "heavy"
 DOCUMENTED = {
@@ -118,8 +119,8 @@ class ServiceLife(RuleBasedStateMachine):
 
     @property
     def status(self) -> str:
-        row = self.platform.state.get(SERVICE, self.id)
-        return row["status"] if row else ""
+        row = self.platform.state.get(Service, self.id)
+        return row.status if row else ""
 
     # --- calls ------------------------------------------------------------------------------------
 
@@ -127,7 +128,7 @@ class ServiceLife(RuleBasedStateMachine):
     @rule(image=st.sampled_from([GOOD, GOOD, BROKEN, HEAVY]), count=st.integers(1, 3))
     def create(self, image: str, count: int) -> None:
         body = {"name": f"s{next(self.names)}", "group_configs": [group(image, count)]}
-        self.id = self.services.create(read_service(self.platform, body))["id"]
+        self.id = self.services.create(read_service(self.platform, body)).id
         assert self.status == "DEPLOYING"
 
     @precondition(lambda self: self.status not in ("", "DELETING"))
@@ -204,12 +205,12 @@ class ServiceLife(RuleBasedStateMachine):
         route = self.routing.find(self.id)
         targets = [target for _, group in route.groups for target in group] if route else []
         for target in targets:
-            row = self.platform.state.get(INSTANCE, target.id)
-            assert row is None or row["was_ready"]
+            row = self.platform.state.get(Instance, target.id)
+            assert row is None or row.was_ready
 
     @invariant()
     def every_container_belongs_to_an_instance(self) -> None:
-        names = {row["name"] for row in self.platform.state.find(INSTANCE)}
+        names = {row.name for row in self.platform.state.find(Instance)}
         assert set(self.host.containers) <= names
 
     def teardown(self) -> None:
@@ -220,8 +221,8 @@ class ServiceLife(RuleBasedStateMachine):
                 break
         else:
             raise AssertionError(f"{self.status} is never left: {self.unfinished()}")
-        row = self.platform.state.get(SERVICE, self.id)
-        count = row["config"][0]["count"] if row and self.status == "RUNNING" else 0
+        row = self.platform.state.get(Service, self.id)
+        count = row.config[0]["count"] if row and self.status == "RUNNING" else 0
         assert len(self.host.running) == len(self.host.containers) == count
         route = self.routing.find(self.id)
         assert count == sum(len(targets) for _, targets in (route.groups if route else ()))
@@ -230,8 +231,8 @@ class ServiceLife(RuleBasedStateMachine):
         self.scratch.cleanup()
 
     def unfinished(self) -> list[str]:
-        rows = self.platform.state.find(INSTANCE)
-        return [row["status"] for row in rows if row["status"] not in ("READY", "GONE")]
+        rows = self.platform.state.find(Instance)
+        return [row.status for row in rows if row.status not in ("READY", "GONE")]
 
 
 ServiceLife.TestCase.settings = settings(

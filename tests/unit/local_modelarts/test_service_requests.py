@@ -20,7 +20,8 @@ from local_modelarts.services import requests_v1, requests_v2
 from local_modelarts.services.model_requests import find_fault, read_request, routes
 from local_modelarts.settings import Settings
 from local_modelarts.storage.paths import Folder, Identity
-from local_modelarts.storage.store import MODEL, State
+from local_modelarts.storage.resources import Model
+from local_modelarts.storage.store import State
 from local_modelarts.validation import whole
 
 ANYTHING = st.recursive(
@@ -142,7 +143,7 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
         "127.0.0.1",
     )
     fields = read_request(MODEL_BODY) | {"image": "i", "apis": routes(CONFIG)}
-    platform.state.add(MODEL, "m", "PUBLISHED", **fields)
+    platform.state.add(Model, "m", "PUBLISHED", **fields)
     yield platform
     platform.state.close()
 
