@@ -190,10 +190,10 @@ def test_an_answer_after_39_s_arrives_and_one_after_41_s_does_not(
 
 
 def test_the_traffic_limit_holds_for_each_service() -> None:
-    with bench(requests_per_s=20) as gate:
+    with bench(requests_per_s=5) as gate:
         gate.route(echo)
         with requests.Session() as session:
             codes = Counter(session.post(gate.url, b"x").status_code for _ in range(60))
 
-    assert codes[200] >= 20
+    assert codes[200] >= 5
     assert codes[429] >= 10

@@ -15,40 +15,48 @@ import pytest
 from huaweicloudsdkmodelarts import v1 as modelarts
 
 from local_modelarts.notebooks.responses import BUILD_IN, image_document, notebook_document, page
+from local_modelarts.storage.resources import Image, Notebook
 
 SAMPLES = json.loads((Path(__file__).parent / "samples.json").read_text())
 CLIENTS = {"modelarts": modelarts.ModelArtsClient, "swr": swr.SwrClient}
-IMAGE_ROW = {
-    "id": "i",
-    "status": "ACTIVE",
-    "create_at": 1,
-    "update_at": 2,
-    "name": "mnist",
-    "namespace": "team",
-    "tag": "1.0",
-    "type": BUILD_IN,
-    "arch": "X86_64",
-    "size": 10,
-    "dev_services": ["NOTEBOOK"],
-    "resource_categories": ["CPU"],
-    "swr_path": "h/team/mnist:1.0",
-}
-NOTEBOOK_ROW = {
-    "id": "n",
-    "status": "RUNNING",
-    "create_at": 1,
-    "update_at": 2,
-    "name": "nb",
-    "description": "",
-    "flavor": "f",
-    "feature": "NOTEBOOK",
-    "image_id": "i",
-    "volume": {},
-    "token": "t",
-    "workspace_id": "0",
-    "lease_ends_at": 3_600_001,
-    "lease_type": "TIMING",
-}
+IMAGE_ROW = Image(
+    id="i",
+    status="ACTIVE",
+    create_at=1,
+    update_at=2,
+    name="mnist",
+    namespace="team",
+    tag="1.0",
+    type=BUILD_IN,
+    arch="X86_64",
+    size=10,
+    dev_services=["NOTEBOOK"],
+    resource_categories=["CPU"],
+    swr_path="h/team/mnist:1.0",
+    description="",
+    origin="CUSTOMIZE",
+    service_type="COMMON",
+    visibility="PUBLIC",
+    workspace_id="0",
+    status_message="",
+)
+NOTEBOOK_ROW = Notebook(
+    id="n",
+    status="RUNNING",
+    create_at=1,
+    update_at=2,
+    name="nb",
+    description="",
+    flavor="f",
+    feature="NOTEBOOK",
+    image_id="i",
+    volume={},
+    token="t",
+    workspace_id="0",
+    lease_ends_at=3_600_001,
+    lease_type="TIMING",
+    lease_ms=3_600_000,
+)
 DOCUMENTS = {
     "ShowImageResponse": image_document(IMAGE_ROW),
     "ShowNotebookResponse": notebook_document(NOTEBOOK_ROW, IMAGE_ROW, url="u", user="me"),

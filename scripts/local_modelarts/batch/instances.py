@@ -8,7 +8,8 @@ from typing import Final
 
 from custom_image.errors import ServiceNotReady
 from local_modelarts.platform import Platform
-from local_modelarts.runtime.instances import InstanceSpec, ServingInstances
+from local_modelarts.runtime.instances import ServingInstances
+from local_modelarts.storage.specs import InstanceSpec
 
 BATCH_LABEL: Final = "custom-image.batch"
 _STARTS: Final = 3

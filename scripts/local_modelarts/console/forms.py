@@ -70,7 +70,7 @@ class Form:
 
 def forms_of(platform: Platform, service: Service) -> list[Form]:
     """Return a form for each api of a service's first model; none for one of Inference 2.0."""
-    model_id = service.config[0].get("model_id") if service.config else None
+    model_id = service.config[0].model_id if service.config else None
     model = platform.state.get(Model, str(model_id)) if model_id else None
     if model is None:
         return []

@@ -173,7 +173,7 @@ class Tasks:
                 is_serving = service is not None and service.status in _ANSWERING
                 if not service or not is_serving or self._jobs.is_stopping:
                     continue
-                if running.count(service.id) >= sum(e["count"] for e in service.config):
+                if running.count(service.id) >= sum(group.count for group in service.config):
                     continue
                 running.append(task.service_id)
                 begun.append(task.id)

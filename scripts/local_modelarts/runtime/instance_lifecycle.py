@@ -8,10 +8,9 @@ Every status is written before what it announces is done, and every step may be 
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from custom_image.engines.serving_host import ServingState
 from custom_image.errors import CustomImageError, Unavailable
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.instance_logs import log_file
-from local_modelarts.runtime.instances import InstanceSpec, ServingInstances
+from local_modelarts.runtime.instances import ServingInstances
 from local_modelarts.runtime.mounts import fetch
 from local_modelarts.runtime.prober import Monitor
 from local_modelarts.runtime.probes import from_json
@@ -27,6 +26,7 @@ from local_modelarts.storage import events
 from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.events import Events, PodEvents
 from local_modelarts.storage.resources import Instance, Service
+from local_modelarts.storage.specs import Group
 from local_modelarts.storage.store import WrongStatus
 
 INSTANCE_LABEL: Final = "custom-image.service-instance"
@@ -50,7 +50,7 @@ class InstanceCare:
         self._monitors: dict[str, Monitor] = {}
         self._wake = wake
 
-    def add(self, service: Service, entry: Mapping[str, Any]) -> None:
+    def add(self, service: Service, entry: Group) -> None:
         """Begin to start an instance of an entry of a service's config."""
         with self._state.transaction():
             instance_id = str(uuid.uuid4())
@@ -61,18 +61,12 @@ class InstanceCare:
                 service_id=service.id,
                 generation=service.generation,
                 name=f"local-modelarts-service-{instance_id[:13]}",
-                group=entry["group"],
-                revision=entry["revision"],
-                title=entry["title"],
-                spec=entry["spec"],
-                address="",
-                tries=0,
-                not_before=0,
-                was_ready=False,
-                failed="",
-                timeline=[],
+                group=entry.group,
+                revision=entry.revision,
+                title=entry.title,
+                spec=entry.spec,
             )
-            self._events.add(service.id, f"[{entry['title']}] starting model")
+            self._events.add(service.id, f"[{entry.title}] starting model")
             self._pod_events.add(instance_id, "Scheduled", "assigned to the node local")
 
     def terminate(self, row: Instance, lag_s: float) -> None:
@@ -127,9 +121,9 @@ class InstanceCare:
         if row is None or row.status != "CREATING" or not self._has_place(row):
             return
         try:
-            fetch(self._platform, spec_of(row))
-            self._pod_events.add(row.id, "Pulling", f"Pulling image {row.spec['image']}")
-            self._instances.start(row.name, spec_of(row), {INSTANCE_LABEL: row.service_id})
+            fetch(self._platform, row.spec)
+            self._pod_events.add(row.id, "Pulling", f"Pulling image {row.spec.image}")
+            self._instances.start(row.name, row.spec, {INSTANCE_LABEL: row.service_id})
             state = self._platform.host.serving_state(row.name)
         except CustomImageError as error:
             self._not_created(row, error)
@@ -188,7 +182,7 @@ class InstanceCare:
             monitor = self._monitors[row.id] = Monitor(
                 self._instances,
                 row.name,
-                spec_of(row),
+                row.spec,
                 container.address,
                 speed=self._platform.settings.speed,
                 age_s=max(0.0, (now_ms() - row.started_at) / 1000),
@@ -237,7 +231,7 @@ class InstanceCare:
 
     def _start_budget_s(self, row: Instance) -> float:
         """Return for how long an instance may try to start."""
-        probe = from_json(row.spec["probes"].get("startup"))
+        probe = from_json(row.spec.probes.get("startup"))
         if probe is None or row.generation != 1:
             return float("inf")  # the deployment's time-out ends it
         return (probe.delay_s + probe.failures * probe.period_s) / self._platform.settings.speed
@@ -287,9 +281,7 @@ class InstanceCare:
         if row and row.status == "TERMINATING" and not row.is_signalled:
             elapsed_s = (now_ms() - row.terminating_at) / 1000
             self._pod_events.add(row.id, "Killing", "Stopping container")
-            fault = self._instances.terminate(
-                row.name, spec_of(row), self._grace_s(row) - elapsed_s
-            )
+            fault = self._instances.terminate(row.name, row.spec, self._grace_s(row) - elapsed_s)
             with suppress(WrongStatus), self._state.transaction():
                 self._change(row, "", "sigterm", is_signalled=True)
                 if fault:
@@ -300,7 +292,7 @@ class InstanceCare:
     def _grace_s(self, row: Instance) -> float:
         settings = self._platform.settings
         default_s = settings.grace_s if row.generation == 1 else settings.grace_v2_s
-        return float(row.spec["grace_s"] or default_s) / settings.speed
+        return float(row.spec.grace_s or default_s) / settings.speed
 
     def _keep_log(self, row: Instance) -> None:
         """Write the log of a container that has ended to a file."""
@@ -330,12 +322,6 @@ class InstanceCare:
                     entry["exit_code"] = exit_code
                 fields["timeline"] = [*current.timeline, entry]
             return self._state.change(Instance, row.id, (row.status,), status, **fields)
-
-
-def spec_of(row: Instance) -> InstanceSpec:
-    """Return the spec of an instance."""
-    known = {field.name for field in dataclasses.fields(InstanceSpec)}
-    return InstanceSpec(**{name: value for name, value in row.spec.items() if name in known})
 
 
 def _probe_failed(row: Instance, monitor: Monitor) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from custom_image.engines.docker.host import MountPoint
@@ -19,39 +18,11 @@ from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
 from local_modelarts.runtime.probes import Probe, ask, from_json
 from local_modelarts.storage.resources import Model
+from local_modelarts.storage.specs import InstanceSpec
 
 SERVICE_LABEL: Final = "custom-image.service"
 _POLL_S: Final = 0.05
 _MEANINGS: Final = {126: ": it could not be run", 127: ": no such program, or no sh, in the image"}
-
-
-@dataclass(frozen=True)
-class InstanceSpec:
-    """What an instance is made of.
-
-    Attributes:
-        image: as the engine names it.
-        is_remote: it is fetched from the registry at every start.
-        command: as one string; empty for the image's own.
-        user: ``uid:gid``; empty for the image's own.
-        mounts: ``{"target", "source", "read_only"}``; the source is a path of this machine.
-        probes: by role, as JSON; see :mod:`local_modelarts.runtime.probes`.
-        grace_s: from SIGTERM to SIGKILL, as the service says; 0 for the platform's own.
-    """
-
-    image: str
-    port: int
-    protocol: str = "http"
-    is_remote: bool = False
-    command: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    user: str = ""
-    mounts: tuple[Mapping[str, Any], ...] = ()
-    memory_mib: int = 0
-    cpus: float = 0
-    probes: Mapping[str, Any] = field(default_factory=dict)
-    pre_stop: str = ""
-    grace_s: int = 0
 
 
 def spec_of_model(
@@ -107,7 +78,7 @@ class ServingInstances:
             shlex.split(spec.command),
             spec.environment,
             spec.user,
-            [MountPoint(m["target"], m["source"], bool(m["read_only"])) for m in spec.mounts],
+            [MountPoint(m.target, m.source, m.read_only) for m in spec.mounts],
             spec.memory_mib * MIB,
             spec.cpus,
         )

@@ -27,8 +27,8 @@ from custom_image.specification import (
 )
 from local_modelarts.errors import no_access, no_path, parameter
 from local_modelarts.platform import Platform
-from local_modelarts.runtime.instances import InstanceSpec
 from local_modelarts.storage.obs import Obs
+from local_modelarts.storage.specs import InstanceSpec, Mount
 from local_modelarts.validation import Rule, choice
 
 _PATH: Final = Rule(re.compile(r"/[A-Za-z0-9/_.-]+/"), MOUNT_PATH_LENGTH_2_0.value, 3)
@@ -37,8 +37,8 @@ UNFINISHED: Final = ".unfinished"
 """A file of this name in a warm-up's folder says that its task has not succeeded."""
 
 
-def mounts_of(platform: Platform, files: object) -> tuple[dict[str, Any], ...]:
-    """Return what ``files`` of a unit mounts: target and source, a folder of this machine.
+def mounts_of(platform: Platform, files: object) -> tuple[Mount, ...]:
+    """Return what ``files`` of a unit mounts.
 
     Raises:
         ApiError: a path is not allowed or lies in another, an address leads nowhere, or one file
@@ -65,15 +65,15 @@ def mounts_of(platform: Platform, files: object) -> tuple[dict[str, Any], ...]:
         else:
             source = Obs(platform.folder.obs).folder(address)
         found.append(
-            {
-                "target": target,
-                "source": str(source),
-                "read_only": bool(file.get("read_only")),
-                "host_cache": bool(file.get("host_cache")),
-                "warm_up": str(file.get("source_name") or "") if file.get("os_warm_up") else "",
-            }
+            Mount(
+                target,
+                str(source),
+                bool(file.get("read_only")),
+                bool(file.get("host_cache")),
+                str(file.get("source_name") or "") if file.get("os_warm_up") else "",
+            )
         )
-    _refuse_nested([str(mount["target"]) for mount in found])
+    refuse_nested([mount.target for mount in found])
     return tuple(found)
 
 
@@ -103,18 +103,18 @@ def fetch(platform: Platform, spec: InstanceSpec) -> None:
     if spec.mounts and (delay_s := platform.settings.mount_delay_s):
         time.sleep(delay_s / platform.settings.speed)
     for mount in spec.mounts:
-        source = Path(mount["source"])
+        source = Path(mount.source)
         if not source.is_dir():
-            raise CustomImageError(f"{mount['target']}: its storage is gone")
-        if mount.get("host_cache"):
+            raise CustomImageError(f"{mount.target}: its storage is gone")
+        if mount.host_cache:
             limit_bytes, size_bytes = platform.settings.node_disk_bytes, _size_bytes(source)
             if size_bytes > limit_bytes:
                 raise CustomImageError(
                     f"ModelArts.8501: the disk of the node is full while fetching from OBS: "
-                    f"{size_bytes} bytes for {mount['target']}, {limit_bytes} are free"
+                    f"{size_bytes} bytes for {mount.target}, {limit_bytes} are free"
                 )
-        if name := mount.get("warm_up"):
-            warmed = platform.folder.warm_up / str(name)
+        if name := mount.warm_up:
+            warmed = platform.folder.warm_up / name
             if not warmed.is_dir():
                 raise CustomImageError(f"ModelArts.8504: the warm-up file {name} does not exist")
             if (warmed / UNFINISHED).exists():
@@ -140,7 +140,12 @@ def _file_system(platform: Platform, address: str, folder: str) -> tuple[str, Pa
     return match["name"], found
 
 
-def _refuse_nested(targets: Sequence[str]) -> None:
+def refuse_nested(targets: Sequence[str]) -> None:
+    """Refuse a path that lies in another.
+
+    Raises:
+        ApiError: 400.
+    """
     ordered = sorted(f"{target}/" for target in targets)
     for outer, inner in pairwise(ordered):
         if inner.startswith(outer):

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from custom_image.errors import Unavailable
-from local_modelarts.runtime.instances import InstanceSpec, ServingInstances
+from local_modelarts.runtime.instances import ServingInstances
 from local_modelarts.runtime.probes import ROLES, Vitals, from_json
+from local_modelarts.storage.specs import InstanceSpec
 
 _log = logging.getLogger("local_modelarts")
 

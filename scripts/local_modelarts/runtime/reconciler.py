@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.instance_lifecycle import LIVE, InstanceCare
@@ -33,6 +32,7 @@ from local_modelarts.storage import events
 from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.events import Events, PodEvents
 from local_modelarts.storage.resources import Instance, Service
+from local_modelarts.storage.specs import Group
 from local_modelarts.storage.store import WrongStatus
 
 _TICK_S: Final = 0.1
@@ -131,7 +131,7 @@ class ServiceLoop:
                 self._events.add(service.id, events.STOPPED)
 
     def _serve(self, service: Service, rows: list[Instance]) -> None:
-        entries = {entry["group"]: entry for entry in service.config}
+        entries = {entry.group: entry for entry in service.config}
         goals = {group: _goal(entry) for group, entry in entries.items()}
         done = True
         for group in sorted({*goals, *(row.group for row in rows)}):
@@ -200,7 +200,7 @@ class ServiceLoop:
 
     def _may_stop(self, service: Service) -> bool:
         """Tell whether the delay is over that a health check gives a service before it stops."""
-        has_health = any(entry["spec"]["probes"].get("liveness") for entry in service.config)
+        has_health = any(entry.spec.probes.get("liveness") for entry in service.config)
         settings = self._platform.settings
         delay_s = settings.stop_delay_s / settings.speed if has_health else 0
         return bool(now_ms() >= service.began_at + 1000 * delay_s)
@@ -238,19 +238,19 @@ class ServiceLoop:
             known = self._routing.find(service.id)
             routes[service.id] = Route(
                 service,
-                tuple((entry["weight"], tuple(groups[entry["group"]])) for entry in service.config),
+                tuple((entry.weight, tuple(groups[entry.group])) for entry in service.config),
                 *([known._turn] if known else []),
             )
         self._routing.publish(routes)
 
 
-def _goal(entry: Mapping[str, Any]) -> Goal:
+def _goal(entry: Group) -> Goal:
     return Goal(
-        entry["revision"],
-        entry["count"],
-        entry["surge"],
-        entry["unavailable"],
-        entry["recreate"],
+        entry.revision,
+        entry.count,
+        entry.surge,
+        entry.unavailable,
+        entry.recreate,
     )
 
 
@@ -265,14 +265,13 @@ def _is_routed(row: Instance) -> bool:
 
 
 def _target(row: Instance) -> Target:
-    spec = row.spec
     is_dead = row.exited
     return Target(
         row.id,
         row.name,
         row.title,
         row.address,
-        spec["port"],
-        spec["protocol"],
+        row.spec.port,
+        row.spec.protocol,
         is_dead,
     )

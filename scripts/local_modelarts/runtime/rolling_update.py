@@ -9,10 +9,11 @@ Source: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#ro
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+
+from local_modelarts.storage.specs import Group
 
 
 @dataclass(frozen=True)
@@ -107,24 +108,22 @@ def share(value: object, count: int, default: int, *, up: bool) -> int:
     return int(number)
 
 
-def match_groups(
-    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def match_groups(old: Sequence[Group], new: Sequence[Group]) -> list[Group]:
     """Return the new entries of a config, each with the group of the entry that it replaces.
 
     An entry of the same revision keeps its instances; of the rest, each takes the place of one that
     is gone, in order; only one more than there were is a new group.
     """
-    groups = {entry["revision"]: entry["group"] for entry in reversed(old)}
-    wanted = {entry["revision"] for entry in new}
-    free = [entry["group"] for entry in old if entry["revision"] not in wanted]
-    unused = max((int(entry["group"]) for entry in old), default=-1) + 1
+    groups = {entry.revision: entry.group for entry in reversed(old)}
+    wanted = {entry.revision for entry in new}
+    free = [entry.group for entry in old if entry.revision not in wanted]
+    unused = max((int(entry.group) for entry in old), default=-1) + 1
     found = []
     for entry in new:
-        group = groups.pop(entry["revision"], "") or (free.pop(0) if free else "")
+        group = groups.pop(entry.revision, "") or (free.pop(0) if free else "")
         if not group:
             group, unused = str(unused), unused + 1
-        found.append({**entry, "group": group})
+        found.append(replace(entry, group=group))
     return found
 
 

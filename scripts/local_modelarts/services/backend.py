@@ -184,7 +184,7 @@ class Services:
             return
         if row.status == UPGRADING and not row.pool:
             self._events.add(row.id, events.INTERRUPTED)
-        if any("liveness" not in entry["spec"]["probes"] for entry in row.config):
+        if any("liveness" not in entry.spec.probes for entry in row.config):
             self._events.add(row.id, events.NO_HEALTH)
 
     def _call(self, service_id: str, call: str, **fields: Any) -> Service:

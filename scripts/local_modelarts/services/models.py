@@ -97,10 +97,11 @@ class Models:
         with self._state.transaction():
             row = self.show(model_id)
             users = [r for r in self._state.find(Service) if r.status != "DELETING"]
-            batches: list[Service | Batch] = [*self._state.find(Batch, _BATCH_AT_WORK)]
-            for service in [*users, *batches]:
-                if any(entry.get("model_id") == model_id for entry in service.config):
-                    raise model_in_use(row.name, service.name)
+            names = [s.name for s in users if any(g.model_id == model_id for g in s.config)]
+            for batch in self._state.find(Batch, _BATCH_AT_WORK):
+                names += [batch.name for e in batch.config if e.get("model_id") == model_id]
+            if names:
+                raise model_in_use(row.name, names[0])
             self._state.change(Model, model_id, (row.status,), "DELETING")
         self._platform.jobs.submit(self.advance, model_id)
 

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any, Final
 
 from custom_image.specification import (
@@ -29,11 +28,13 @@ from custom_image.specification import (
 )
 from local_modelarts.errors import parameter, wrong_install_type
 from local_modelarts.platform import Platform
-from local_modelarts.runtime.instances import InstanceSpec, spec_of_model
+from local_modelarts.runtime.instances import spec_of_model
+from local_modelarts.runtime.mounts import refuse_nested
 from local_modelarts.runtime.rolling_update import share
 from local_modelarts.services.models import find_published
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.resources import Model
+from local_modelarts.storage.specs import Group, InstanceSpec, Mount
 from local_modelarts.validation import Rule, check, whole
 
 SERVICE: Final = {
@@ -103,7 +104,7 @@ def read_config(platform: Platform, config: object) -> dict[str, Any]:
     }
 
 
-def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> dict[str, Any]:
+def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> Group:
     more = given.get("additional_properties") or {}
     custom = given.get("custom_spec") or {}
     if not isinstance(more, dict) or not isinstance(custom, dict):
@@ -129,55 +130,55 @@ def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> dict[s
             MOUNT_PATH,
         ),
     )
-    return {
-        "model_id": model.id,
-        "title": f"{model.name} {model.version}",
-        "weight": number(given, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
-        "count": count,
-        "recreate": not is_dedicated,
-        **surge_fields(
-            more.get("max_surge"),
-            more.get("max_unavailable"),
-            count,
-            (MAX_SURGE.value, MAX_UNAVAILABLE.value),
-        ),
-        **spec_fields(spec, model.id),
-        "given": dict(given),
-    }
+    surge, unavailable = read_surge(
+        more.get("max_surge"),
+        more.get("max_unavailable"),
+        count,
+        (MAX_SURGE.value, MAX_UNAVAILABLE.value),
+    )
+    return Group(
+        model_id=model.id,
+        title=f"{model.name} {model.version}",
+        weight=number(given, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
+        count=count,
+        recreate=not is_dedicated,
+        surge=surge,
+        unavailable=unavailable,
+        spec=spec,
+        revision=revision_of(spec, model.id),
+        given=dict(given),
+    )
 
 
-def surge_fields(
+def read_surge(
     surge: object, unavailable: object, count: int, defaults: tuple[int, int]
-) -> dict[str, int]:
-    """Return ``surge`` and ``unavailable`` as numbers of instances; one of them is at least 1.
+) -> tuple[int, int]:
+    """Return both as numbers of instances; one of them is at least 1.
 
     Raises:
         ApiError: 400; they are no numbers.
     """
     try:
-        found = {
-            "surge": share(surge, count, defaults[0], up=True),
-            "unavailable": min(count, share(unavailable, count, defaults[1], up=False)),
-        }
+        more = share(surge, count, defaults[0], up=True)
+        fewer = min(count, share(unavailable, count, defaults[1], up=False))
     except ValueError as error:
         raise parameter(f"max_surge or max_unavailable is invalid: {error}") from error
-    return found if any(found.values()) else {**found, "surge": 1}
+    return (more, fewer) if more or fewer else (1, 0)
 
 
-def spec_fields(spec: InstanceSpec, origin: str) -> dict[str, Any]:
-    """Return a spec as JSON, with the revision that tells it from others."""
-    document = asdict(spec)
-    text = json.dumps([origin, document], sort_keys=True)
-    return {"spec": document, "revision": hashlib.sha256(text.encode()).hexdigest()[:10]}
+def revision_of(spec: InstanceSpec, origin: str) -> str:
+    """Return what tells a spec from others."""
+    text = json.dumps([origin, asdict(spec)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def check_weights(entries: Sequence[Mapping[str, Any]]) -> None:
+def check_weights(entries: Sequence[Group]) -> None:
     """Refuse weights that are not the whole.
 
     Raises:
         ApiError: 400.
     """
-    total = sum(entry["weight"] for entry in entries)
+    total = sum(entry.weight for entry in entries)
     if total != SERVICE_WEIGHTS.value:
         raise parameter(f"the sum of the weights is {total}, expected {SERVICE_WEIGHTS.value}")
 
@@ -202,7 +203,7 @@ def environment(given: object) -> dict[str, str]:
 
 def mounts(
     platform: Platform, given: Sequence[tuple[object, object, bool]], path_rule: Rule
-) -> tuple[dict[str, Any], ...]:
+) -> tuple[Mount, ...]:
     """Return the folders that stand in for OBS, each where it is to be mounted.
 
     ``given``: the address, the path in the instance, and whether it may not be written.
@@ -218,17 +219,9 @@ def mounts(
             forbidden.rstrip("/") for forbidden in MOUNT_FORBIDDEN
         }:
             raise parameter(f"mount_path is invalid: {str(path)[:80]!r}")
-        found.append(
-            {
-                "target": str(path).rstrip("/"),
-                "source": str(obs.folder(str(address))),
-                "read_only": is_read_only,
-            }
-        )
-    targets = sorted(f"{mount['target']}/" for mount in found)
-    for outer, inner in pairwise(targets):
-        if inner.startswith(outer):
-            raise parameter(f"mount_path {inner} lies in {outer}: paths must not nest")
+        source = str(obs.folder(str(address)))
+        found.append(Mount(str(path).rstrip("/"), source, is_read_only))
+    refuse_nested([mount.target for mount in found])
     return tuple(found)
 
 

@@ -34,17 +34,17 @@ from custom_image.specification import (
 from local_modelarts.errors import ApiError, parameter
 from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
-from local_modelarts.runtime.instances import InstanceSpec
 from local_modelarts.runtime.mounts import mounts_of
 from local_modelarts.services.requests_v1 import (
     check_weights,
     cores,
     environment,
     number,
-    spec_fields,
-    surge_fields,
+    read_surge,
+    revision_of,
 )
 from local_modelarts.storage.resources import Image, Service
+from local_modelarts.storage.specs import Group, InstanceSpec
 from local_modelarts.validation import Rule, check, choice
 
 SERVICE: Final = {
@@ -172,7 +172,7 @@ def _group(
     invoke: Mapping[str, Any],
     rolling: Mapping[str, Any],
     version: str,
-) -> dict[str, Any]:
+) -> Group:
     units = group.get("unit_configs")
     if not isinstance(units, list) or len(units) != 1 or not isinstance(units[0], dict):
         raise parameter("unit_configs must be a list of one object, as deploy_type is SINGLE")
@@ -180,22 +180,20 @@ def _group(
         if not _PERCENT.fullmatch(str(rolling.get(name) or _SHARE)):
             raise parameter(f"rolling_update.{name} is invalid, expected 1% to 100%")
     count = number(group, "count", 1, 1, SERVICE_INSTANCES.value)
+    surge, unavailable = read_surge(
+        rolling.get("max_surge") or _SHARE, rolling.get("max_unavailable") or _SHARE, count, (1, 0)
+    )
     spec = _unit(platform, units[0], invoke)
-    return {
-        "model_id": "",
-        "title": f"{spec.image.rpartition('/')[2].partition(':')[0]} {version}",
-        "weight": number(group, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
-        "count": count,
-        "recreate": False,
-        **surge_fields(
-            rolling.get("max_surge") or _SHARE,
-            rolling.get("max_unavailable") or _SHARE,
-            count,
-            (1, 0),
-        ),
-        **spec_fields(spec, _advanced(group, invoke)),
-        "given": dict(group),
-    }
+    return Group(
+        title=f"{spec.image.rpartition('/')[2].partition(':')[0]} {version}",
+        weight=number(group, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
+        count=count,
+        surge=surge,
+        unavailable=unavailable,
+        spec=spec,
+        revision=revision_of(spec, _advanced(group, invoke)),
+        given=dict(group),
+    )
 
 
 def _advanced(group: Mapping[str, Any], invoke: Mapping[str, Any]) -> str:

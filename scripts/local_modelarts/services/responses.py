@@ -14,6 +14,7 @@ from local_modelarts.gateway.request import PREFIXES
 from local_modelarts.platform import Platform, endpoint
 from local_modelarts.runtime.states import SERVING, classic_name
 from local_modelarts.storage.resources import Event, Instance, Model, Service
+from local_modelarts.storage.specs import Group
 
 
 def model_document(row: Model, owner: str) -> dict[str, Any]:
@@ -134,23 +135,23 @@ def timeline(instances: Sequence[Instance]) -> list[dict[str, Any]]:
 
 
 def _entry(
-    entry: Mapping[str, Any], models: Mapping[str, Model], instances: Sequence[Instance]
+    entry: Group, models: Mapping[str, Model], instances: Sequence[Instance]
 ) -> dict[str, Any]:
-    model = models.get(entry["model_id"])
-    ready = [i for i in instances if i.status == "READY" and i.revision == entry["revision"]]
-    given = entry["given"]
+    model = models.get(entry.model_id)
+    ready = [i for i in instances if i.status == "READY" and i.revision == entry.revision]
+    given = entry.given
     return {
-        "model_id": entry["model_id"],
+        "model_id": entry.model_id,
         "model_name": model.name if model else "",
         "model_version": model.version if model else "",
         "source_type": "custom",
         "specification": given.get("specification") or "",
         "custom_spec": given.get("custom_spec") or {},
-        "status": "ready" if len(ready) == entry["count"] else "notReady",
-        "weight": entry["weight"],
-        "instance_count": entry["count"],
+        "status": "ready" if len(ready) == entry.count else "notReady",
+        "weight": entry.weight,
+        "instance_count": entry.count,
         "scaling": False,
-        "envs": entry["spec"]["environment"],
+        "envs": entry.spec.environment,
         "additional_properties": given.get("additional_properties") or {},
         "support_debug": False,
         **{name: given[name] for name in ("pool_name", "cluster_id") if given.get(name)},
@@ -161,8 +162,8 @@ def _progress(row: Service, instances: Sequence[Instance]) -> int:
     """Return how far a deployment is, in percent; how it is counted is inferred."""
     if row.status not in SERVING:
         return 0
-    revisions = {entry["revision"] for entry in row.config}
-    wanted: int = sum(entry["count"] for entry in row.config)
+    revisions = {entry.revision for entry in row.config}
+    wanted: int = sum(entry.count for entry in row.config)
     ready: int = sum(i.status == "READY" and i.revision in revisions for i in instances)
     return min(100, 100 * ready // max(1, wanted))
 

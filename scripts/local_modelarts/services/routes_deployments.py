@@ -121,7 +121,7 @@ def deployment_calls(platform: Platform, services: Services) -> Calls:
 def deployment_document(row: Service) -> dict[str, Any]:
     """Return the deployment of a service as ``ShowInferDeploymentResponse`` declares it."""
     entry = row.config[0]
-    given = entry["given"]
+    given = entry.given
     return {
         "id": _id(row),
         "name": _name(row),
@@ -132,8 +132,8 @@ def deployment_document(row: Service) -> dict[str, Any]:
         "version": row.version,
         "version_id": f"{row.id}-{row.version}",
         "version_count": len(row.versions),
-        "count": entry["count"],
-        "weight": entry["weight"],
+        "count": entry.count,
+        "weight": entry.weight,
         "status": row.status,
         "deploy_type": "SINGLE",
         "workload_type": "DEPLOYMENT",
@@ -154,7 +154,7 @@ def _item(row: Service) -> dict[str, Any]:
         "name": _name(row),
         "status": row.status,
         "lts_state": "OFF",
-        "weight": entry["weight"],
+        "weight": entry.weight,
         "traffic_ratio": "100.00%" if row.status == RUNNING else "0.00%",
         "pool_id": row.pool,
         "version": row.version,
@@ -214,11 +214,11 @@ def _pod_event(event: PodEvent) -> dict[str, Any]:
 
 
 def _id(row: Service) -> str:
-    return f"{row.id}-{row.config[0]['group']}"
+    return f"{row.id}-{row.config[0].group}"
 
 
 def _name(row: Service) -> str:
-    return f"deployment-{row.config[0]['group']}"
+    return f"deployment-{row.config[0].group}"
 
 
 def _moment(ms: int) -> str:

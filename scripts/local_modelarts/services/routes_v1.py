@@ -106,7 +106,7 @@ def service_calls(
         return batches.show(call.path["id"]) if batches else None
 
     def document(row: Service, address: str) -> dict[str, Any]:
-        ids = {entry["model_id"] for entry in row.config}
+        ids = {entry.model_id for entry in row.config}
         models = {model_id: model for model_id in ids if (model := state.get(Model, model_id))}
         return service_document(row, models, services.instances(row.id), address, owner)
 
@@ -142,7 +142,7 @@ def service_calls(
             and query.get("service_id") in (None, "", shown["service_id"])
             and query.get("infer_type") in (None, "", shown["infer_type"])
             and query.get("status") in (None, "", shown["status"])
-            and query.get("model_id") in (None, "", *(e["model_id"] for e in row.config))
+            and query.get("model_id") in (None, "", *_model_ids(row))
         ]
         page = _page(found, query)
         return Answer({"total_count": len(found), "count": len(page), "services": page})
@@ -236,3 +236,9 @@ def _page(rows: list[Any], query: Mapping[str, str], size: int = _PAGE) -> list[
     limit = size if found is None else found
     offset = whole(query.get("offset", "")) or 0
     return rows[offset * limit : (offset + 1) * limit] if limit else rows
+
+
+def _model_ids(row: Service | Batch) -> list[str]:
+    if isinstance(row, Batch):
+        return [str(entry.get("model_id")) for entry in row.config]
+    return [entry.model_id for entry in row.config]

@@ -17,6 +17,7 @@ from local_modelarts.services.backend import Services
 from local_modelarts.services.requests_v2 import read_service, read_update
 from local_modelarts.services.responses import access_address, caller_endpoint, event_documents
 from local_modelarts.storage.resources import Instance, Service
+from local_modelarts.storage.specs import Group
 
 _SERVICES: Final = "/v2/{project_id}/services"
 _GENERATION: Final = 2
@@ -154,13 +155,13 @@ def _type(row: Service) -> str:
     return "ASYNC_REAL_TIME" if row.asynchronous else "REAL_TIME"
 
 
-def _group(row: Service, entry: Mapping[str, Any], instances: list[Instance]) -> dict[str, Any]:
+def _group(row: Service, entry: Group, instances: list[Instance]) -> dict[str, Any]:
     return {
-        **entry["given"],
-        "id": f"{row.id}-{entry['group']}",
-        "name": f"deployment-{entry['group']}",
-        "count": entry["count"],
-        "weight": entry["weight"],
+        **entry.given,
+        "id": f"{row.id}-{entry.group}",
+        "name": f"deployment-{entry.group}",
+        "count": entry.count,
+        "weight": entry.weight,
         "version": row.version,
         "status": row.status,
         "running_count": sum(instance.status == "READY" for instance in instances),

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from local_modelarts.storage.specs import Group, InstanceSpec, read_group, read_spec
+
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
@@ -127,7 +129,6 @@ class Service(Resource):
     """A real-time service, of either generation of the API.
 
     Attributes:
-        config: what its instances are made of, one entry for each group of them.
         limit: what replaces the gateway's own limits.
         given: the request, of v2.
         previous: what an update has replaced, for the roll-back.
@@ -147,13 +148,16 @@ class Service(Resource):
     auth: str
     websocket: bool
     limit: Mapping[str, float]
-    config: Sequence[Mapping[str, Any]]
+    config: Sequence[Group]
     pool: str
     apis: Sequence[Mapping[str, str]]
     deploy_timeout_s: int
     previous: Mapping[str, Any] | None = None
     began_at: int = 0
     error_msg: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "config", [read_group(entry) for entry in self.config])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +178,7 @@ class Instance(Resource):
     group: str
     revision: str
     title: str
-    spec: Mapping[str, Any]
+    spec: InstanceSpec
     address: str = ""
     tries: int = 0
     not_before: int = 0
@@ -188,6 +192,9 @@ class Instance(Resource):
     is_killed: bool = False
     is_unrouted: bool = False
     exited: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spec", read_spec(self.spec))
 
 
 @dataclass(frozen=True, kw_only=True)

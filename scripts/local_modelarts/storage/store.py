@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -164,7 +164,8 @@ class State:
 
 
 def _to_json(row: Resource) -> str:
-    return json.dumps({name: value for name, value in vars(row).items() if name not in _COLUMNS})
+    own = {name: value for name, value in vars(row).items() if name not in _COLUMNS}
+    return json.dumps(own, default=asdict)
 
 
 def _now_ms() -> int:

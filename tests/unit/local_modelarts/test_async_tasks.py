@@ -17,6 +17,7 @@ from service_fields import SERVICE_FIELDS
 from local_modelarts.errors import ApiError, backend_broken, backend_refused, backend_timeout
 from local_modelarts.gateway.async_tasks import Tasks
 from local_modelarts.storage.resources import Service
+from local_modelarts.storage.specs import Group, InstanceSpec
 from local_modelarts.storage.store import State
 
 
@@ -51,7 +52,7 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         self.state = State(folder / "state.sqlite")
         self.platform = SimpleNamespace(state=self.state, folder=SimpleNamespace(root=folder))
-        fields = SERVICE_FIELDS | {"config": [{"count": 1}]}
+        fields = SERVICE_FIELDS | {"config": [Group("r", InstanceSpec("image", 8080))]}
         self.service = self.state.add(Service, "s", "RUNNING", **fields)
         self.begin_anew()
 

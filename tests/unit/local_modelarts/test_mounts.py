@@ -10,10 +10,10 @@ import pytest
 
 from custom_image.errors import CustomImageError
 from local_modelarts.errors import ApiError
-from local_modelarts.runtime.instances import InstanceSpec
 from local_modelarts.runtime.mounts import UNFINISHED, fetch, mounts_of
 from local_modelarts.settings import Settings
 from local_modelarts.storage.paths import Folder
+from local_modelarts.storage.specs import InstanceSpec
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def sfs(address: str, path: str = "/model/") -> dict[str, Any]:
 def test_folders_are_mounted_read_only_or_not(platform: Any) -> None:
     found = mounts_of(platform, [file(read_only=True), sfs("turbo:/weights", "/more/")])
 
-    assert [(m["target"], m["read_only"]) for m in found] == [("/model", True), ("/more", False)]
-    assert [Path(m["source"]).name for m in found] == ["weights", "weights"]
+    assert [(m.target, m.read_only) for m in found] == [("/model", True), ("/more", False)]
+    assert [Path(m.source).name for m in found] == ["weights", "weights"]
 
 
 @pytest.mark.parametrize(

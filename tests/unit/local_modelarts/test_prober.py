@@ -10,9 +10,9 @@ import pytest
 from runtime import wait_for
 
 from custom_image.errors import Unavailable
-from local_modelarts.runtime.instances import InstanceSpec
 from local_modelarts.runtime.prober import Monitor
 from local_modelarts.runtime.probes import ROLES, Probe
+from local_modelarts.storage.specs import InstanceSpec
 
 Answers = Mapping[str, Callable[[], str]]
 Begin = Callable[..., Monitor]

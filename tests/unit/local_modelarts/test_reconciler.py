@@ -222,7 +222,7 @@ class ServiceLife(RuleBasedStateMachine):
         else:
             raise AssertionError(f"{self.status} is never left: {self.unfinished()}")
         row = self.platform.state.get(Service, self.id)
-        count = row.config[0]["count"] if row and self.status == "RUNNING" else 0
+        count = row.config[0].count if row and self.status == "RUNNING" else 0
         assert len(self.host.running) == len(self.host.containers) == count
         route = self.routing.find(self.id)
         assert count == sum(len(targets) for _, targets in (route.groups if route else ()))

@@ -18,6 +18,9 @@ from local_modelarts.runtime.rolling_update import (
     plan,
     share,
 )
+from local_modelarts.storage.specs import Group, InstanceSpec
+
+SPEC = InstanceSpec("image", 8080)
 
 
 class RollingUpdate(RuleBasedStateMachine):
@@ -184,15 +187,15 @@ REVISIONS = st.lists(st.sampled_from("abcdef"), max_size=5, unique=True)
 def test_an_entry_that_stays_keeps_its_group_and_groups_are_never_shared(
     old: list[str], new: list[str]
 ) -> None:
-    before = match_groups([], [{"revision": revision} for revision in old])
-    after = match_groups(before, [{"revision": revision} for revision in new])
-    groups = {entry["revision"]: entry["group"] for entry in before}
+    before = match_groups([], [Group(revision, SPEC) for revision in old])
+    after = match_groups(before, [Group(revision, SPEC) for revision in new])
+    groups = {entry.revision: entry.group for entry in before}
 
-    assert [entry["revision"] for entry in after] == new
-    assert len({entry["group"] for entry in after}) == len(after)
+    assert [entry.revision for entry in after] == new
+    assert len({entry.group for entry in after}) == len(after)
     for entry in after:
-        if entry["revision"] in groups:
-            assert entry["group"] == groups[entry["revision"]]
-    replaced = [entry for entry in after if entry["revision"] not in groups]
+        if entry.revision in groups:
+            assert entry.group == groups[entry.revision]
+    replaced = [entry for entry in after if entry.revision not in groups]
     gone = [group for revision, group in groups.items() if revision not in new]
-    assert [e["group"] for e in replaced][: len(gone)] == gone[: len(replaced)]
+    assert [e.group for e in replaced][: len(gone)] == gone[: len(replaced)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from local_modelarts.errors import ApiError
 from local_modelarts.notebooks.responses import page
 from local_modelarts.platform import Platform
-from local_modelarts.runtime.instances import InstanceSpec
 from local_modelarts.services import requests_v1, requests_v2
 from local_modelarts.services.model_requests import find_fault, read_request, routes
 from local_modelarts.settings import Settings
@@ -150,12 +150,11 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 
 def holds(fields: Mapping[str, Any]) -> None:
     """Check what everything behind it goes by."""
-    json.dumps(fields)
+    json.dumps(fields, default=asdict)
     for entry in fields["config"]:
-        InstanceSpec(**entry["spec"])
-        assert entry["count"] >= 1
-        assert entry["surge"] + entry["unavailable"] >= 1
-    assert sum(entry["weight"] for entry in fields["config"]) == 100
+        assert entry.count >= 1
+        assert entry.surge + entry.unavailable >= 1
+    assert sum(entry.weight for entry in fields["config"]) == 100
 
 
 def test_what_is_whole_is_read(platform: Platform) -> None:
@@ -164,11 +163,11 @@ def test_what_is_whole_is_read(platform: Platform) -> None:
 
     holds(old)
     holds(new)
-    spec = new["config"][0]["spec"]
-    assert (spec["user"], spec["grace_s"], spec["pre_stop"]) == ("1000:100", 90, "true")
-    assert spec["mounts"][0]["target"] == "/m"
+    spec = new["config"][0].spec
+    assert (spec.user, spec.grace_s, spec.pre_stop) == ("1000:100", 90, "true")
+    assert spec.mounts[0].target == "/m"
     assert new["limit"] == {"body_bytes": 50 << 20, "timeout_s": 7200, "requests_per_s": 10 / 60}
-    assert old["config"][0]["spec"]["probes"]["startup"]["failures"] == 3
+    assert old["config"][0].spec.probes["startup"]["failures"] == 3
 
 
 @QUICK
