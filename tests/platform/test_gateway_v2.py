@@ -123,11 +123,11 @@ def test_api_keys_open_what_they_are_bound_to(gate: Bench) -> None:
 
     assert status(everywhere) == (200, "")
     assert status(bound)[0] == 403
-    keys.bind(SERVICE_ID, row["id"])
+    keys.bind(SERVICE_ID, row.id)
     assert status(bound) == (200, "")
-    keys.bind(SERVICE_ID, row["id"], bound=False)
+    keys.bind(SERVICE_ID, row.id, bound=False)
     assert status(bound)[0] == 403
-    keys.delete(row["id"])
+    keys.delete(row.id)
     assert status(bound)[0] == 401
     assert status("made-up")[0] == 401
     assert error(requests.post(gate.url, b"x"))[0] == 401
@@ -139,7 +139,7 @@ def test_a_temporary_key_ends(gate: Bench, monkeypatch: pytest.MonkeyPatch) -> N
     row, key = keys.create_temporary({"expire_time": 1})
 
     assert requests.post(gate.url, b"x", headers=bearer(key)).status_code == 200
-    monkeypatch.setattr("local_modelarts.http.api_keys.now_ms", lambda: row["ends_at"])
+    monkeypatch.setattr("local_modelarts.http.api_keys.now_ms", lambda: row.ends_at)
     refused = error(requests.post(gate.url, b"x", headers=bearer(key)))
     assert refused[0] == 401
     assert "expired" in refused[2]
