@@ -24,7 +24,8 @@ from local_modelarts.services.requests_v1 import read_service as read_v1
 from local_modelarts.services.requests_v2 import read_service as read_v2
 from local_modelarts.settings import Settings
 from local_modelarts.storage.paths import Folder, Identity
-from local_modelarts.storage.store import MODEL as MODEL_KIND
+from local_modelarts.storage.resources import Model as ModelRow
+from local_modelarts.storage.specs import Group
 from local_modelarts.storage.store import State
 
 CONFIG = {
@@ -147,9 +148,9 @@ def publish(local: Platform, config: dict[str, Any]) -> None:
         }
     )
     assert find_fault(found["config"]) == ""
-    local.state.remove(MODEL_KIND, "m-1")
+    local.state.remove(ModelRow, "m-1")
     fields = {"image": MODEL["source_location"], "apis": routes(found["config"]), **found}
-    local.state.add(MODEL_KIND, "m-1", "PUBLISHED", **fields)
+    local.state.add(ModelRow, "m-1", "PUBLISHED", **fields)
 
 
 @settings(
@@ -176,17 +177,17 @@ def test_whatever_is_valid_is_what_the_sdk_and_the_local_platform_take(
     for key in ("readiness_health", "liveness_health", "startup_health"):
         modelarts.Health(**unit.get(key, {}))
     after = read_v2(local, found.request)["config"][0]
-    assert after["count"] == before["count"] == part["instance_count"]
+    assert after.count == before.count == part["instance_count"]
     for kept in ("image", "port", "protocol", "environment", "memory_mib", "cpus"):
-        assert after["spec"][kept] == before["spec"][kept], kept
-    assert [(m["target"], m["source"]) for m in after["spec"]["mounts"]] == [
+        assert getattr(after.spec, kept) == getattr(before.spec, kept), kept
+    assert [(m.target, m.source) for m in after.spec.mounts] == [
         (target.rstrip("/"), source) for target, source in _mounts(before)
     ]
-    assert bool(after["spec"]["probes"].get("liveness")) == bool(health)
+    assert bool(after.spec.probes.get("liveness")) == bool(health)
 
 
-def _mounts(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(mount["target"], mount["source"]) for mount in entry["spec"]["mounts"]]
+def _mounts(entry: Group) -> list[tuple[str, str]]:
+    return [(mount.target, mount.source) for mount in entry.spec.mounts]
 
 
 @pytest.mark.parametrize(
