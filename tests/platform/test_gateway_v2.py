@@ -34,6 +34,8 @@ from local_modelarts.gateway.authentication import app_of
 from local_modelarts.gateway.websocket import FrameSplitter
 from local_modelarts.http.api_keys import ApiKeys
 from local_modelarts.http.iam_tokens import Tokens
+from local_modelarts.storage.clock import now_ms
+from local_modelarts.storage.resources import ApiKey
 
 FRAME = 64 * 1024
 
@@ -133,13 +135,13 @@ def test_api_keys_open_what_they_are_bound_to(gate: Bench) -> None:
     assert error(requests.post(gate.url, b"x"))[0] == 401
 
 
-def test_a_temporary_key_ends(gate: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_temporary_key_ends(gate: Bench) -> None:
     keys = ApiKeys(gate.platform)
     gate.route(echo, generation=2, auth="API_KEY", apis=[])
     row, key = keys.create_temporary({"expire_time": 1})
 
     assert requests.post(gate.url, b"x", headers=bearer(key)).status_code == 200
-    monkeypatch.setattr("local_modelarts.http.api_keys.now_ms", lambda: row.ends_at)
+    gate.state.change(ApiKey, row.id, (row.status,), ends_at=now_ms())
     refused = error(requests.post(gate.url, b"x", headers=bearer(key)))
     assert refused[0] == 401
     assert "expired" in refused[2]

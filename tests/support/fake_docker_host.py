@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from custom_image.engines.serving_host import ServeOptions, ServingState
@@ -16,6 +17,7 @@ class FakeDockerHost:
         containers: name to labels, and whether it runs.
         broken: images that cannot be pulled; heavy: images whose containers cannot be started.
         is_stubborn: a container goes on after SIGTERM, until it is killed.
+        bare: containers that were started though a folder that they mount is not there.
     """
 
     def __init__(self) -> None:
@@ -23,6 +25,7 @@ class FakeDockerHost:
         self.broken: set[str] = set()
         self.heavy: set[str] = set()
         self.is_stubborn = False
+        self.bare: list[str] = []
 
     def pull(self, image: str, user: str, password: str) -> None:
         if image in self.broken:
@@ -33,6 +36,8 @@ class FakeDockerHost:
     ) -> None:
         if options.image in self.heavy:
             raise ServiceNotReady(f"{options.image} could not be started", "")
+        if not all(Path(mount.source).is_dir() for mount in options.mounts):
+            self.bare.append(name)
         self.containers[name] = (labels, True)
 
     def serving(self, label: str) -> dict[str, ServingState]:

@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT, API_KEY_HOURS
@@ -34,9 +34,10 @@ _ALIVE: Final = "ACTIVE"
 class ApiKeys:
     """The API keys of the one account that there is."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, now: Callable[[], int] = now_ms) -> None:
         self._platform = platform
         self._state = platform.state
+        self._now_ms = now
 
     def create(self, body: Mapping[str, Any]) -> tuple[ApiKey, str]:
         """Make a key; return it and, this once, its text.
@@ -69,7 +70,7 @@ class ApiKeys:
         shortest, longest = API_KEY_HOURS
         if not shortest <= hours <= longest:
             raise parameter(f"expire_time is {given!r:.40}, expected {shortest} to {longest} hours")
-        ends_at = now_ms() + hours * 3_600_000
+        ends_at = self._now_ms() + hours * 3_600_000
         return self._add(name="", description="", scope=TEMPORARY, ends_at=ends_at)
 
     def find(self, query: Mapping[str, str]) -> list[ApiKey]:
@@ -157,7 +158,7 @@ class ApiKeys:
         row = next((r for r in self._state.find(ApiKey) if r.digest == digest), None)
         if row is None:
             raise wrong_api_key("no such API key")
-        if row.ends_at and now_ms() >= row.ends_at:
+        if row.ends_at and self._now_ms() >= row.ends_at:
             raise wrong_api_key("the API key has expired")
         if row.scope == SERVICE_SCOPE and service_id not in row.services:
             raise api_key_not_bound()
@@ -191,7 +192,7 @@ class ApiKeys:
     def _sweep(self) -> None:
         """Forget temporary keys that ended an hour ago and more: until then they say so."""
         for row in self._state.find(ApiKey):
-            if row.ends_at and now_ms() >= row.ends_at + 3_600_000:
+            if row.ends_at and self._now_ms() >= row.ends_at + 3_600_000:
                 self._state.remove(ApiKey, row.id)
 
 

@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -44,11 +44,18 @@ class WrongStatus(Exception):
         self.status = status
 
 
-class State:
-    """The resources. Every change is a transaction; threads share one connection, in turn."""
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
-    def __init__(self, path: Path, *, die: str = "") -> None:
-        self._die = die
+
+class State:
+    """The resources. Every change is a transaction; threads share one connection, in turn.
+
+    For rehearsals of a crash: with ``die``, ``before`` or ``after``, each change calls ``kill``.
+    """
+
+    def __init__(self, path: Path, *, die: str = "", kill: Callable[[], None] = _kill) -> None:
+        self._die, self._kill = die, kill
         self._lock = threading.RLock()
         self._depth = 0
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -85,7 +92,7 @@ class State:
 
     def _kill_if(self, moment: str, changed: bool) -> None:
         if changed and self._die == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self._kill()
 
     def add(self, kind: type[R], resource_id: str, status: str, **fields: Any) -> R:
         """Add a resource and return it.

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from local_modelarts.errors import ApiError
+from local_modelarts.http.messages import Call
 from local_modelarts.platform import Platform
 from local_modelarts.runtime import instance_lifecycle, reconciler
 from local_modelarts.runtime.reconciler import ServiceLoop
@@ -26,12 +27,15 @@ from local_modelarts.runtime.states import CALLS, STATES, classic_name, settled
 from local_modelarts.services import backend
 from local_modelarts.services.backend import Services
 from local_modelarts.services.requests_v2 import read_service, read_update
+from local_modelarts.services.routes_deployments import deployment_calls
 from local_modelarts.settings import Settings
 from local_modelarts.storage.paths import Folder, Identity
 from local_modelarts.storage.resources import Instance, Service
 from local_modelarts.storage.store import State
 
 GOOD, BROKEN, HEAVY = "good", "broken", "heavy"
+IMAGES = st.sampled_from([GOOD, GOOD, BROKEN, HEAVY])
+VERSION = "/v2/{project_id}/services/{service_id}/deployments/{deployment_id}/versions/{version}"
 DOCUMENTED = {
     "INIT",
     "DEPLOYING",
@@ -80,9 +84,10 @@ def test_only_what_is_under_way_changes_by_itself(state: str) -> None:
     }.get(state, {state})
 
 
-def group(image: str, count: int) -> dict[str, Any]:
+def group(image: str, count: int, *, mounted: bool = False) -> dict[str, Any]:
     path = f"{PaperRegistry.host}/team/{image}:1.0"
-    unit = {"image": {"source": "SWR", "swr_path": path}}
+    file = {"source": "OBS", "address": "obs://bucket/weights/", "mount_path": "/model/"}
+    unit = {"image": {"source": "SWR", "swr_path": path}, "files": [file] * mounted}
     return {"count": count, "weight": 100, "unit_configs": [unit]}
 
 
@@ -108,6 +113,8 @@ class ServiceLife(RuleBasedStateMachine):
             *parts,
             "127.0.0.1",
         )
+        self.weights = self.platform.folder.obs / "bucket/weights"
+        self.weights.mkdir(parents=True)
         self.begin()
         self.id = ""
         self.names = itertools.count()
@@ -125,18 +132,24 @@ class ServiceLife(RuleBasedStateMachine):
     # --- calls ------------------------------------------------------------------------------------
 
     @precondition(lambda self: not self.status)
-    @rule(image=st.sampled_from([GOOD, GOOD, BROKEN, HEAVY]), count=st.integers(1, 3))
-    def create(self, image: str, count: int) -> None:
-        body = {"name": f"s{next(self.names)}", "group_configs": [group(image, count)]}
+    @rule(image=IMAGES, count=st.integers(1, 3), mounted=st.booleans())
+    def create(self, image: str, count: int, mounted: bool = False) -> None:
+        groups = [group(image, count, mounted=mounted)]
+        body = {"name": f"s{next(self.names)}", "group_configs": groups}
+        if mounted and not self.weights.is_dir():
+            with pytest.raises(ApiError, match="does not exist"):
+                read_service(self.platform, body)
+            return
         self.id = self.services.create(read_service(self.platform, body)).id
         assert self.status == "DEPLOYING"
 
     @precondition(lambda self: self.status not in ("", "DELETING"))
-    @rule(image=st.sampled_from([GOOD, GOOD, BROKEN, HEAVY]), count=st.integers(1, 3))
+    @rule(image=IMAGES, count=st.integers(1, 3))
     def update(self, image: str, count: int) -> None:
         before = self.status
         row = self.services.show(self.id)
         fields = read_update(self.platform, row, {"group_configs": [group(image, count)]})
+        assert fields["versions"] == [*row.versions, fields["version"]]
         allowed = before in (*CALLS["update"][0], *CALLS["edit"][0])
         if not allowed:
             with pytest.raises(ApiError, match=r"ModelArts\.3519"):
@@ -159,7 +172,31 @@ class ServiceLife(RuleBasedStateMachine):
             getattr(self.services, call)(self.id)
         assert self.status == before
 
+    @precondition(lambda self: self.status not in ("", "DELETING"))
+    @rule(data=st.data())
+    def forget_a_version(self, data: st.DataObject) -> None:
+        row = self.services.show(self.id)
+        version = data.draw(st.sampled_from(row.versions))
+        calls = {
+            (verb, path): do for verb, path, do in deployment_calls(self.platform, self.services)
+        }
+        path = {"service_id": row.id, "deployment_id": f"{row.id}-0", "version": version}
+        forget = lambda: calls["DELETE", VERSION](Call(path, {}, {}, {}))  # noqa: E731
+        if version == row.version:
+            with pytest.raises(ApiError, match="in use"):
+                forget()
+            return
+        forget()
+        assert version not in self.services.show(self.id).versions
+
     # --- what goes on -----------------------------------------------------------------------------
+
+    @rule()
+    def the_storage_goes_or_comes_back(self) -> None:
+        if self.weights.is_dir():
+            self.weights.rmdir()
+        else:
+            self.weights.mkdir()
 
     @rule(
         passed_s=st.sampled_from([0, 1, 30, 100, 2000]),
@@ -201,6 +238,16 @@ class ServiceLife(RuleBasedStateMachine):
         assert self.status in {*DOCUMENTED, ""}
 
     @invariant()
+    def its_version_is_one_of_its_versions(self) -> None:
+        row = self.platform.state.get(Service, self.id)
+        assert row is None or row.versions.count(row.version) == 1
+        assert row is None or len(set(row.versions)) == len(row.versions)
+
+    @invariant()
+    def no_container_was_started_without_its_storage(self) -> None:
+        assert self.host.bare == []
+
+    @invariant()
     def requests_go_to_instances_that_were_ready(self) -> None:
         route = self.routing.find(self.id)
         targets = [target for _, group in route.groups for target in group] if route else []
@@ -215,6 +262,7 @@ class ServiceLife(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """However it was left: left alone, it comes to rest, and nothing is left behind."""
+        self.weights.mkdir(exist_ok=True)
         for _ in range(200):
             self.go_on(10, [True])
             if self.status in ("", "RUNNING", "STOPPED", "FAILED") and not self.unfinished():
