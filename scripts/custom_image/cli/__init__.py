@@ -16,7 +16,12 @@ from custom_image.cli import (
     audit,
     build,
     doctor,
+<<<<<<< HEAD
     hook,
+=======
+    export,
+    fleet,
+>>>>>>> 282e1c5 (Judge a fleet of images; write Kubernetes objects)
     jobs,
     migrate,
     notebooks,
@@ -60,6 +65,8 @@ for command in (
 app.add_typer(notebooks.app)
 app.add_typer(platform.app)
 app.add_typer(jobs.app)
+app.add_typer(fleet.app)
+app.add_typer(export.app)
 app.command()(doctor.clean)
 
 

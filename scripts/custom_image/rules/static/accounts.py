@@ -27,9 +27,13 @@ class Account:
 
 def accounts(context: Context) -> list[Account]:
     """Return the accounts of an image; none where it has no /etc/passwd."""
+    return parse_accounts(context.read_file(ACCOUNTS_FILE) or b"")
+
+
+def parse_accounts(content: bytes) -> list[Account]:
+    """Return the accounts that an /etc/passwd holds."""
     found = []
-    text = (context.read_file(ACCOUNTS_FILE) or b"").decode(errors="replace")
-    for line in text.splitlines():
+    for line in content.decode(errors="replace").splitlines():
         fields = line.split(":")
         if len(fields) >= 6 and _is_id(fields[2]) and _is_id(fields[3]):
             found.append(Account(fields[0], int(fields[2]), int(fields[3]), fields[5]))
@@ -38,8 +42,13 @@ def accounts(context: Context) -> list[Account]:
 
 def start_user(context: Context) -> Account:
     """Return whom the image starts as, from USER in its configuration: a name or ids."""
-    user, _, group = (context.image.user or str(ROOT_ID)).partition(":")
-    for account in accounts(context):
+    return account_of(context.image.user, accounts(context))
+
+
+def account_of(declared: str, known: list[Account]) -> Account:
+    """Return whom a USER means, a name or ids, among the accounts of the image."""
+    user, _, group = (declared or str(ROOT_ID)).partition(":")
+    for account in known:
         if user in (account.name, str(account.uid)):
             gid = int(group) if _is_id(group) else account.gid
             return Account(account.name, account.uid, gid, account.home)
