@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from custom_image.cli.options import Format, FormatOption, write
 from custom_image.errors import UsageError
+from custom_image.image_reference import ImageReference
 from custom_image.progress import say
 
 if TYPE_CHECKING:
@@ -111,3 +113,82 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | N
     if ca or certificate or key:
         raise UsageError("--tls-ca, --tls-cert and --tls-key belong together; name all three.")
     return None
+
+
+@app.command()
+def batch(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Asked on every worker.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="SOURCE", exists=True, help="A folder of files, or a .manifest."),
+    ],
+    destination: Annotated[
+        Path, typer.Option("--to", file_okay=False, help="Where results and manifest are written.")
+    ] = Path("build/fleet-batch"),
+    shards: Annotated[int, typer.Option(min=1, help="Into how many parts it is cut.")] = 1,
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="config.json, where the image holds none."),
+    ] = None,
+    executor: ExecutorOption = "",
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Ask an image about every file, in shards, each of which starts the image where it runs.
+
+    Files and results have to lie in folders that every worker sees at the same path. The manifest
+    is the same for any number of shards. Exits 1 where a file got no answer.
+
+    \b
+    Examples:
+      custom-image fleet batch mnist:1 digits/
+      custom-image fleet batch mnist:1 /shared/digits --to /shared/results --shards 8 \\
+        --executor tcp://scheduler:8786
+    """
+    from custom_image.fleet.batch import list_files, run_batch
+    from custom_image.fleet.executors import open_executor
+    from custom_image.fleet.unit import Outcome
+
+    def told(number: int, outcome: Outcome) -> None:
+        how = outcome.error or f"{outcome.seconds:.1f} s on {outcome.host}"
+        say(f"shard {number + 1} of {shards}: {how}")
+
+    files = list_files(source)
+    ImageReference.parse(image)
+    options = ("--config", str(config.resolve())) if config else ()
+    with open_executor(executor, tls=_tls(tls_ca, tls_cert, tls_key)) as units:
+        done = run_batch(
+            image, files, destination, units, shards=shards, options=options, told=told
+        )
+    typer.echo((done.to_json() if form is Format.JSON else str(done)).rstrip("\n"))
+    if done.answered < done.total:
+        raise typer.Exit(1)
+
+
+@app.command()
+def shard(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Of the engine here.")],
+    inputs: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", exists=True, dir_okay=False, help="All files.")
+    ],
+    results: Annotated[
+        Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Of answers.")
+    ],
+    share: Annotated[str, typer.Argument(metavar="NUMBER/SHARDS", help="Such as 0/8.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="config.json, where the image holds none."),
+    ] = None,
+) -> None:
+    """Ask an image about one share of a manifest; what `fleet batch` runs on each worker.
+
+    Prints the lines of the output manifest as JSON, by the number of the file.
+    """
+    from custom_image.cli.ship import config_of
+    from custom_image.fleet.batch import run_shard
+    from custom_image.model_config import read_model_config
+
+    declared = read_model_config(config) if config else config_of(image)
+    typer.echo(json.dumps(run_shard(image, inputs, results, share, declared)))

@@ -7,8 +7,8 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from dataclasses import dataclass, field, replace
+from typing import Final, Self
 
 from custom_image.fleet.image_list import BadLine
 from custom_image.fleet.unit import Outcome
@@ -19,6 +19,7 @@ NOT_JUDGED: Final = "NOT JUDGED"
 GONE: Final = "not in the list any more"
 NEW: Final = "new in the list"
 _WIDTH: Final = 100
+_LONGEST: Final = 300
 _MOST_CHANGES: Final = 20
 _ORDER: Final = (NOT_JUDGED, Verdict.FAILED, Verdict.WARNING, Verdict.NOT_CHECKED, Verdict.PASSED)
 
@@ -55,29 +56,26 @@ class Row:
     @classmethod
     def of(cls, image: str, outcome: Outcome, *, judged: bool = True) -> Self:
         """Return the row of an outcome: of a report, or of what stood in its way."""
-        about = {"digest": outcome.digest, "host": outcome.host, "seconds": outcome.seconds}
-        report = outcome.output
+        known = cls(
+            image,
+            NOT_JUDGED,
+            digest=printable(outcome.digest),
+            host=printable(outcome.host),
+            seconds=outcome.seconds,
+            note=printable(outcome.note),
+            judged=judged,
+        )
         try:
             cells = {
                 str(check["id"]): Cell(
                     WAIVED if check.get("waived") else str(check["verdict"]),
-                    printable(str(check.get("measured", "")))[:300],
+                    printable(str(check.get("measured", "")))[:_LONGEST],
                 )
-                for check in report["checks"]
+                for check in outcome.output["checks"]
             }
-            verdict = str(report["verdict"])
+            return replace(known, verdict=str(outcome.output["verdict"]), cells=cells)
         except (TypeError, KeyError):
-            error = printable(outcome.error) or "the worker printed no report"
-            return cls(image, NOT_JUDGED, error=error, **_texts(about), seconds=outcome.seconds)
-        return cls(
-            image,
-            verdict,
-            cells=cells,
-            note=printable(outcome.note),
-            judged=judged,
-            seconds=outcome.seconds,
-            **_texts(about),
-        )
+            return replace(known, error=printable(outcome.error) or "the worker printed no report")
 
     @property
     def is_judged(self) -> bool:
@@ -228,10 +226,6 @@ class Matrix:
         return "\n".join(
             line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..." for line in lines
         )
-
-
-def _texts(about: Mapping[str, Any]) -> dict[str, str]:
-    return {key: printable(str(value)) for key, value in about.items() if key != "seconds"}
 
 
 def _named(row: Row) -> str:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -110,17 +110,17 @@ class Outcome:
 
 def run(text: str) -> str:
     """Run a unit on this machine: what an executor is given. Never raises for what went wrong."""
-    host = {"host": socket.gethostname(), "version": __version__}
+    here = Outcome(host=socket.gethostname(), version=__version__)
     try:
         unit = Unit.from_json(text)
         with _engine_to_itself() if unit.alone else nullcontext():
             digest, note = _fetch(unit.image) if unit.image else ("", "")
-            about = {**host, "digest": digest, "note": note}
+            here = replace(here, digest=digest, note=note)
             if digest and digest == unit.known:
-                return Outcome(**about).to_json()
-            return _run(unit.arguments, about).to_json()
+                return here.to_json()
+            return _run(unit.arguments, here).to_json()
     except (CustomImageError, OSError, ValueError, LookupError) as error:
-        return Outcome(error=str(error) or type(error).__name__, **host).to_json()
+        return replace(here, error=str(error) or type(error).__name__).to_json()
 
 
 def _fetch(image: str) -> tuple[str, str]:
@@ -143,7 +143,7 @@ def _fetch(image: str) -> tuple[str, str]:
         engine.close()
 
 
-def _run(arguments: tuple[str, ...], about: dict[str, str]) -> Outcome:
+def _run(arguments: tuple[str, ...], here: Outcome) -> Outcome:
     command = [sys.executable, "-P", "-m", "custom_image.cli.child", *arguments]
     began = time.monotonic()
     # Files, because a pipe has to be read while the command runs, and closing its input ends it.
@@ -163,7 +163,7 @@ def _run(arguments: tuple[str, ...], about: dict[str, str]) -> Outcome:
     except ValueError:
         lines = [line for line in (error or output).splitlines() if line.strip()]
         trouble = "\n".join(lines[-_ERROR_LINES:]) or f"exit code {code} without a word"
-    return Outcome(exit_code=code, output=found, error=trouble, seconds=seconds, **about)
+    return replace(here, exit_code=code, output=found, error=trouble, seconds=seconds)
 
 
 def _text(file: IO[bytes]) -> str:
