@@ -42,9 +42,9 @@ def fleet(monkeypatch, tmp_path, capsys):
 
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str) -> tuple[int, dict]:
+    def run(command: str, *arguments: str) -> tuple[int, dict]:
         with pytest.raises(SystemExit) as ended:
-            app(["fleet", *arguments, "--format", "json"])
+            app(["fleet", command, "--format", "json", *arguments])
         return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
 
     return run
