@@ -16,12 +16,9 @@ from custom_image.cli import (
     audit,
     build,
     doctor,
-<<<<<<< HEAD
-    hook,
-=======
     export,
     fleet,
->>>>>>> 282e1c5 (Judge a fleet of images; write Kubernetes objects)
+    hook,
     jobs,
     migrate,
     notebooks,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from custom_image.errors import Unavailable, UsageError
+from custom_image.extras import require
 from custom_image.progress import say
 
 if TYPE_CHECKING:
@@ -90,12 +91,9 @@ def _connect(address: str, tls: Tls | None, timeout_s: float) -> Client:
             f"--executor {address}: tls:// needs --tls-ca, --tls-cert and --tls-key, "
             "and they need tls://."
         )
-    try:
-        from distributed import Client, Security
-    except ImportError as error:
-        raise UsageError(
-            "--executor needs the extra fleet: pip install 'modelarts-custom-image[fleet]'"
-        ) from error
+    require("fleet")
+    from distributed import Client, Security
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said below
     security = Security()
     if tls:
