@@ -13,6 +13,7 @@ from local_models import docker
 from custom_image import cli
 from custom_image.cloud import Cloud, open_cloud
 from custom_image.errors import UsageError
+from custom_image.kubernetes.rollout import Rollout
 from custom_image.model_config import ModelConfig, parse_model_config
 from custom_image.plots import plot_upgrade_timeline
 from custom_image.rehearsal.result import Rehearsal
@@ -154,3 +155,24 @@ def test_an_upgrade_of_true_length_and_back_loses_none(
     lost_of = said.partition("PASSED: 0 of ")[2]
     assert int(lost_of.split()[0]) >= LEAST_REQUESTS
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.true_time
+def test_an_update_with_the_exported_probes_grace_and_surge_loses_nothing(
+    serving_image, config, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "config.json").write_text(config.to_json())
+    manifest = tmp_path / "served.yaml"
+    words = ["export", "kubernetes", serving_image, "--config", str(tmp_path / "config.json")]
+    with pytest.raises(SystemExit) as ended:
+        cli.app([*words, "--name", "served", "--output", str(manifest)])
+    assert not ended.value.code
+    rollout = Rollout.read(manifest)
+    assert (rollout.surge, rollout.unavailable, rollout.grace_s) == (1, 0, 90)
+    assert set(rollout.probes) == {"startup_health", "readiness_health", "health"}
+
+    said, _ = rehearse_by_command(
+        serving_image, config, tmp_path, monkeypatch, capsys, "--manifest", str(manifest)
+    )
+
+    assert "PASSED: 0 of " in said

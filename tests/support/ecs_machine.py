@@ -115,6 +115,11 @@ class Machine:
         assert not check or process.returncode == 0, f"{script}: {process.returncode}: {output}"
         return output
 
+    @property
+    def network_of(self) -> tuple[str, ...]:
+        """The words before a program of this machine that give it the other's network and name."""
+        return ("nsenter", "-t", self._pid, "-n", "-u")
+
     def free_bytes(self) -> int:
         """Return what is free on its disk."""
         return int(self.run("df -B1 --output=avail /var/lib/docker").split()[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,14 @@ def rehearse(
     stop_command: Annotated[
         str, typer.Option(help="Of v2: run in the container before SIGTERM.")
     ] = "",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="What `export kubernetes` wrote: its probes, grace, stop command and surge hold.",
+        ),
+    ] = None,
     picture: Annotated[
         Path, typer.Option(dir_okay=False, metavar="PNG", help="Where the timeline is drawn.")
     ] = Path("build/rehearsal.png"),
@@ -43,16 +51,29 @@ def rehearse(
       custom-image rehearse dockerfile_build:latest --speed 1
       custom-image rehearse dockerfile_build:latest --generation v1
       custom-image rehearse theirs:latest --config config.json --stop-command "sleep 4"
+      custom-image rehearse dockerfile_build:latest --manifest mnist.yaml
     """
     from custom_image import local_platform
     from custom_image.cloud import open_cloud
+    from custom_image.kubernetes.rollout import Rollout
+    from custom_image.model_config import read_model_config
     from custom_image.plots import Picture, plot_upgrade_timeline
     from custom_image.rehearsal.run import platform_settings
     from custom_image.rehearsal.run import rehearse as run
 
     named = read_config(config).resolve() if config else None
+    rollout = Rollout.read(manifest) if manifest else None
     (picture,) = enter(picture)
-    wanted = named or config_of(image)
+    wanted = read_model_config(named) if named else config_of(image)
+    update: dict[str, Any] = {"stop_command": stop_command}
+    if rollout:
+        wanted = rollout.applied_to(wanted)
+        update = {
+            "stop_command": stop_command or rollout.stop_command,
+            "grace_s": rollout.grace_s,
+            "surge": rollout.surge,
+            "unavailable": rollout.unavailable,
+        }
     folder = Path(f"build/rehearsal-{speed}")
     local_platform.start(folder, [], platform_settings(speed))
     try:
@@ -65,7 +86,7 @@ def rehearse(
             upgrades=upgrades,
             control=control,
             generation=generation,
-            stop_command=stop_command,
+            **update,
         )
     finally:
         local_platform.stop(folder, purge=True)

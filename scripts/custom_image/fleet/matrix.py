@@ -176,10 +176,13 @@ class Matrix:
     def summary(self) -> str:
         """One line: how many images, and how many have each verdict."""
         counts = ", ".join(f"{number} {name.lower()}" for name, number in self.counts.items())
-        known = sum(not row.judged for row in self.rows)
-        again = f"; {known} known by digest, not judged again" if known else ""
-        bad = f"; {len(self.bad_lines)} lines name no image" if self.bad_lines else ""
-        return f"{len(self.rows)} images, {len(self.rules)} rules: {counts or 'none'}{again}{bad}"
+        return f"{len(self.rows)} images, {len(self.rules)} rules: {counts or 'no image'}"
+
+    @property
+    def known(self) -> str:
+        """How many images were not judged again; empty where each was judged."""
+        number = sum(not row.judged for row in self.rows)
+        return f"{number} of them known by digest, not judged again" if number else ""
 
     def to_csv(self) -> str:
         """Return a line an image: what it is, its verdict, and a column for each rule."""
@@ -211,7 +214,7 @@ class Matrix:
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def __str__(self) -> str:
-        lines = [self.summary]
+        lines = [self.summary, *([f"  {self.known}"] if self.known else [])]
         lines += [f"  {line}" for line in self.bad_lines]
         if changes := self.changes:
             lines.append(f"Changed since the last run: {len(changes)}")

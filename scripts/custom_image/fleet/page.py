@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import Final
 
@@ -56,7 +57,8 @@ def to_page(matrix: Matrix) -> str:
             '<meta http-equiv="Content-Security-Policy" '
             "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
             f"<title>{escape(matrix.summary)}</title><style>{_CSS}</style></head><body>",
-            f'<h1>{escape(matrix.summary)}</h1><p class="counts">{counts}</p>',
+            f"<h1>{escape(matrix.summary)}</h1><p>{counts}</p>",
+            f'<p class="faint">{escape(matrix.known)}</p>' if matrix.known else "",
             _list("Lines that name no image", [str(line) for line in matrix.bad_lines]),
             _changes(matrix),
             f'<h2>Images and rules</h2><p class="faint">{legend}</p>',
@@ -92,16 +94,14 @@ def _table(matrix: Matrix) -> str:
 
 
 def _columns(matrix: Matrix) -> list[str]:
-    """Return the rules that most images break first; the rest as in the catalogue."""
-    broken = {
-        rule: sum(
-            row.cells[rule].badge in (Verdict.FAILED, Verdict.WARNING)
-            for row in matrix.rows
-            if rule in row.cells
-        )
+    """Return the rules that most images break first, and last those that no image was held to."""
+    found = {
+        rule: Counter(row.cells[rule].badge for row in matrix.rows if rule in row.cells)
         for rule in matrix.rules
     }
-    return sorted(matrix.rules, key=lambda rule: -broken[rule])
+    broken = {rule: of[Verdict.FAILED] + of[Verdict.WARNING] for rule, of in found.items()}
+    unchecked = {rule: set(of) == {Verdict.NOT_CHECKED} for rule, of in found.items()}
+    return sorted(matrix.rules, key=lambda rule: (unchecked[rule], -broken[rule]))
 
 
 def _row(row: Row, rules: list[str], changed: set[tuple[str, str]]) -> str:

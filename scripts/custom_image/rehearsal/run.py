@@ -34,7 +34,12 @@ from custom_image.probing.http import Request, ask
 from custom_image.probing.sample_requests import sample_request
 from custom_image.progress import say
 from custom_image.rehearsal.result import Happening, Load, Rehearsal
-from custom_image.specification import SIGTERM_DRAIN, SIGTERM_EXIT
+from custom_image.specification import (
+    MAX_SURGE,
+    MAX_UNAVAILABLE,
+    SIGTERM_DRAIN,
+    SIGTERM_EXIT,
+)
 
 RATE_PER_S: Final = 50.0
 LAG_SHARE: Final = 0.95
@@ -58,9 +63,14 @@ def platform_settings(speed: int) -> list[str]:
     return [f"speed={speed}", f"routing_lag_s={round(_lag_s(speed) * speed)}"]
 
 
-def _grace_s(speed: int) -> int:
+def _grace_s(speed: int, grace_s: int) -> int:
     """Return what a service is granted to stop in, in the platform's time."""
-    return SIGTERM_EXIT.value + (0 if speed == 1 else round(_LEAVING_S * speed))
+    return grace_s + (0 if speed == 1 else round(_LEAVING_S * speed))
+
+
+def _instances(count: int, *, is_v2: bool) -> str:
+    """Return a number beside one instance: v2 counts in shares, none of them 0."""
+    return f"{max(1, 100 * count)}%" if is_v2 else str(count)
 
 
 def _lag_s(speed: int) -> float:
@@ -79,6 +89,9 @@ def rehearse(
     rate_per_s: float = RATE_PER_S,
     generation: str = "",
     stop_command: str = "",
+    grace_s: int = SIGTERM_EXIT.value,
+    surge: int = MAX_SURGE.value,
+    unavailable: int = MAX_UNAVAILABLE.value,
 ) -> Rehearsal:
     """Upgrade a service from A to B and back under load, and count what clients miss.
 
@@ -95,6 +108,9 @@ def rehearse(
         generation: of the API: ``v2``, with its probes and stop command, or ``v1``, with SIGTERM
             alone; empty for that of the endpoint.
         stop_command: of v2.
+        grace_s: what an instance is granted to stop in, in the platform's time.
+        surge: how many instances an update may start besides its one.
+        unavailable: how many it may miss.
 
     Raises:
         UsageError: it is no local ModelArts, or v1 was given a stop command.
@@ -122,10 +138,9 @@ def rehearse(
     options = DeployOptions(
         environment=waits,
         pool=POOL,
-        # v2 counts in shares, none of them 0: of one instance 1 % is none.
-        max_surge="" if is_v2 else "1",
-        max_unavailable="" if is_v2 else "0",
-        grace_s=_grace_s(speed),
+        max_surge=_instances(surge, is_v2=is_v2),
+        max_unavailable=_instances(unavailable, is_v2=is_v2),
+        grace_s=_grace_s(speed, grace_s),
         stop_command=stop_command,
     )
     shared = rate_per_s, cloud, generation

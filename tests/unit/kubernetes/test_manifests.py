@@ -13,6 +13,7 @@ from custom_image.errors import UsageError
 from custom_image.kubernetes.manifests import deployment, inference_service, to_yaml
 from custom_image.kubernetes.measurements import Measurements
 from custom_image.kubernetes.pod import Pod, PodOptions
+from custom_image.kubernetes.rollout import Rollout
 from custom_image.model_config import ModelConfig, parse_model_config
 from custom_image.rules.static.accounts import Account
 
@@ -165,3 +166,25 @@ def test_a_report_is_read(tmp_path):
     path.write_text("[]")
     with pytest.raises(UsageError, match="is no report of a verification"):
         Measurements.read(path)
+
+
+def test_a_deployment_is_read_back_for_a_rehearsal(tmp_path):
+    made = pod(health=HEALTH, options=PodOptions(stop_command="sh -c 'sleep 9'", stop_s=9))
+    path = tmp_path / "mnist.yaml"
+    path.write_text(to_yaml(deployment(made, "mnist", namespace="", replicas=2), made.reasons))
+    found = Rollout.read(path)
+    changed = found.applied_to(made.config)
+
+    assert (found.grace_s, found.stop_command) == (101, "sh -c 'sleep 9'")
+    assert (found.surge, found.unavailable) == (1, 0)
+    assert changed.startup_health.failure_threshold == 31
+    assert changed.readiness_health.failure_threshold == 1
+    assert changed.health.url == "/health"
+    assert parse_model_config(changed.to_json()).startup_health == changed.startup_health
+
+
+def test_what_is_no_deployment_is_refused(tmp_path):
+    (tmp_path / "service.yaml").write_text("kind: Service\nspec: {}\n")
+
+    with pytest.raises(UsageError, match="expected one Deployment with one container"):
+        Rollout.read(tmp_path / "service.yaml")
