@@ -1,29 +1,40 @@
-"""A ResNet-50 in half precision: copies for each worker beside one copy with batches.
+r"""A ResNet-50 in half precision: copies for each worker beside one copy with batches.
 
 On a bare machine with torch and a GPU, ten minutes; on a CPU with a smaller network, to try it::
 
-    python -m pip install --target build/gpu_site numpy pillow uvicorn uvloop httptools
+    python -m pip install --target build/gpu_site numpy pillow uvicorn uvloop httptools \
+        litserve==0.2.19 python-multipart
     PYTHONPATH=build/gpu_site:scripts python -m benchmarks.heavy.gpu
     PYTHONPATH=scripts .venv/bin/python -m benchmarks.heavy.gpu --small
 
 The first line runs where there is a network; its folder goes along with the tree. Nothing of this
-project is imported but the runtime and what lies beside this file.
+project is imported but the runtime and what lies beside this file. LitServe is a row where it is
+installed, and NOT RUN where it is not.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import io
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from benchmarks.heavy.client import Load, load, quantile, request
-from benchmarks.heavy.servers import runtime, wait_for_workers, warm_up
+from benchmarks.heavy.servers import (
+    Server,
+    runtime,
+    started,
+    wait_for_workers,
+    wait_until_answers,
+    warm_up,
+)
 from benchmarks.heavy.services import write_package
 
 # The network of https://arxiv.org/abs/1512.03385, table 1, without torchvision; weights are random.
@@ -110,6 +121,7 @@ while time.perf_counter() - began < 5:
 print(32 * rounds / (time.perf_counter() - began))
 """
 BOUNDARY = "a-boundary"
+BATCH = 32
 
 
 def upload() -> bytes:
@@ -156,6 +168,18 @@ def load_from_processes(port: int, asked: bytes, clients: int, seconds: float) -
     return whole
 
 
+@contextmanager
+def serve_by_lit_serve(
+    folder: Path, package: Path, port: int, environment: Mapping[str, str], asked: bytes
+) -> Iterator[Server]:
+    """Start LitServe with the same package, and wait until it answers."""
+    script = Path(__file__).parent / "peers" / "lit_serve_resnet.py"
+    command = [sys.executable, str(script), str(port), str(package), str(BATCH)]
+    with started(command, port, folder, environment) as server:
+        wait_until_answers(server, asked)
+        yield server
+
+
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -168,15 +192,16 @@ def main() -> None:
     service = RESNET.replace("SMALL_HERE", str(given.small))
     clients = (2, 8) if given.small else (8, 32, 128)
     cores = len(os.sched_getaffinity(0))
-    one_copy = {"MODEL_PROCESSES": "1", "BATCH_SIZE": "32", "WORKERS": str(min(16, cores))}
+    one_copy = {"MODEL_PROCESSES": "1", "BATCH_SIZE": str(BATCH), "WORKERS": str(min(16, cores))}
     rows = {
         "1 worker": {"WORKERS": "1"},
         "4 workers": {"WORKERS": "4"},
         "WORKERS=auto": {"WORKERS": "auto"},
-        "one copy, batches of 32": one_copy,
+        f"one copy, batches of {BATCH}": one_copy,
         "one copy, batches of 64": {**one_copy, "BATCH_SIZE": "64"},
         "one copy, gunicorn-gevent": {**one_copy, "MODEL_SERVER": "gunicorn-gevent"},
     }
+    lit_serve = f"LitServe, batches of {BATCH}, 1 worker"
     say(f"{cores} cores, {time.strftime('%Y-%m-%d %H:%M')}, GPU {gpu_mb():.0f} MB used before")
     package = write_package(folder / "bare", service)
     environment = {
@@ -196,14 +221,21 @@ def main() -> None:
     say(f"bare loop, batches of 32: {float(rate):.0f} pictures/s")
     say("| | " + " | ".join(f"req/s at {n} | p99 ms" for n in clients) + " | GPU MB |")
     asked = upload()
-    for number, (name, settings) in enumerate(rows.items()):
+    for number, (name, settings) in enumerate({**rows, lit_serve: {}}.items()):
         cells = []
         port = given.port + number
-        with runtime(folder / str(number), service, port, asked, **settings) as server:
-            if settings["WORKERS"] != "auto":
-                wait_for_workers(port, int(settings["WORKERS"]))
-            else:
+        if name == lit_serve and not importlib.util.find_spec("litserve"):
+            say(f"| {name} | NOT RUN: litserve is not installed |")
+            continue
+        with (
+            runtime(folder / str(number), service, port, asked, **settings)
+            if settings
+            else serve_by_lit_serve(folder / str(number), package, port, environment, asked)
+        ) as server:
+            if settings.get("WORKERS") == "auto":
                 time.sleep(given.seconds)  # more start while there is room
+            elif settings:
+                wait_for_workers(port, int(settings["WORKERS"]))
             warm_up(port, asked, clients[-1])
             for each in clients:
                 one = load_from_processes(port, asked, each, given.seconds)
