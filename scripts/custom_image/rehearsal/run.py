@@ -29,12 +29,13 @@ from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 from custom_image.image_reference import ImageReference
-from custom_image.model_config import ModelConfig, read_model_config
+from custom_image.model_config import Health, ModelConfig, read_model_config
 from custom_image.probing.http import Request, ask
 from custom_image.probing.sample_requests import sample_request
 from custom_image.progress import say
 from custom_image.rehearsal.result import Happening, Load, Rehearsal
 from custom_image.specification import (
+    HEALTH_FAILURES,
     MAX_SURGE,
     MAX_UNAVAILABLE,
     SIGTERM_DRAIN,
@@ -132,7 +133,7 @@ def rehearse(
             f"A stop command is of v2; found {stop_command!r} for v1, which sends SIGTERM alone.\n"
             "Leave it out, or rehearse with --generation v2."
         )
-    models = _publish(image, config, cloud, is_v2=is_v2)
+    models = _publish(image, patient(config, speed), cloud, is_v2=is_v2)
     waits = {"DRAIN_SECONDS": f"{drain_s:g}"}
     waits["EXIT_SECONDS"] = f"{SIGTERM_EXIT.value * _EXIT_SHARE / speed:g}"
     options = DeployOptions(
@@ -152,6 +153,24 @@ def rehearse(
         none = replace(options, environment=nothing, stop_command="")
         without = _upgrade_under_load("control", models, none, 2, *shared)
     return Rehearsal(image, load, without, drain_s, lag_s)
+
+
+def patient(config: ModelConfig, speed: int) -> ModelConfig:
+    """Return a config whose probes fail as late as on the platform, whatever the speed.
+
+    Waits of the platform are shortened; a container starts no faster for it, and a probe with a
+    twentieth of its patience restarts one again and again where the machine is slow.
+    """
+    probes = {
+        name: probe.model_copy(update={"failure_threshold": speed * _failures(probe)})
+        for name in ("health", "readiness_health", "startup_health")
+        if (probe := getattr(config, name))
+    }
+    return config.model_copy(update=probes)
+
+
+def _failures(probe: Health) -> int:
+    return probe.failure_threshold or HEALTH_FAILURES.value
 
 
 def _publish(image: str, config: ModelConfig, cloud: Cloud, *, is_v2: bool) -> tuple[Model, Model]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from fake_api import fake_api, name_in_environment
 from local_cloud import wait_for
@@ -9,10 +11,11 @@ from local_cloud import wait_for
 from custom_image.cloud import Cloud
 from custom_image.drills.load_balancer import Gateway
 from custom_image.errors import UsageError
+from custom_image.model_config import parse_model_config
 from custom_image.plots import plot_upgrade_timeline
 from custom_image.probing.http import Request
 from custom_image.rehearsal.result import Happening, Load, Rehearsal
-from custom_image.rehearsal.run import platform_settings, rehearse
+from custom_image.rehearsal.run import patient, platform_settings, rehearse
 
 GOOD = tuple((number / 50, f"1.0.{number // 50}", True, "200 in 3 ms") for number in range(100))
 LOST = (1.5, "", False, "503 in 2 ms: {}")
@@ -48,6 +51,28 @@ def test_only_an_image_that_loses_none_beside_one_that_loses_some_passes(
     assert found.is_proved is is_proved
     assert found.verdict in str(found)
     assert "mnist:1" in found._repr_html_()
+
+
+def test_probes_are_as_patient_as_on_the_platform_whatever_the_speed():
+    health = {"url": "/health", "period_seconds": "5"}
+    config = parse_model_config(
+        json.dumps(
+            {
+                "model_algorithm": "image_classification",
+                "model_type": "Image",
+                "health": health,
+                "startup_health": health | {"failure_threshold": "30"},
+            }
+        )
+    )
+
+    found = json.loads(patient(config, 20).to_json())
+
+    assert found["health"]["failure_threshold"] == "240"  # 12, where none is named
+    assert found["startup_health"]["failure_threshold"] == "600"
+    assert found["health"]["period_seconds"] == "5"
+    assert "readiness_health" not in found
+    assert patient(config, 1).startup_health == config.startup_health
 
 
 def test_each_loss_is_named_with_its_time_and_its_reason():
