@@ -190,6 +190,16 @@ def _mounts(entry: Group) -> list[tuple[str, str]]:
     return [(mount.target, mount.source) for mount in entry.spec.mounts]
 
 
+def test_a_time_out_that_a_running_service_does_not_show_is_named(cloud: Any) -> None:
+    part = {k: v for k, v in SERVICE["config"][0].items() if "timeout" not in k}  # type: ignore[attr-defined]
+
+    found = migrate(SERVICE | {"config": [part]}, MODEL, cloud)
+
+    notes = [m.note for m in found.moved if m.after == "deploy_timeout_minutes"]
+    assert notes == ["v1 does not show it: 20 min, the platform's own"]
+    assert found.request["deploy_timeout_minutes"] == 20
+
+
 @pytest.mark.parametrize(
     ("surge", "share"), [(0, "1%"), ("0", "1%"), (None, "100%"), (1, "50%"), (0.5, "50%")]
 )

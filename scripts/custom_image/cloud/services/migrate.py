@@ -231,11 +231,11 @@ def _of_service(
     ):
         if part.get(before) not in (None, "", {}):
             found.append(Moved(f"config[0].{before}", after, CARRIED))
+    timeout = f"v1 does not show it: {options.deploy_timeout_min} min, the platform's own"
     if part.get("deploy_timeout_in_seconds"):
-        text = "in minutes, rounded up"
-        found.append(
-            Moved("config[0].deploy_timeout_in_seconds", "deploy_timeout_minutes", CHANGED, text)
-        )
+        timeout = "in minutes, rounded up"
+    before = "config[0].deploy_timeout_in_seconds"
+    found.append(Moved(before, "deploy_timeout_minutes", CHANGED, timeout))
     grace = f"{unit}.termination_grace.termination_grace_period_seconds"
     is_said = "termination_grace_period_seconds" in more
     note = "" if is_said else f"v1 grants {options.grace_s} s, v2 30 s where it is not said"
