@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from custom_image import local_platform
+from custom_image.builders import BuiltImage
 from custom_image.cloud import (
     Cloud,
     Model,
@@ -234,7 +235,7 @@ def ship(
 def _push(image: Image, cloud: Cloud, on: BuildServer | None) -> PublishedImage:
     """Push from where the image is."""
     if image.location is Location.ENGINE:
-        return push(image.reference, cloud=cloud)
+        return push(image if isinstance(image, BuiltImage) else image.reference, cloud=cloud)
     if on is None:
         raise UsageError(
             f"{image.reference} is on a server, and nothing leads there.\n"

@@ -62,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         missing = (404, {"message": f"no answer for {call}"})
         answer = self.server.answers.get(call) or known.get(call, missing)
         status, content = answer(body) if callable(answer) else answer
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        text = content if isinstance(content, str | bytes) else json.dumps(content)
+        data = text.encode() if isinstance(text, str) else text
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

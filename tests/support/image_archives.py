@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from custom_image.image_archive import media_types
+
 Layer = Mapping[str, bytes]
 
 
@@ -93,6 +95,45 @@ def oci_archive(layers: Sequence[bytes], packed: Sequence[bytes] = (), **changes
     """Return an OCI archive."""
     parts = oci_parts(layers, packed, **changes)
     return tar_of(*(member(name, content) for name, content in parts.items()))
+
+
+def containerd_archive(layers: Sequence[bytes], packed: Sequence[bytes], **changes: Any) -> bytes:
+    """Return what ``docker save`` writes with containerd's image store: the engine's index whole.
+
+    That is the image for linux/amd64, one for linux/arm64, and the attestation of the first.
+    """
+    blobs: dict[str, bytes] = {}
+
+    def blob(content: bytes | dict[str, Any]) -> dict[str, Any]:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        blobs[f"blobs/{digest(data).replace(':', '/')}"] = data
+        return {"digest": digest(data), "size": len(data)}
+
+    def image(config: bytes, of: Sequence[bytes], system: str, architecture: str) -> dict[str, Any]:
+        manifest = {"schemaVersion": 2, "config": blob(config), "layers": [blob(p) for p in of]}
+        platform = {"os": system, "architecture": architecture}
+        return {"mediaType": media_types.OCI_IMAGE, **blob(manifest), "platform": platform}
+
+    config = configuration(layers, **changes)
+    index = {
+        "schemaVersion": 2,
+        "mediaType": media_types.OCI_INDEX,
+        "manifests": [
+            image(config, packed, "linux", "amd64"),
+            image(b'{"architecture": "arm64"}', packed[:1], "linux", "arm64"),
+            image(b"{}", [b'{"predicateType": "slsa"}'], "unknown", "unknown"),
+        ],
+    }
+    outer = {"manifests": [{"mediaType": media_types.OCI_INDEX, **blob(index)}]}
+    names = [f"blobs/{digest(p).replace(':', '/')}" for p in packed]
+    name = f"blobs/{digest(config).replace(':', '/')}"
+    manifest = [{"Config": name, "RepoTags": ["any:1"], "Layers": names}]
+    return tar_of(
+        *(member(name, content) for name, content in sorted(blobs.items())),
+        member("index.json", json.dumps(outer).encode()),
+        member("manifest.json", json.dumps(manifest).encode()),
+        member("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'),
+    )
 
 
 def gzipped(content: bytes) -> bytes:

@@ -98,17 +98,28 @@ def push(
       custom-image push mnist:1 --server root@10.0.0.5 --to my-org/mnist:1.0.0
     """
     from custom_image.cloud import push as run
+    from custom_image.cloud import receipts
 
     ssh_config = build_server.absolute(ssh_config)
     enter()
     if server:
         build_server.push(image, name, server, ssh_config)
         return
-    show(run(image, name, cloud=connect(endpoint, dry_run)))
+    pushed = run(image, name, cloud=connect(endpoint, dry_run))
+    if not dry_run:
+        receipts.keep(pushed)
+    show(pushed)
 
 
 def publish(
-    image: Annotated[str, typer.Argument(metavar="ORG/NAME:TAG", help="An image that was pushed.")],
+    image: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORG/NAME:TAG[@DIGEST]",
+            help="An image that was pushed. Its tag has to name what it named when it was pushed "
+            "from here, or the digest that is given.",
+        ),
+    ],
     name: Annotated[str, typer.Option(help="Of the model; the image's if empty.")] = "",
     version: Version = "",
     config: Config = None,
@@ -125,14 +136,17 @@ def publish(
     Examples:
       custom-image publish my-org/mnist:1.0.0
       custom-image publish my-org/mnist:1.0.1 --name mnist --version 1.0.1 --config config.json
+      custom-image publish my-org/mnist:1.0.0@sha256:...
     """
-    from custom_image.cloud import find_image
+    from custom_image.cloud import find_image, receipts
     from custom_image.cloud import publish as run
 
     named = read_config(config).resolve() if config else None
     enter()
     cloud = connect(endpoint, dry_run)
     published = find_image(image, cloud=cloud)
+    if "@" not in image and not dry_run:
+        published = receipts.as_pushed(published)
     show(
         run(
             published,

@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any, Final
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.api.failure_bundle import Bundle
+from custom_image.cloud.upload.source import find_source
 from custom_image.cloud.validation import requests_v1
 from custom_image.errors import CloudRefused
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
-from custom_image.progress import progress_bar, say
+from custom_image.progress import say
 from custom_image.specification import GB
 
 if TYPE_CHECKING:
     from custom_image.builders import BuiltImage
-    from custom_image.engines import ImageFacts
 
 ORGANIZATION_PREFIX: Final = "custom-image-"
-_DONE: Final = ("Pushed", "Layer already exists", "Mounted from")
 _REGION: Final = "local"
 
 
@@ -39,6 +38,8 @@ class PublishedImage:
         size_bytes: as the registry stores it, compressed.
         was_there: whether nothing had to be sent.
         labels: of the image.
+        conversions: how it differs from what the engine has: what was left out, layers that were
+            packed anew.
     """
 
     reference: str
@@ -47,6 +48,7 @@ class PublishedImage:
     was_there: bool
     seconds: float
     labels: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    conversions: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -55,7 +57,8 @@ class PublishedImage:
 
     def __str__(self) -> str:
         how = "was there already" if self.was_there else f"pushed in {self.seconds:.1f} s"
-        return f"{self.reference}\n  {self.digest}\n  {self.size_bytes / GB:.3f} GB, {how}"
+        lines = [self.reference, self.digest, f"{self.size_bytes / GB:.3f} GB, {how}"]
+        return "\n  ".join([*lines, *self.conversions])
 
     def _repr_html_(self) -> str:
         first, *rest = str(self).splitlines()
@@ -91,8 +94,11 @@ def push(image: BuiltImage | str, name: str = "", *, cloud: Cloud | None = None)
     target = choose_target(source, name, cloud)
     began = time.monotonic()
     with Bundle(cloud, "push", target.name) as bundle:
-        facts = None if cloud.wire.dry_run else _facts(source)
-        bundle.add("image.json", facts and vars(facts))
+        found_here = None if cloud.wire.dry_run else find_source(source)
+        if found_here and not isinstance(image, str):
+            expected, remediation = image.facts.id, "Build it again, or push it by its name."
+            requests_v1.image_digest(source, expected, found_here.facts.id, remediation)
+        bundle.add("image.json", found_here and vars(found_here.facts))
         login = log_in(cloud)
         reference = f"{login.registry}/{target.repository}:{target.tag}"
         requests_v1.region(reference, cloud.endpoint)
@@ -101,21 +107,29 @@ def push(image: BuiltImage | str, name: str = "", *, cloud: Cloud | None = None)
         if cloud.wire.dry_run:
             cloud.wire.hold(f"docker tag {source} {reference}\ndocker push {reference}")
             return PublishedImage(reference, f"sha256:{'0' * 64}", 0, False, 0.0)
-        assert facts is not None  # but for a dry run
-        was_there = found is not None and found.image_id == facts.id
+        assert found_here is not None  # but for a dry run
+        was_there = found is not None and found.image_id == found_here.id
         if found is not None and not was_there:
             requests_v1.source_copy(reference, _users_without_copy(cloud, reference))
         if was_there:
             say(f"{reference} is there already; nothing is sent")
         else:
-            _push(source, reference, login, len(facts.layers))
+            found_here.push(reference, user=login.user, password=login.password)
             found = registered(cloud, reference)
         requests_v1.image_tag(reference, is_there=found is not None)
         assert found is not None  # or the line above has raised
         requests_v1.single_manifest(reference, found.is_list)
         seconds = time.monotonic() - began
-        labels = tuple(sorted(facts.labels.items()))
-        return PublishedImage(reference, found.digest, found.size_bytes, was_there, seconds, labels)
+        labels = tuple(sorted(found_here.facts.labels.items()))
+        return PublishedImage(
+            reference,
+            found.digest,
+            found.size_bytes,
+            was_there,
+            seconds,
+            labels,
+            found_here.conversions,
+        )
 
 
 @dataclass(frozen=True)
@@ -209,22 +223,6 @@ def choose_target(source: str, name: str, cloud: Cloud) -> ImageReference:
     organization, _, rest = target.repository.partition("/")
     requests_v1.save_image(rest, organization, target.tag)
     return target
-
-
-def _facts(source: str) -> ImageFacts:
-    from custom_image.engines.docker.engine import DockerEngine
-
-    return DockerEngine.connect().inspect(source)
-
-
-def _push(source: str, reference: str, login: Login, layers: int) -> None:
-    from custom_image.engines.docker.host import DockerHost
-
-    host = DockerHost.connect()
-    host.tag(source, reference)
-    with progress_bar(layers, f"pushing {reference}", "layer") as bar:
-        for status in host.push(reference, login.user, login.password):
-            bar.update(status.startswith(_DONE))
 
 
 def _users_without_copy(cloud: Cloud, reference: str) -> list[str]:

@@ -26,8 +26,10 @@ _LISTED: Final = 1000
 def find_image(name: str, *, cloud: Cloud | None = None) -> PublishedImage:
     """Return an image that was pushed, by ``organization/image:tag`` or its whole address.
 
+    A digest behind it, ``...:tag@sha256:...``, says what the tag has to name when it is published.
+
     Raises:
-        UsageError: the registry has none of this name.
+        UsageError: the registry has none of this name, or it has no tag.
         CloudRefused: the API refuses to say.
         Unavailable: it does not answer.
     """
@@ -36,13 +38,17 @@ def find_image(name: str, *, cloud: Cloud | None = None) -> PublishedImage:
     registry = parsed.registry
     if registry == DEFAULT_REGISTRY:
         registry = log_in(cloud).registry
+    if not parsed.tag:
+        refuse(
+            name, "a tag before the digest", "none", "A model is made of a tag: NAME:TAG@DIGEST."
+        )
     reference = f"{registry}/{parsed.repository}:{parsed.tag}"
     if cloud.wire.dry_run:
         return PublishedImage(reference, f"sha256:{'0' * 64}", 0, True, 0.0)
     found = registered(cloud, reference)
     requests_v1.image_tag(reference, is_there=found is not None)
     assert found is not None  # or the line above has raised
-    return PublishedImage(reference, found.digest, found.size_bytes, True, 0.0)
+    return PublishedImage(reference, parsed.digest or found.digest, found.size_bytes, True, 0.0)
 
 
 def find_model(

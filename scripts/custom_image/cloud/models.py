@@ -233,12 +233,18 @@ def _parsed(text: Any) -> Any:
 
 
 def _require_private_image(cloud: Cloud, published: PublishedImage) -> None:
-    """Refuse an image that is not there, or that is public, as far as the registry tells."""
+    """Refuse an image that is not there, is public, or is another than was pushed."""
     if cloud.wire.dry_run:
         return
     found = registered(cloud, published.reference)
     requests_v1.image_tag(published.reference, is_there=found is not None)
     requests_v1.private_image(published.reference, is_public=bool(found and found.is_public))
+    if found:
+        remediation = (
+            "Push yours under a tag of its own, or publish what is there now: "
+            f"{published.reference.partition('/')[2]}@{found.digest}"
+        )
+        requests_v1.image_digest(published.reference, published.digest, found.digest, remediation)
 
 
 def _wait(cloud: Cloud, model_id: str, name: str, timeout_s: float) -> dict[str, Any]:

@@ -16,17 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from custom_image.engines import ImageFacts
 from custom_image.engines.image_facts import image_facts
 from custom_image.errors import ArchiveError, UsageError
+from custom_image.image_archive import media_types
 
 M = TypeVar("M", bound=BaseModel)
 
 DOCKER_MANIFEST: Final = "manifest.json"
 OCI_INDEX: Final = "index.json"
 _DEEPEST_INDEX: Final = 4
-_INDEX_TYPES: Final = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-_EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 _PREFERRED: Final = ("linux", "amd64")
 
 
@@ -191,19 +187,15 @@ class _Documents:
         if part not in self.documents or depth > _DEEPEST_INDEX:
             return
         manifest = self.read(part, _Manifest)
+        yield from media_types.faults("", self.parse(part))
         if len(manifest.manifests) > 1:
             yield f"an index of {len(manifest.manifests)} manifests"
         for descriptor in manifest.manifests:
             if descriptor.platform and descriptor.platform.os == "unknown":
                 yield "an attestation, platform unknown/unknown"
-            if descriptor.media_type in _INDEX_TYPES:
+            if descriptor.media_type in media_types.INDEXES:
                 yield f"an index within: {descriptor.media_type}"
             yield from self.shape(_blob(descriptor), depth + 1)
-        if manifest.config and manifest.config.media_type == _EMPTY_TYPE:
-            yield f"a configuration of the type {_EMPTY_TYPE}, which is no image"
-        for layer in manifest.layers:
-            if "zstd" in layer.media_type:
-                yield f"a layer of the type {layer.media_type}"
 
     def oci_image(self, part: str, depth: int = 0) -> tuple[str, list[str]]:
         """Return the parts with configuration and layers; of several images, linux/amd64."""

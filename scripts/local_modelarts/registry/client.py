@@ -16,21 +16,18 @@ from urllib.parse import quote
 import requests
 
 from custom_image.errors import Unavailable
+from custom_image.image_archive import media_types
 from local_modelarts.registry.certificates import Certificates
 from local_modelarts.registry.logins import Logins
 from local_modelarts.registry.process import ImageServer, ProgramServer, choose_server
-from local_modelarts.storage.paths import Identity
+from local_modelarts.registry.proxy import LOOPBACK, RegistryProxy
+from local_modelarts.storage.paths import Identity, free_port
 
 _START_TIMEOUT_S: Final = 50.0
 _POLL_S: Final = 0.05
 _ANSWER_TIMEOUT_S: Final = 20.0
 _CATALOG_PAGE: Final = 1000  # the most that it gives at once
-_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
-_LISTS: Final = (
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.index.v1+json",
-)
-_ACCEPT: Final = ", ".join((_MANIFEST, "application/vnd.oci.image.manifest.v1+json", *_LISTS))
+_ACCEPT: Final = ", ".join(media_types.MANIFESTS)
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,10 @@ class Manifest:
 
 
 class Registry:
-    """The registry: what serves it (:mod:`local_modelarts.registry.process`), and what it holds."""
+    """The registry: what serves it (:mod:`local_modelarts.registry.process`), and what it holds.
+
+    Clients reach it by the proxy (:mod:`local_modelarts.registry.proxy`), the platform directly.
+    """
 
     def __init__(
         self, folder: Path, identity: Identity, certificates: Certificates, logins: Logins
@@ -78,6 +78,7 @@ class Registry:
         """
         self._is_wanted = True
         with self._starting:
+            self._proxy.start()
             deadline = time.monotonic() + _START_TIMEOUT_S
             is_new = False
             while not self._answers():
@@ -103,11 +104,25 @@ class Registry:
     def stop(self) -> None:
         """Stop it. Idempotent."""
         self._is_wanted = False
+        self._proxy.stop()
         self._server.stop()
 
     @cached_property
     def _server(self) -> ProgramServer | ImageServer:
-        return choose_server(self._folder, self._identity, self._certificates)
+        return choose_server(self._folder, self._identity, self._certificates, self._port)
+
+    @cached_property
+    def _proxy(self) -> RegistryProxy:
+        return RegistryProxy(self._identity.registry_port, self._port, self._certificates)
+
+    @cached_property
+    def _port(self) -> int:
+        """The registry's own port, which stays the same: one that is left running is found."""
+        path = self._folder / "port"
+        if not path.exists():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(str(free_port()))
+        return int(path.read_text())
 
     def _answers(self) -> bool:
         try:
@@ -148,7 +163,7 @@ class Registry:
             media_type=media_type,
             text=answer.text,
             size_bytes=sum(int(part.get("size", 0)) for part in parts),
-            is_list=media_type in _LISTS,
+            is_list=media_type in media_types.INDEXES,
         )
 
     def delete_tag(self, repository: str, tag: str) -> bool:
@@ -201,10 +216,9 @@ class Registry:
         try:
             return requests.request(
                 method,
-                f"https://{self.host}{path}",
+                f"http://{LOOPBACK}:{self._port}{path}",
                 headers={"Authorization": f"Bearer {token}", **(headers or {})},
                 data=body.encode(),
-                verify=str(self.authority),
                 timeout=_ANSWER_TIMEOUT_S,
             )
         except requests.exceptions.RequestException as error:

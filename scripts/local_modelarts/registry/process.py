@@ -1,7 +1,7 @@
 """What serves the registry's protocol: the Distribution project's program, or its image.
 
 Either outlives a platform that is killed, and the next one takes it over. It listens on loopback
-only, where a Docker engine needs no certificate authority installed.
+only, behind the proxy that clients speak to (:mod:`local_modelarts.registry.proxy`).
 
 Source: https://distribution.github.io/distribution/about/configuration/
 """
@@ -31,11 +31,11 @@ _STOP_TIMEOUT_S: Final = 20.0
 
 
 def choose_server(
-    folder: Path, identity: Identity, certificates: Certificates
+    folder: Path, identity: Identity, certificates: Certificates, port: int
 ) -> ProgramServer | ImageServer:
     """Return the program's server where there is the program, else the image's.
 
-    An image that the variable ``REGISTRY_IMAGE`` names comes first.
+    ``port`` is where it listens. An image that the variable ``REGISTRY_IMAGE`` names comes first.
 
     Raises:
         Unavailable: there is neither.
@@ -43,9 +43,9 @@ def choose_server(
     named = os.environ.get(IMAGE_VARIABLE, "").strip()
     program = find_program()
     if program and not named:
-        return ProgramServer(program, folder, identity, certificates)
+        return ProgramServer(program, folder, identity, certificates, port)
     image = named or DEFAULT_IMAGE
-    server = ImageServer(image, folder, identity, certificates)
+    server = ImageServer(image, folder, identity, certificates, port)
     if not server.has_image():
         raise Unavailable(
             "there is no registry: neither the program docker-registry nor the image "
@@ -65,13 +65,13 @@ class ProgramServer:
     """The program as a process of its own."""
 
     def __init__(
-        self, program: str, folder: Path, identity: Identity, certificates: Certificates
+        self, program: str, folder: Path, identity: Identity, certificates: Certificates, port: int
     ) -> None:
         self._program = program
         self._folder = folder
         self._config = folder / "config.yml"
         self._pid = folder / "registry.pid"
-        self._content = _configuration(folder, identity, certificates, identity.registry)
+        self._content = _configuration(folder, identity, certificates, f"127.0.0.1:{port}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -116,7 +116,7 @@ class ImageServer:
     """The image as a container of the engine, on the same port and the same files."""
 
     def __init__(
-        self, image: str, folder: Path, identity: Identity, certificates: Certificates
+        self, image: str, folder: Path, identity: Identity, certificates: Certificates, port: int
     ) -> None:
         self._image = image
         self._folder = folder
@@ -124,8 +124,8 @@ class ImageServer:
         self._certificates = certificates
         self._service = DockerService(f"local-modelarts-registry-{identity.id}")
         # Inside it must listen on all addresses: the engine leads one port of loopback there.
-        address = f"0.0.0.0:{identity.registry_port}"
-        self._content = _configuration(folder, identity, certificates, address)
+        self._port = port
+        self._content = _configuration(folder, identity, certificates, f"0.0.0.0:{port}")
 
     def has_image(self) -> bool:
         """Tell whether the image is there, or could be pulled."""
@@ -143,7 +143,7 @@ class ImageServer:
         self._service.start(
             self._image,
             ["registry", "serve", str(config)],
-            port=self._identity.registry_port,
+            port=self._port,
             folders={str(self._folder): True, str(self._certificates.key.parent): False},
             user=f"{os.geteuid()}:{os.getegid()}",
             labels=self._identity.labels,
@@ -173,11 +173,7 @@ def _configuration(
             "filesystem": {"rootdirectory": str(folder / "storage")},
             "delete": {"enabled": True},
         },
-        "http": {
-            "addr": address,
-            "secret": identity.id,
-            "tls": {"certificate": str(certificates.certificate), "key": str(certificates.key)},
-        },
+        "http": {"addr": address, "secret": identity.id},
         "auth": {
             "token": {
                 "realm": f"http://127.0.0.1:{identity.port}/registry/token",

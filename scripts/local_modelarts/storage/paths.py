@@ -110,8 +110,8 @@ class Folder:
                 project_id=uuid.uuid4().hex,
                 access_key=f"LOCAL{secrets.token_hex(8).upper()}",
                 secret_key=secrets.token_urlsafe(30),
-                port=_free_port(),
-                registry_port=_free_port(),
+                port=free_port(),
+                registry_port=free_port(),
             )
             write_secret(path, json.dumps(asdict(identity)))
         identity = Identity(**json.loads(path.read_text()))
@@ -148,7 +148,7 @@ def write_secret(path: Path, text: str, mode: int = 0o600) -> None:
     new.replace(path)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port that is free on every address, below those that Linux lends to clients.
 
     The port must be free again at every later start: ip_local_port_range in ip(7).

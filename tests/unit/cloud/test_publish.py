@@ -6,6 +6,7 @@ import base64
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from fake_api import SECRET, FakeApi, fake_api, name_in_environment
 from fake_docker import fake_docker
 
 from custom_image import cloud as shipping
-from custom_image.cloud import Cloud, DeployOptions, Model, PublishedImage, Service
+from custom_image.builders import BuiltImage
+from custom_image.cloud import Cloud, DeployOptions, Model, PublishedImage, Service, receipts
 from custom_image.cloud.images import Login, log_in
+from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import CloudRefused, Unavailable, UsageError
 from custom_image.model_config import parse_model_config
 
 DIGEST = f"sha256:{'ab' * 32}"
+MOVED = f"sha256:{'ef' * 32}"
 IMAGE_ID = f"sha256:{'cd' * 32}"
 REFERENCE = "127.0.0.1:5000/team/mnist:1.0.0"
 CONFIG = parse_model_config(
@@ -71,6 +75,11 @@ def cloud(api) -> Cloud:
 
 def known_model(cloud: Cloud, **fields: Any) -> Model:
     return Model("m-1", "mnist", "1.0.0", "published", REFERENCE, DIGEST, CONFIG, **fields)
+
+
+def move_the_tag(api: FakeApi) -> None:
+    status, tag = api.answers[f"GET {TAG}/tags/1.0.0"][0]
+    api.answers[f"GET {TAG}/tags/1.0.0"] = [(status, {**tag, "digest": MOVED})]
 
 
 def remember_models(api: FakeApi, *statuses: str) -> None:
@@ -157,7 +166,8 @@ def test_publishing_again_finds_the_version_and_sends_nothing(api, cloud):
 def test_other_content_becomes_the_next_version_and_never_replaces_one(api, cloud):
     remember_models(api)
     shipping.publish(IMAGE, CONFIG, cloud=cloud)
-    other = PublishedImage(REFERENCE, f"sha256:{'ef' * 32}", 1, False, 0.0)
+    other = PublishedImage(REFERENCE, MOVED, 1, False, 0.0)
+    move_the_tag(api)
 
     assert shipping.publish(other, CONFIG, cloud=cloud).version == "1.0.1"
     with pytest.raises(UsageError, match=r"a version with other content \(digest\)"):
@@ -462,6 +472,63 @@ def test_a_tag_that_a_model_depends_on_is_not_moved(api, cloud, docker):
     with pytest.raises(UsageError, match=r"used by mnist 1\.0\.0"):
         shipping.push("mnist:1.0.0", "team/mnist:1.0.0", cloud=cloud)
     assert docker.asked("POST") == []
+
+
+def test_a_tag_that_was_moved_since_the_push_is_not_published(api, cloud):
+    remember_models(api)
+    move_the_tag(api)
+
+    with pytest.raises(UsageError) as refused:
+        shipping.publish(IMAGE, CONFIG, cloud=cloud)
+
+    assert str(refused.value).splitlines() == [
+        f"{REFERENCE}: expected the image {DIGEST[:19]}, found {MOVED[:19]}: its tag was moved.",
+        "Push yours under a tag of its own, or publish what is there now: team/mnist:1.0.0@"
+        + MOVED,
+    ]
+    assert api.calls(f"POST {MODELS}") == []
+
+
+def test_what_is_there_now_is_published_by_its_digest_and_no_other(api, cloud):
+    remember_models(api)
+    move_the_tag(api)
+
+    meant = shipping.find_image(f"team/mnist:1.0.0@{MOVED}", cloud=cloud)
+    assert shipping.publish(meant, CONFIG, cloud=cloud).digest == MOVED
+    other = shipping.find_image(f"team/mnist:1.0.0@{DIGEST}", cloud=cloud)
+    with pytest.raises(UsageError, match="its tag was moved"):
+        shipping.publish(other, CONFIG, name="other", cloud=cloud)
+    with pytest.raises(UsageError, match="a tag before the digest"):
+        shipping.find_image(f"team/mnist@{MOVED}", cloud=cloud)
+
+
+def test_v2_which_takes_the_image_by_its_tag_is_not_given_another_one(api, cloud):
+    api.answers["GET /v2/project/services"] = [(200, {"data": []})]
+    move_the_tag(api)
+
+    with pytest.raises(UsageError, match="its tag was moved"):
+        shipping.deploy(known_model(cloud), generation="v2", cloud=cloud)
+    assert api.calls("POST /v2/project") == []
+
+
+def test_an_image_that_was_built_anew_under_the_same_name_is_not_pushed(api, cloud, docker):
+    facts = DockerEngine.connect().inspect("mnist:1.0.0")
+    built = BuiltImage("mnist:1.0.0", replace(facts, id=MOVED), (), 1.0, "")
+
+    with pytest.raises(UsageError, match="Build it again, or push it by its name"):
+        shipping.push(built, "team/mnist:1.0.0", cloud=cloud)
+    assert shipping.push(replace(built, facts=facts), "team/mnist:1.0.0", cloud=cloud).was_there
+
+
+def test_a_receipt_outlives_the_command_that_pushed(api, cloud):
+    now = shipping.find_image("team/mnist:1.0.0", cloud=cloud)
+    assert receipts.as_pushed(now) == now
+    receipts.keep(IMAGE)
+    move_the_tag(api)
+
+    assert receipts.as_pushed(shipping.find_image("team/mnist:1.0.0", cloud=cloud)).digest == DIGEST
+    receipts.RECEIPTS.write_text("[broken")
+    assert receipts.as_pushed(now) == now
 
 
 @pytest.mark.parametrize("name", ["library/mnist:1", "team/mnist--x:1", "1team/mnist:1"])

@@ -9,6 +9,7 @@ from typing import Any, Final
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.api.polling import wait_until
+from custom_image.cloud.images import registered
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import last_trouble
 from custom_image.cloud.services.access import V1, V2
@@ -16,6 +17,7 @@ from custom_image.cloud.services.api_v1 import ApiV1
 from custom_image.cloud.services.api_v2 import ApiV2
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.cloud.services.service_state import Generation, Seen
+from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import among
 from custom_image.errors import CloudRefused
 from custom_image.progress import say
@@ -173,6 +175,8 @@ def _deploy(
         was_there = bool(seen) and _runs_so(generation, seen, body)
         service_id = seen.id if seen else ""
         if not was_there:
+            if generation.generation == V2:  # it takes the image by its tag, not the model's copy
+                _require_digest(cloud, model)
             if seen is None:
                 service_id = generation.create(body)
             else:
@@ -252,6 +256,16 @@ def _wait(
         timeout_s=timeout_s,
         poll_s=cloud.poll_s,
     )
+
+
+def _require_digest(cloud: Cloud, model: Model) -> None:
+    """Refuse a model whose image's tag was moved since it was published."""
+    found = None if cloud.wire.dry_run else registered(cloud, model.image)
+    if found and model.digest.startswith("sha256:"):
+        remediation = (
+            "Push yours under a tag of its own, or publish what is there now, and deploy it."
+        )
+        requests_v1.image_digest(model.image, model.digest, found.digest, remediation)
 
 
 def _describe(

@@ -152,6 +152,12 @@ def image_tag(image: str, *, is_there: bool) -> None:
         refuse(image, "a tag that is in the registry", "none of this name", "Push it first.")
 
 
+def image_digest(image: str, expected: str, found: str, remediation: str) -> None:
+    """Refuse a tag that was moved: what it names is no longer what it named."""
+    if expected != found:
+        refuse(image, f"the image {expected[:19]}", f"{found[:19]}: its tag was moved", remediation)
+
+
 def single_manifest(image: str, is_list: bool) -> None:
     """Refuse a tag that names several images, one for each architecture."""
     if is_list:

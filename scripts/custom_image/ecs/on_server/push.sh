@@ -10,10 +10,16 @@ log=$folder/log
 trap 'rm -rf "$folder/docker"' EXIT
 [ ! -d "$folder/docker" ] || export DOCKER_CONFIG="$PWD/$folder/docker"
 docker tag "$image" "$reference" || end 1
+# With containerd's image store a plain push sends an index, with attestations, which SWR refuses.
+set --
+case $(docker info --format '{{.DriverStatus}}' 2>/dev/null) in *io.containerd.snapshotter*)
+  set -- --platform "$(docker image inspect --format '{{.Os}}/{{.Architecture}}' "$reference")"
+  echo "Left out: what is not the image for $2, attestations included."
+esac
 number=1
 while :; do
   seen=$(wc -l <"$log")
-  limited docker push "$reference"
+  limited docker push "$@" "$reference"
   code=$?
   [ "$code" = 0 ] && break
   [ "$code" != 124 ] && [ -z "$cancelled" ] && [ "$number" -lt "$tries" ] || break

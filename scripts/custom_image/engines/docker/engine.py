@@ -332,6 +332,15 @@ class DockerEngine:
             labels = {RUN_LABEL: self.run_id, OWNER_LABEL: this_process()}
             return client.containers.create(image, labels=labels, **settings)
 
+    @property
+    def has_containerd_store(self) -> bool:
+        """Whether it stores images as containerd does, an index with attestations included.
+
+        Source: https://docs.docker.com/engine/storage/containerd/
+        """
+        found = dict(self._client.info().get("DriverStatus") or [])
+        return str(found.get("driver-type", "")).startswith("io.containerd.snapshotter")
+
     @cached_property
     def _machine_bytes(self) -> int:
         return int(self._client.info()["MemTotal"])

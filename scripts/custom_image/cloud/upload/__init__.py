@@ -1,0 +1,1 @@
+"""Sending an image by ourselves, where the engine would send what SWR refuses."""
