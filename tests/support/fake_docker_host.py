@@ -97,9 +97,12 @@ class PaperJobs:
 
 
 class PaperRegistry:
-    """The address of a registry."""
+    """The address of a registry that holds nothing."""
 
     host = "127.0.0.1:5000"
+
+    def manifest(self, repository: str, tag: str) -> None:
+        """Have none."""
 
 
 class PaperLogins:

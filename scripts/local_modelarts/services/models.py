@@ -151,26 +151,41 @@ class Models:
         if (known := self._state.get(Repository, repository)) and known.is_public:
             raise _Refused(f"{events.NOT_SHARED} {repository} is public: set it to private.")
         login = platform.logins.temporary("local", platform.settings.login_s)
+        digest = self._known_digest(row) or manifest.digest
+        image = f"{host}/{repository}@{digest}"
         try:
-            platform.host.pull(path, login.user, login.password)
+            platform.host.pull(image, login.user, login.password)
         except Unavailable as error:
             raise _Refused(f"{events.NO_IMAGE} {error}") from error
-        size_bytes = platform.host.image_size_bytes(path)
+        size_bytes = platform.host.image_size_bytes(image)
         limit_bytes = platform.settings.model_size_bytes
         if size_bytes > limit_bytes:
             raise _Refused(events.TOO_LARGE.format("Image", path, limit_bytes // GB))
         self._events.add(row.id, events.SIZE_CALCULATED)
-        image = path
-        if row.source_copy:  # the tag may change or go: what was imported is kept
-            image = self._local_name(row.id)
-            platform.host.tag(path, image)
+        if row.source_copy:  # the image may go: what was imported is kept
+            pulled, image = image, self._local_name(row.id)
+            platform.host.tag(pulled, image)
         self._events.add(row.id, events.IMAGE_SHARED)
         return {
-            "digest": manifest.digest,
+            "digest": digest,
             "image": image,
             "size_bytes": size_bytes,
             "apis": routes(row.config),
         }
+
+    def _known_digest(self, row: Model) -> str:
+        """Return what a tag named for the first model that did not copy its image; else nothing.
+
+        A tag that is pushed again is followed by models that copy it alone: "enable image
+        replication when creating a model. Otherwise new models still use the old image".
+        Source: https://support.huaweicloud.com/intl/en-us/inference-modelarts/inference-modelarts-0009.html
+        """
+        others = [
+            model.digest
+            for model in self._state.find(Model, ("PUBLISHED",))
+            if model.source_location == row.source_location and not model.source_copy
+        ]
+        return others[-1] if others and not row.source_copy else ""  # all have the same
 
     def _local_name(self, model_id: str) -> str:
         return f"{self._platform.identity.images}:{model_id}"

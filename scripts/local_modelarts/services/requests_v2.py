@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
+from custom_image.errors import Unavailable
 from custom_image.specification import (
     AUTHENTICATION_V2,
     DEPLOY_TIMEOUT,
@@ -185,7 +187,7 @@ def _group(
     )
     spec = _unit(platform, units[0], invoke)
     return Group(
-        title=f"{spec.image.rpartition('/')[2].partition(':')[0]} {version}",
+        title=f"{_name(spec.image)} {version}",
         weight=number(group, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
         count=count,
         surge=surge,
@@ -261,7 +263,23 @@ def _image(platform: Platform, image: Mapping[str, Any]) -> str:
     if host != platform.registry.host or "/" not in rest or ":" not in rest:
         expected = f"{platform.registry.host}/organization/image:tag"
         raise parameter(f"image.swr_path is {path[:80]!r}, expected {expected}")
+    return _pinned(platform, path)
+
+
+def _pinned(platform: Platform, path: str) -> str:
+    """Return an address by digest: a version keeps its image when its tag is pushed again.
+
+    Inferred: the pages say it of models. What is not there fails when it is pulled.
+    """
+    name, _, tag = path.rpartition(":")
+    with suppress(Unavailable):
+        if found := platform.registry.manifest(name.partition("/")[2], tag):
+            return f"{name}@{found.digest}"
     return path
+
+
+def _name(image: str) -> str:
+    return image.rpartition("/")[2].partition("@")[0].partition(":")[0]
 
 
 def _limit(limit: Mapping[str, Any]) -> dict[str, float]:
