@@ -203,7 +203,7 @@ def test_a_copied_image_that_the_engine_has_lost_is_fetched_again(
     address = push_image(quick, serving_image, "pruned")
     model = publish_model(quick, address, serving_config, "pruned")
     copies = docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-    docker("rmi", address, *(copy for copy in copies if copy.endswith(f":{model}")))
+    docker("rmi", *(copy for copy in copies if copy.endswith(f":{model}")))
 
     with deployed(quick, "pruned", config_of(model)) as service:
         service.running()
@@ -217,7 +217,6 @@ def test_a_copied_image_outlives_its_tag_and_a_model_in_use_its_deletion(
     linked = publish_model(quick, address, serving_config, "linked", source_copy="false")
     tag = swr.DeleteRepoTagRequest(namespace="team", repository="shortlived", tag="1.0")
     quick.swr.delete_repo_tag(tag)
-    docker("rmi", address)
 
     with deployed(quick, "copied", config_of(copied)) as service:
         service.running()
