@@ -19,12 +19,14 @@ from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "support"))
+sys.path[:0] = [str(HERE.parent / "support"), str(HERE)]
 
+from processes import NotInstallable, lay_out  # noqa: E402
 from tiny_package import write_tiny_package  # noqa: E402
 
 from custom_image.builders.base import ensure_base_image  # noqa: E402
 from custom_image.engines.docker.engine import DockerEngine  # noqa: E402
+from custom_image.engines.process.engine import ProcessEngine  # noqa: E402
 from custom_image.report import Report, Verdict  # noqa: E402
 from custom_image.verification import verify  # noqa: E402
 
@@ -32,6 +34,7 @@ BUILD = HERE.parents[1] / "build" / "foreign"
 REPORTS = BUILD / "reports"
 PAGE = HERE / "README.md"
 BROKEN = (Verdict.FAILED, Verdict.WARNING)
+PROCESS_READY_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class Server:
     title: str
     package: str
     faults: tuple[tuple[str, str], ...]
+    is_process: bool = False
+    """It is judged as a process, not as an image: what it needs would make one of gigabytes."""
 
 
 EARLY = ("http.keep-alive", "closed after")
@@ -76,12 +81,21 @@ SERVERS = (
         (("http.keep-alive", "closed"), ("http.bad-input", "500")),
     ),
     Server("gunicorn_gevent", "The platform's sample", "gunicorn", (("http.bad-input", "500"),)),
+    Server(
+        "litserve_stream",
+        "LitServe, a stream",
+        "litserve",
+        (
+            ("stream.content-type", "none"),
+            EARLY,
+            GONE,
+            ("sigterm.in-flight", "cut off"),
+            ("http.bad-input", "500"),
+        ),
+        is_process=True,
+    ),
 )
 BY_FOLDER = {server.folder: server for server in SERVERS}
-
-
-class NotInstallable(Exception):
-    """pip cannot fetch what a server needs; the message is pip's own."""
 
 
 def build(server: Server, engine: DockerEngine) -> str:
@@ -109,7 +123,10 @@ def build(server: Server, engine: DockerEngine) -> str:
 
 
 def judge(server: Server, engine: DockerEngine, level: str = "quick") -> Report:
-    """Build a server's image and verify it."""
+    """Build a server's image and verify it, or start it as a process."""
+    if server.is_process:
+        folder, process = lay_out(server.folder), ProcessEngine()
+        return verify(folder, engine=process, level=level, ready_timeout_s=PROCESS_READY_S)
     return verify(build(server, engine), engine=engine, level=level)
 
 

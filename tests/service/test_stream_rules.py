@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,25 @@ def test_a_service_without_streams_is_not_asked_for_any(tmp_path):
 
     assert verdicts(report, *BROKEN) == []
     assert set(verdicts(report, Verdict.NOT_CHECKED)) >= STREAM_RULES
+
+
+def test_a_stream_that_config_json_declares_is_judged_whatever_comes(service):
+    """As LitServe streams: chunked JSON without a type, like any answer."""
+    replace(
+        service / "serve.py", '            self.send_header("Content-Type", CONTENT_TYPE)\n', ""
+    )
+    replace(service / "serve.py", 'b"data: " + json', "json")
+    replace(service / "serve.py", 'elif request.get("stream"):', "elif True:")
+    document = json.loads((service / "config.json").read_text())
+    document["apis"][0]["response"]["Content-type"] = "text/event-stream"
+    (service / "config.json").write_text(json.dumps(document))
+
+    only = [*STREAM_RULES, "api.content-type", "api.response-schema"]
+    report = judge(service, waits=WAITS, profile="v1", only=only)
+
+    assert verdicts(report, *BROKEN) == ["stream.content-type"], str(report)
+    assert report.check("stream.content-type").measured == "none"
+    assert report.check("stream.parts").verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("rule_id", SABOTAGES)

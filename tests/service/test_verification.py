@@ -77,7 +77,7 @@ def test_a_good_process_passes_but_for_durations_and_what_only_an_image_has(serv
         "a process has no Dockerfile; a build context has",
         "no samples were given; name a folder or a YAML file with --samples",
         "no health check is a command",
-        "no api streams: no answer is of that type, no request has the member `stream`",
+        "no api declares or sends a stream of events",
         *(f"{wait_s} s not waited; use --level full" for wait_s in (60, 90, 200)),
     }
 

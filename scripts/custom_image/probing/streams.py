@@ -83,6 +83,12 @@ class Stream:
         )
 
 
+def declares_stream(api: Api) -> bool:
+    """Tell whether config.json says that the answers of an api are events."""
+    declared = api.response.content_type if api.response else ""
+    return declared.partition(";")[0].strip().lower() == EVENT_STREAM
+
+
 def stream_request(api: Api) -> Request | None:
     """Return a sample of an api that asks for a stream; None where its schema has no switch."""
     schema = api.request.data if api.request else None

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from custom_image.engines.docker.host import MountPoint
 from custom_image.engines.serving_host import ServeOptions, ServingState
-from custom_image.errors import ServiceNotReady
+from custom_image.errors import ServiceNotReady, Unavailable
 from custom_image.specification import MIB
 from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
@@ -68,6 +68,8 @@ class ServingInstances:
             ServiceNotReady: its first process could not be started.
         """
         platform = self._platform
+        if spec.is_remote:
+            self._require_manifest(spec.image)
         if source := spec.image if spec.is_remote else self._lost_copy(spec.image):
             login = platform.logins.temporary("local", platform.settings.login_s)
             self._host.pull(source, login.user, login.password)
@@ -88,6 +90,16 @@ class ServingInstances:
             labels={**platform.identity.labels, SERVICE_LABEL: "", **labels},
             network=platform.identity.network,
         )
+
+    def _require_manifest(self, image: str) -> None:
+        """Refuse an image by digest that the registry has no longer; the engine may know it yet.
+
+        Raises:
+            Unavailable: it was deleted, or the registry does not answer.
+        """
+        name, _, digest = image.partition("@")
+        if digest and not self._platform.registry.manifest(name.partition("/")[2], digest):
+            raise Unavailable(f"image {image!r} cannot be pulled: the registry has none of it")
 
     def _lost_copy(self, image: str) -> str:
         """Return where a model's copy came from; empty where the engine has it still.

@@ -131,7 +131,7 @@ def local(tmp_path: Path) -> Platform:
     """A local ModelArts as far as it reads requests: no engine, the registry only by its name."""
     (tmp_path / "platform/obs/bucket/data").mkdir(parents=True)
     state, nothing = State(Path(":memory:")), cast(Any, None)
-    registry = cast(Any, SimpleNamespace(host="swr.example.com"))
+    registry = cast(Any, SimpleNamespace(host="swr.example.com", manifest=lambda *_: None))
     folder, identity = Folder(tmp_path / "platform"), Identity("a", "p", "AK", "SK", 1, 2)
     return Platform(
         folder, identity, Settings(), state, nothing, registry, nothing, nothing, "127.0.0.1"

@@ -10,6 +10,7 @@ from custom_image.model_config import Api
 from custom_image.model_config.remarks import EVENT_STREAM
 from custom_image.probing.http import Answer, ask
 from custom_image.probing.sample_requests import sample_of
+from custom_image.probing.streams import declares_stream
 from custom_image.rules import (
     Context,
     Finding,
@@ -93,7 +94,7 @@ def content_type(context: Context) -> Finding:
             continue
         sent = answer.headers.get("content-type", "none")
         compared.append(f"{_named(api)}: {sent}")
-        if sent.startswith(EVENT_STREAM):  # config.json has no word for it: stream.content-type
+        if sent.startswith(EVENT_STREAM) or declares_stream(api):  # stream.content-type judges it
             continue
         if sent.partition(";")[0].strip().lower() != api.response.content_type.lower():
             wrong.append(f"{_named(api)} sends {sent}, declared is {api.response.content_type}")
@@ -122,7 +123,7 @@ def response_schema(context: Context) -> Finding:
     for api, answer in _answers(context):
         if api.response is None or not api.response.data or not answer.is_good:
             continue
-        if answer.headers.get("content-type", "").startswith(EVENT_STREAM):
+        if answer.headers.get("content-type", "").startswith(EVENT_STREAM) or declares_stream(api):
             continue
         fault = _fault(api.response.data, answer.body)
         text = answer.body[:200].decode(errors="replace")

@@ -1,6 +1,7 @@
 """Answers that are streams of server-sent events: how they begin, come and end.
 
-An api streams where its answer is of that type, or where its request has the member `stream`.
+An api streams where config.json declares answers of that type, where they are of it, or where its
+request has the member `stream` and the answer to that looks like events.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from custom_image.model_config import Api
 from custom_image.model_config.remarks import EVENT_STREAM
 from custom_image.probing.http import Answer, Request
 from custom_image.probing.sample_requests import sample_of
-from custom_image.probing.streams import Stream, read_stream, stream_request
+from custom_image.probing.streams import Stream, declares_stream, read_stream, stream_request
 from custom_image.rules import (
     Context,
     Finding,
@@ -39,7 +40,7 @@ STREAMS: Final = Source(
 )
 SERVED: Final = frozenset({Profile.V1, Profile.ENGINE, Profile.V2})
 AFTER: Final = ("health.ready", "api.answers")
-NO_STREAM: Final = "no api streams: no answer is of that type, no request has the member `stream`"
+NO_STREAM: Final = "no api declares or sends a stream of events"
 LONG_ENOUGH_S: Final = 0.5
 """A stream that is over sooner may come in one piece: nobody could tell the difference."""
 LEAVERS: Final = 8
@@ -307,13 +308,13 @@ def _streams(context: Context) -> list[tuple[Request, Stream]]:
     def read() -> list[tuple[Request, Stream]]:
         found = []
         for index, api in enumerate(context.config.apis):
-            request = stream_request(api)
-            if request is None and not _answered_with_events(context, index):
+            request, is_declared = stream_request(api), declares_stream(api)
+            if not (request or is_declared or _answered_with_events(context, index)):
                 continue
             request = request or sample_of(api)
             context.pause(0)
             stream = read_stream(context.service.url, request, PATIENCE_S)
-            if 200 <= stream.status < 300 and stream.is_events:
+            if 200 <= stream.status < 300 and (is_declared or stream.is_events):
                 found.append((request, stream))
         if found:
             context.facts["streams"] = [
