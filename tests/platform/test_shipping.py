@@ -6,14 +6,18 @@ import json
 import shutil
 import sys
 import time
+import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
+from classic_services import PARTS, PROBES
+from hypothesis import HealthCheck, Phase, given, settings
 from local_cloud import Rehearsal, wait_for
 from local_models import build_image
 from local_services import token
@@ -145,6 +149,56 @@ def test_a_migrated_service_answers_the_same(here, model, seven):
     finally:
         for service in (old, new):
             cloud.delete(service)
+
+
+@pytest.mark.true_time
+@pytest.mark.timeout(900)
+@settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(part=PARTS, health=PROBES, startup=PROBES)
+def test_whatever_is_migrated_answers_the_same(
+    part: dict[str, Any], health: Any, startup: Any, here, published, config, seven
+):
+    """Drawn classic services, run on both generations; each probe asks what the image answers."""
+    (Path(here.platform.obs_folder) / "bucket/data").mkdir(parents=True, exist_ok=True)
+    asked = {"url": "/health", "failure_threshold": "200"}
+    probes = {"health": health or {"check_method": "HTTP"}, "startup_health": startup}
+    document = json.loads(config.to_json()) | {k: p | asked for k, p in probes.items() if p}
+    name = f"drawn-{uuid.uuid4().hex[:8]}"
+    model = cloud.publish(
+        published, parse_model_config(json.dumps(document)), name=name, cloud=here
+    )
+    part = part | {
+        "model_id": model.id,
+        "instance_count": min(2, part["instance_count"]),
+        "envs": part.get("envs", {}) | WAITS,
+        "deploy_timeout_in_seconds": 7200,  # a sixtieth of it here
+    }
+    body = {"service_name": name, "infer_type": "real-time", "config": [part]}
+    here.call("POST", "/services", body, what=f"deploy {name}")
+    old = wait_for(lambda: running(here, name), f"{name} runs", 120)
+    planned = migrate(*find_v1(here, name), here)
+    more_time = replace(planned.options, deploy_timeout_min=120)
+    new = replace(planned, options=more_time).deploy(here)
+    try:
+        found = compare(old, new, [("seven.jpg", seven), ("broken.jpg", b"no picture")])
+        assert found.are_equal, str(found)
+        assert [pair[0].status for pair in found.pairs] == [200, 422]
+    finally:
+        for service in (old, new):
+            cloud.delete(service)
+
+
+def running(here: cloud.Cloud, name: str) -> cloud.Service | None:
+    """Return a classic service once it runs."""
+    found = cloud.find_service(name, generation="v1", cloud=here)
+    assert found.status != "failed", found
+    return found if found.status == "running" else None
 
 
 def test_what_is_there_is_found_by_its_name_and_deploying_it_again_changes_nothing(
