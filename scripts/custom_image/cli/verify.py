@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -157,6 +158,22 @@ def verify(
             "--format its name decides: .json, .xml (JUnit), .sarif, .html, .md, else a table.",
         ),
     ] = None,
+    compare: Annotated[
+        str,
+        typer.Option(
+            metavar="TARGET",
+            help="Put TARGET beside this one instead, the same requests sent to both: answers, "
+            "schema, latency, memory, size, packages. No rule is judged.",
+        ),
+    ] = "",
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER[%]",
+            help="With --compare: how much worse the judged one may be, such as latency=10%, "
+            "size=50MB or answers=0; may be repeated. Exits 1 where one is exceeded.",
+        ),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="List every rule, also those that passed.")
     ] = False,
@@ -175,6 +192,7 @@ def verify(
       custom-image verify saved:1 --command "sh /home/ma-user/infer/run.sh"
       custom-image verify llm:3 --volume /mnt/weights:/weights --env WEIGHTS_PATH=/weights
       custom-image verify mnist:1 --output report.xml --output report.sarif
+      custom-image verify mnist:2 --compare mnist:1 --budget latency=10% --budget answers=0
       custom-image verify mnist:1 --limit image.size=20 --waive "user.root=needs port 80, OPS-7"
 
     Exits 0 where no rule failed, 1 where one did, 2 for wrong usage, 3 where the engine does not
@@ -211,6 +229,15 @@ def verify(
             is_here=not server,
         ),
     }
+    if compare or budget:
+        if not compare or server:
+            raise UsageError(
+                "--budget needs --compare TARGET."
+                if not compare
+                else "--compare starts both on this machine; leave --server out."
+            )
+        names = ("config", "samples", "apis", "start_options", "command", "port")
+        _compare(target, compare, budget or (), form, output or (), {n: options[n] for n in names})
     if server:
         report = build_server.verify(target, server, ssh_config, **options)
     else:
@@ -223,6 +250,28 @@ def verify(
     else:
         typer.echo(to_format(report, form or ReportFormat.TABLE), nl=False)
     raise typer.Exit({Verdict.FAILED: 1, Verdict.NOT_CHECKED: 3}.get(report.verdict, 0))
+
+
+def _compare(
+    target: str,
+    baseline: str,
+    budgets: Sequence[str],
+    form: ReportFormat | None,
+    output: Sequence[Path],
+    options: dict[str, Any],
+) -> NoReturn:
+    from custom_image.report.comparison_forms import to_form
+    from custom_image.report.formats import format_of
+    from custom_image.verification.comparison import compare
+
+    comparison = compare(target, baseline, budgets=budgets, **options)
+    for path in output:
+        write(path, to_form(comparison, form or format_of(path.name)))
+    if output or form in (None, ReportFormat.TABLE):
+        show(comparison)
+    else:
+        typer.echo(to_form(comparison, form or ReportFormat.TABLE), nl=False)
+    raise typer.Exit(1 if comparison.exceeded else 0)
 
 
 def _overrides(

@@ -102,6 +102,18 @@ class Index:
             self._charge(_NODE_BYTES + len(name), files)
         folder[name] = node
 
+    def paths(self) -> Iterator[bytes]:
+        """Yield the paths of what is no folder, in no order."""
+        waiting = [(b"", self.root)]
+        while waiting:
+            path, folder = waiting.pop()
+            for name, node in folder.items():
+                inner = path + b"/" + name if path else name
+                if isinstance(node, dict):
+                    waiting.append((inner, node))
+                elif node is not None:
+                    yield inner
+
     def find(self, path: bytes) -> Place | None:
         """Return where the file of a path is, links followed as the kernel would inside the image.
 

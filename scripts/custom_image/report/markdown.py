@@ -21,18 +21,18 @@ MOST_EVIDENCE_LINES: Final = 16
 
 def to_markdown(report: Report) -> str:
     """Return what is broken, then what was not checked in a line, what passed, and the table."""
-    parts = [f"### {_text(report.summary)}"]
-    parts += [f"> {_text(remark)}" for remark in report.remarks]
+    parts = [f"### {escaped(report.summary)}"]
+    parts += [f"> {escaped(remark)}" for remark in report.remarks]
     parts += [_details(check) for check in broken(report)]
     if text := not_checked_text(report):
-        parts.append(f"**Not checked** {_text(text)}")
+        parts.append(f"**Not checked** {escaped(text)}")
     parts.append(f"**Passed** {len(passed(report))} rules")
     parts.append(_table(report))
     return "\n\n".join(parts) + "\n"
 
 
 def _details(check: Check) -> str:
-    lines = [f"#### {SIGNS[check.badge]} `{check.id}` {_text(check.title)}"]
+    lines = [f"#### {SIGNS[check.badge]} `{check.id}` {escaped(check.title)}"]
     for name, text in (
         ("waived", check.waived),
         ("required", check.required),
@@ -40,16 +40,16 @@ def _details(check: Check) -> str:
         ("remediation", check.remediation),
     ):
         if text:
-            lines.append(f"* {name}: {_text(text)}")
+            lines.append(f"* {name}: {escaped(text)}")
     lines.append(f"* source: {_source(check.source)}")
     if check.evidence:
-        lines += ["", _fenced(check.evidence)]
+        lines += ["", fenced(check.evidence)]
     return "\n".join(lines)
 
 
 def _table(report: Report) -> str:
     rows = [
-        f"| {check.badge} | `{check.id}` | {_text(check.required)} | {_text(check.measured)} |"
+        f"| {check.badge} | `{check.id}` | {escaped(check.required)} | {escaped(check.measured)} |"
         for check in report.checks
     ]
     head = ["| verdict | rule | required | measured |", "|---|---|---|---|"]
@@ -60,15 +60,15 @@ def _table(report: Report) -> str:
 def _source(source: str) -> str:
     """Return the platform's page as a link; any other text as it is."""
     page = re.fullmatch(r"(.+) <(https://[^<>\s()]+)>", source)
-    return f"[{_text(page[1])}]({page[2]})" if page else _text(source)
+    return f"[{escaped(page[1])}]({page[2]})" if page else escaped(source)
 
 
-def _text(text: str) -> str:
+def escaped(text: str) -> str:
     """Return a text in one line, each character that means something escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def _fenced(text: str) -> str:
+def fenced(text: str) -> str:
     """Return a text as it is, in a fence that none of its own can close."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)

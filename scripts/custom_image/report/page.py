@@ -68,13 +68,7 @@ def to_page(report: Report) -> str:
     """Return the page: the verdict, what is broken with all that stands behind it, then all."""
     title = f"{_headline(report)}: {report.target}"
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        # No answer of a stranger's service can load or run anything, whatever slipped through.
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{escape(title)}</title><style>{_CSS}</style></head><body>",
+        open_page(title),
         _head(report),
         _section(report, "Failed", Verdict.FAILED),
         _section(report, "Warnings", Verdict.WARNING),
@@ -85,6 +79,21 @@ def to_page(report: Report) -> str:
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def open_page(title: str) -> str:
+    """Return the beginning of a page, up to what its body holds."""
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            # No answer of a stranger's service can load or run anything, whatever slipped through.
+            '<meta http-equiv="Content-Security-Policy" '
+            "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+            f"<title>{escape(title)}</title><style>{_CSS}</style></head><body>",
+        ]
+    )
 
 
 def _badge(name: str, text: str = "") -> str:

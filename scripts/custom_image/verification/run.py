@@ -108,7 +108,7 @@ def verify(
         port=port,
         ready_timeout_s=ready_timeout_s,
         samples=read_samples(Path(samples)) if samples is not None else (),
-        command=_words(command),
+        command=words(command),
         options=start_options,
         apis_path=Path(apis) if apis is not None else None,
         stop_command=stop_command,
@@ -260,7 +260,7 @@ def _one_of(choices: type[E], value: str, what: str) -> E:
     return choices(one_of([choice.value for choice in choices], value, what))
 
 
-def _words(command: str | Sequence[str]) -> tuple[str, ...]:
+def words(command: str | Sequence[str]) -> tuple[str, ...]:
     """Return a command as the platform starts it: split like a shell's, and not given to one."""
     if not isinstance(command, str):
         return tuple(command)

@@ -27,6 +27,7 @@ from custom_image.errors import (
 from custom_image.image_archive import Contents
 from custom_image.model_config import Health, ModelConfig, parse_model_config
 from custom_image.probing.expected_answers import Sample
+from custom_image.probing.http import Request
 from custom_image.probing.sample_requests import sample_request
 from custom_image.rules import (
     QUICK_WAITS,
@@ -154,6 +155,11 @@ class Session:
             facts = replace(facts, command=self._command, shell_form=False)
         return facts
 
+    @property
+    def request(self) -> Request:
+        """What the service is asked at its start."""
+        return self._request
+
     def find_file(self, path: str) -> ImageFile | None:
         return self._target.find_file(path)
 
@@ -179,15 +185,19 @@ class Session:
         """Return why a rule cannot be judged here; empty where it can."""
         if not self.level.reaches(rule.level):
             return f"level {self.level} starts nothing; use --level {rule.level}"
+        if reason := self.why_lacking(rule.needs):
+            return reason
+        return self._why_not_started() if rule.level is not Level.STATIC else ""
+
+    def why_lacking(self, needs: Needs) -> str:
+        """Return why the target lacks something; empty where it has it all."""
         offers = self._target.offers
         if self._config_text is not None:
             offers |= Needs.CONFIG_TEXT
         if self._config is not None:
             offers |= Needs.CONFIG
-        lacking = rule.needs & ~offers
-        if lacking:
-            return self._target.why_not(next(iter(lacking)))
-        return self._why_not_started() if rule.level is not Level.STATIC else ""
+        lacking = needs & ~offers
+        return self._target.why_not(next(iter(lacking))) if lacking else ""
 
     def _find_config(self, path: Path | None) -> None:
         if path is None:

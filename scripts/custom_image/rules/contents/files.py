@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any, Final
 
 from custom_image.image_archive import Contents, Entry
@@ -137,7 +136,7 @@ def architecture(context: Context) -> Finding:
 def libraries(context: Context) -> Finding:
     """Look for each name among all names in the image; where the loader looks is not imitated."""
     contents = context.contents
-    names = {name.decode(errors="replace") for name in _names(contents.overlay.root)}
+    names = {path.rpartition(b"/")[2].decode(errors="replace") for path in contents.overlay.paths()}
     judged, missing = 0, []
     for program in _programs(contents):
         is_loaded = EXTENSION.search(program.path) or PROGRAM_FOLDERS.match(program.path)
@@ -169,9 +168,7 @@ def libraries(context: Context) -> Finding:
 def driver(context: Context) -> Finding:
     """Match the paths of all files."""
     contents = context.contents
-    found = [
-        f"/{p.decode(errors='replace')}" for p in _paths(contents.overlay.root) if HIDDEN.match(p)
-    ]
+    found = [f"/{p.decode(errors='replace')}" for p in contents.overlay.paths() if HIDDEN.match(p)]
     if found:
         return failed(f"{len(found)} files: {found[0]}", "\n".join(found[:MOST_NAMED]))
     return passed("none")
@@ -229,23 +226,6 @@ def shadows(context: Context) -> Finding:
 def _programs(contents: Contents) -> list[Program]:
     found = contents.reader(ElfReader).found
     return [program for program in found if contents.overlay.holds(program.path, program.layer)]
-
-
-def _paths(root: dict[bytes, Any], prefix: bytes = b"") -> Iterator[bytes]:
-    """Yield the paths of what is no folder."""
-    waiting = [(prefix, root)]
-    while waiting:
-        path, folder = waiting.pop()
-        for name, node in folder.items():
-            inner = path + b"/" + name if path else name
-            if isinstance(node, dict):
-                waiting.append((inner, node))
-            elif node is not None:
-                yield inner
-
-
-def _names(root: dict[bytes, Any]) -> Iterator[bytes]:
-    return (path.rpartition(b"/")[2] for path in _paths(root))
 
 
 def _folder(root: dict[bytes, Any], path: str) -> dict[bytes, Any]:
