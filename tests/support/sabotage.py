@@ -36,6 +36,11 @@ SAMPLES = Path(__file__).parent / "samples"
 # What no Dockerfile can do: an image for another machine, a layer with names that lead out of it;
 # and what only a build context has: they are broken in unit/rules/test_sabotaged_files.py.
 WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint", "registry.manifest"}
+# Those that need another api, many requests, or weights beside the image: broken in
+# service/test_usage_rules.py and container/test_weights_rules.py.
+BROKEN_ELSEWHERE = {"body.text"} | {
+    rule.id for rule in catalogue() if rule.id.startswith(("growth.", "weights."))
+}
 # A service that streams is broken in service/test_stream_rules.py.
 STREAM_RULES = {rule.id for rule in catalogue() if rule.id.startswith("stream.")}
 
@@ -392,6 +397,51 @@ TABLE = (
         settings=STATIC,
     ),
     Sabotage("files.shadows", (f"RUN touch {INFER}/model/1/antigravity.py",), settings=STATIC),
+    Sabotage(
+        "files.toolkits",
+        (
+            "RUN for cuda in 11.8 12.4; do mkdir -p /tmp/cuda-$cuda/lib64 && "
+            "touch /tmp/cuda-$cuda/lib64/libcudart.so.$cuda; done",
+        ),
+        settings=STATIC,
+    ),
+    Sabotage("code.syntax", (edit(SERVICE, "1 i <<<<<<< HEAD"),), settings=STATIC),
+    Sabotage(
+        "code.engine",
+        (edit(SERVICE, "$ a from model_service.mxnet_model_service import MXNetBaseService"),),
+        settings=STATIC,
+    ),
+    # Another server in the same process lists the folders of the image, at a port of its own.
+    Sabotage(
+        "health.port",
+        (
+            edit(
+                SERVICE,
+                "$ a import http.server as h, threading as t; t.Thread(daemon=True, target="
+                'lambda: h.test(h.SimpleHTTPRequestHandler, port=9090, bind="0.0.0.0")).start()',
+            ),
+        ),
+        config=lambda c: c["health"].update(url="/?page=health"),
+    ),
+    Sabotage(
+        "api.location",
+        (
+            edit(
+                APPLICATION,
+                's#headers = ((b"x-request-id"#headers = ((b"location", b"/j/1"), (b""#',
+            ),
+        ),
+    ),
+    Sabotage(
+        "logs.files",
+        (
+            edit(
+                APPLICATION,
+                "s#self._access_log.write($#(lambda *row: print(*row, file=open("
+                '"/tmp/requests.log", "a")))(#',
+            ),
+        ),
+    ),
     Sabotage("image.volume", (f"VOLUME {INFER}/model",), settings=STATIC),
     Sabotage(
         "boot.scripts",

@@ -80,13 +80,16 @@ def parse_options(
 
 
 def merge(base: StartOptions, own: StartOptions) -> StartOptions:
-    """Return what a rule asks for on top of what the user asked for; the rule's own holds."""
+    """Return what a rule asks for on top of what the user asked for; the rule's own holds.
+
+    Of two volumes at one path that is the rule's.
+    """
     default = StartOptions()
     changes: dict[str, Any] = {
         name: value for name, value in vars(own).items() if value != getattr(default, name)
     }
     changes["environment"] = {**base.environment, **own.environment}
-    changes["volumes"] = (*base.volumes, *own.volumes)
+    changes["volumes"] = tuple({v.target: v for v in (*base.volumes, *own.volumes)}.values())
     return replace(base, **changes)
 
 

@@ -102,8 +102,8 @@ class Index:
             self._charge(_NODE_BYTES + len(name), files)
         folder[name] = node
 
-    def paths(self) -> Iterator[bytes]:
-        """Yield the paths of what is no folder, in no order."""
+    def paths(self, *, links: bool = True) -> Iterator[bytes]:
+        """Yield the paths of what is no folder, in no order; links only where they are wanted."""
         waiting = [(b"", self.root)]
         while waiting:
             path, folder = waiting.pop()
@@ -111,7 +111,7 @@ class Index:
                 inner = path + b"/" + name if path else name
                 if isinstance(node, dict):
                     waiting.append((inner, node))
-                elif node is not None:
+                elif isinstance(node, int) or (links and node is not None):
                     yield inner
 
     def find(self, path: bytes) -> Place | None:

@@ -31,6 +31,11 @@ from custom_image.probing.sample_requests import FORM_HEADER, JSON_TYPE, form, f
 LIST_NAME: Final = "samples.yaml"
 EXPECTED_ENDING: Final = ".expected.json"
 LARGEST_BYTES: Final = 16_000_000
+WARM_UP_NAMES: Final = tuple(
+    f"warm_up.{ending}"
+    for ending in ("json", "jpg", "jpeg", "png", "bmp", "csv", "txt", "npy", "wav", "mp4", "bin")
+)
+"""The author's own good request, beside config.json; the first that is there counts."""
 ANYTHING: Final = "..."
 
 
@@ -63,11 +68,8 @@ class Sample(BaseModel):
         content = _read(self.file)
         if self.file.suffix == ".json":
             return Request(method, url, content, JSON_TYPE)
-        schema = api.request.data if api and api.request else None
-        members = (schema or {}).get("properties") or {}
-        part = self.part or next((n for n, m in members.items() if is_file(m)), "file")
-        values = {**form_values(schema), part: content}
-        return Request(method, url, form(values, self.file.name), FORM_HEADER)
+        body = _form_with(content, self.file.name, api, self.part)
+        return Request(method, url, body, FORM_HEADER)
 
     def fault(self, found: Answer) -> str:
         """Return how an answer differs from what is expected, or an empty string."""
@@ -80,6 +82,19 @@ class Sample(BaseModel):
         except ValueError:
             return f"expected JSON, found {found}"
         return difference(self.answer, document, tolerance=self.tolerance)
+
+
+def warm_up_request(name: str, content: bytes, config: ModelConfig) -> Request | None:
+    """Return the request of the author's ``warm_up.*`` beside config.json; None without an api.
+
+    As the runtime reads it: JSON is a body, anything else a file of a form.
+    """
+    api = next(iter(config.apis), None)
+    if api is None or api.method.upper() == "GET":
+        return None
+    if name.endswith(".json"):
+        return Request(api.method.upper(), api.url, content, JSON_TYPE)
+    return Request(api.method.upper(), api.url, _form_with(content, name, api), FORM_HEADER)
 
 
 def read_samples(path: Path) -> tuple[Sample, ...]:
@@ -178,6 +193,14 @@ def _read_pairs(folder: Path) -> tuple[Sample, ...]:
             f"seven{EXPECTED_ENDING}."
         )
     return tuple(found)
+
+
+def _form_with(content: bytes, name: str, api: Api | None, part: str = "") -> bytes:
+    """Return a form with a file, in the part that takes one where none is named."""
+    schema = api.request.data if api and api.request else None
+    members = (schema or {}).get("properties") or {}
+    part = part or next((n for n, m in members.items() if is_file(m)), "file")
+    return form({**form_values(schema), part: content}, name)
 
 
 def _read(path: Path) -> bytes:

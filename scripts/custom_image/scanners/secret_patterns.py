@@ -71,12 +71,17 @@ PATTERNS: Final = (
 _PASSWORD_IN_URL: Final = re.compile(
     rb"\b[a-z][a-z0-9+.-]{0,14}://[^\s/:@'\"]{0,99}:[^\s/@'\"${}<]{1,200}@[\w.-]"
 )
+# A token in place of the user's name, as hosts of code and of packages take it; not a name.
+_TOKEN_IN_URL: Final = re.compile(
+    rb"\bhttps?://(?=[A-Za-z_-]{0,99}[0-9])[A-Za-z0-9_-]{20,200}(?::(?:x-oauth-basic)?)?@[\w.-]"
+)
 _PASSWORD_OPTION: Final = re.compile(
     rb"(?i)(?:^|\s)--?(?:password|passwd|token)[= ]['\"]?[^\s'\"$-]"
 )
 _HEADER: Final = re.compile(
     rb"(?i)authorization:\s{0,9}(?:bearer|basic|token)\s{1,9}[A-Za-z0-9+/=_.-]{8}"
 )
+_CREDENTIALS_IN_URL: Final = re.compile(_PASSWORD_IN_URL.pattern + b"|" + _TOKEN_IN_URL.pattern)
 # Files that hold secrets by their nature: the end of the path, and what of it is one.
 NAMED_FILES: Final = (
     (r"\.netrc|_netrc", "the password of a machine", re.compile(rb"\bpassword\s+\S")),
@@ -98,7 +103,7 @@ NAMED_FILES: Final = (
     (r"etc/shadow", "the hash of a password", re.compile(rb"(?m)^[^:\s]+:\$[0-9a-z]+\$")),
 )  # fmt: skip
 _NAMED: Final = tuple(
-    (re.compile(rf"(?:^|/)(?:{name})$".encode()), what, regex or _PASSWORD_IN_URL)
+    (re.compile(rf"(?:^|/)(?:{name})$".encode()), what, regex or _CREDENTIALS_IN_URL)
     for name, what, regex in NAMED_FILES
 )
 _PACKAGES: Final = re.compile(
@@ -153,6 +158,7 @@ def secret_in_text(text: str) -> str:
     data = text.encode(errors="replace")
     for what, regex in (
         ("a URL with a password", _PASSWORD_IN_URL),
+        ("a URL with a token", _TOKEN_IN_URL),
         ("a password as an option", _PASSWORD_OPTION),
         ("an Authorization header", _HEADER),
     ):

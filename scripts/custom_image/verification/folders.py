@@ -11,7 +11,7 @@ from custom_image.errors import PackageError, UsageError
 from custom_image.image_archive import LIMITS, Contents, FolderFiles, read_files
 from custom_image.rules import Needs
 from custom_image.rules.contents.readers import content_readers
-from custom_image.specification import BOOT_FILE
+from custom_image.specification import BOOT_FILE, MODEL_DIR
 from custom_image.verification.target import CONFIG_NAME, CONFIG_PLACES, Nothing, Target
 
 # Where the parts of an image's /home are found in a folder: a build context, a folder that
@@ -41,8 +41,11 @@ class FolderTarget(Nothing):
         relative = path.removeprefix("/home/")
         if relative == path:
             return None  # only /home is mirrored
-        for home in HOMES:
-            file = self._folder / home / relative
+        files = [self._folder / home / relative for home in HOMES]
+        if path.startswith(f"{MODEL_DIR}/"):  # a package, or one beside a Dockerfile
+            name = path.removeprefix(f"{MODEL_DIR}/")
+            files += [self._folder / name, self._folder / "model" / name]
+        for file in files:
             if file.is_file():
                 stat = file.stat()
                 return ImageFile(_read(file), stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)

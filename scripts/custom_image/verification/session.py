@@ -26,7 +26,7 @@ from custom_image.errors import (
 )
 from custom_image.image_archive import Contents
 from custom_image.model_config import Health, ModelConfig, parse_model_config
-from custom_image.probing.expected_answers import Sample
+from custom_image.probing.expected_answers import Sample, warm_up_request
 from custom_image.probing.http import Request
 from custom_image.probing.sample_requests import sample_request
 from custom_image.rules import (
@@ -42,7 +42,7 @@ from custom_image.rules import (
 )
 from custom_image.specification import DEPLOY_TIMEOUT, Edition
 from custom_image.verification.redaction import Mask
-from custom_image.verification.targets import Target
+from custom_image.verification.target import WARM_UP_PLACES, Target
 
 T = TypeVar("T")
 
@@ -106,8 +106,8 @@ class Session:
         if apis_path is not None:
             self._find_apis(apis_path)
         # Before anything is started: making the sample takes as long as a good service's start.
-        self._request = sample_request(self._config)
         self.samples = tuple((sample, sample.to_request(self._config)) for sample in samples)
+        self._request = self._warm_up() or sample_request(self._config)
         self._over = Event()
         self._starting = BoundedSemaphore(STARTS_AT_ONCE)
         self._lock = Lock()
@@ -246,6 +246,22 @@ class Session:
             self._config = found
         else:
             self._config = self._config.model_copy(update={"apis": found.apis})
+
+    def _warm_up(self) -> Request | None:
+        """Return the author's own good request, which is a sample where none was given."""
+        if self._config is None or Needs.FILES not in self._target.offers:
+            return None
+        for place in WARM_UP_PLACES:
+            with suppress(CustomImageError):  # far too large to be one
+                content = self.read_file(place)
+                if content is None:
+                    continue
+                name = place.rpartition("/")[2]
+                request = warm_up_request(name, content, self._config)
+                if request and not self.samples:
+                    self.samples = ((Sample(name=name), request),)
+                return request
+        return None
 
     def _refuse_options(self, target: Target) -> None:
         reason = "it runs already" if target.url else "nothing of it is started here"

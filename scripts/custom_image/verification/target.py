@@ -6,10 +6,12 @@ from typing import Final, Protocol
 
 from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
 from custom_image.image_archive import Contents
+from custom_image.probing.expected_answers import WARM_UP_NAMES
 from custom_image.rules import Needs
 from custom_image.specification import MODEL_DIR
 
 CONFIG_NAME: Final = "config.json"
+WARM_UP_PLACES: Final = tuple(f"{MODEL_DIR}/{name}" for name in WARM_UP_NAMES)
 CONFIG_PLACES: Final = (
     f"{MODEL_DIR}/{CONFIG_NAME}",
     f"/home/mind/model/{CONFIG_NAME}",

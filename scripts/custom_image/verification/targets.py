@@ -20,7 +20,7 @@ from custom_image.rules.static.accounts import ACCOUNTS_FILE
 from custom_image.rules.static.command import INFER_BOOT_FILE
 from custom_image.specification import BOOT_FILE
 from custom_image.verification.folders import FolderTarget, ProcessTarget, open_folder
-from custom_image.verification.target import CONFIG_PLACES, Nothing, Target
+from custom_image.verification.target import CONFIG_PLACES, WARM_UP_PLACES, Nothing, Target
 
 __all__ = [
     "ArchiveTarget",
@@ -94,7 +94,10 @@ class ImageTarget(Nothing):
         return self._files[path]
 
     def find_config(self) -> tuple[str, bytes] | None:
-        self._look_up(CONFIG_PLACES)
+        try:
+            self._look_up([*CONFIG_PLACES, *WARM_UP_PLACES])
+        except CustomImageError:  # one of them is far too large: perhaps not config.json
+            self._look_up(CONFIG_PLACES)
         return next(((p, f.content) for p in CONFIG_PLACES if (f := self._files[p])), None)
 
     def _look_up(self, paths: Sequence[str]) -> None:

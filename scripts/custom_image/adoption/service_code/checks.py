@@ -48,15 +48,7 @@ def check_service(code: Code, where: str) -> None:
         PackageError: its engine is in no image, or there is no service class; with what to do.
     """
     module = code.service
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.ImportFrom):
-            for name in (alias.name for alias in node.names if alias.name in ABSENT_BASES):
-                engine = ABSENT_BASES[name]
-                raise PackageError(
-                    f"{module.place(node)}: derives from {name}, and no image has {engine}.\n"
-                    "Export the model to ONNX and derive from OnnxServingBaseService, or build "
-                    f"from a Dockerfile of your own that has {engine} (--context)."
-                )
+    check_engine(module)
     served = served_classes(module)
     if len(served) > 1:
         places = ", ".join(f"{name} (line {line})" for name, line in served.items())
@@ -70,6 +62,23 @@ def check_service(code: Code, where: str) -> None:
             f"{where}: has no class on a base class of model_service.\n"
             f"Derive the service from one of {', '.join(SERVED_BASES)}."
         )
+
+
+def check_engine(module: Module) -> None:
+    """Refuse a base class whose engine no image has.
+
+    Raises:
+        PackageError: with its line and what to do.
+    """
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ImportFrom):
+            for name in (alias.name for alias in node.names if alias.name in ABSENT_BASES):
+                engine = ABSENT_BASES[name]
+                raise PackageError(
+                    f"{module.place(node)}: derives from {name}, and no image has {engine}.\n"
+                    "Export the model to ONNX and derive from OnnxServingBaseService, or build "
+                    f"from a Dockerfile of your own that has {engine} (--context)."
+                )
 
 
 def served_classes(module: Module) -> dict[str, int]:

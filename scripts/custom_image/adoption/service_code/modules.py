@@ -100,7 +100,7 @@ class _Reader:
             return
         self._seen.add(name)
         try:
-            tree = _parse(self._folder / name, name)
+            tree = parse_module((self._folder / name).read_bytes(), name)
         except PackageError:
             if certain and not optional:
                 raise
@@ -240,8 +240,12 @@ def _called_import(call: ast.Call) -> str:
     return ""
 
 
-def _parse(path: Path, name: str) -> ast.Module:
-    content = path.read_bytes()
+def parse_module(content: bytes, name: str) -> ast.Module:
+    """Return the tree of a file.
+
+    Raises:
+        PackageError: it is no Python 3; with its line and what to do.
+    """
     for number, line in enumerate(content.split(b"\n"), 1):
         if line.startswith((b"<<<<<<< ", b">>>>>>> ")) or line.rstrip() in (b"<<<<<<<", b">>>>>>>"):
             raise PackageError(

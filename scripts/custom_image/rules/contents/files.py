@@ -34,6 +34,21 @@ DRIVERS: Final = Source(
 SITE: Final = Source(
     "Python: site, path configuration files", "https://docs.python.org/3/library/site.html"
 )
+TWO_RUNTIMES: Final = Source(
+    "AllenNLP: an image with two versions of CUDA",
+    "https://github.com/allenai/allennlp/issues/372",
+)
+# The folder of each toolkit, by the library that every program of it loads.
+TOOLKITS: Final = {
+    "CUDA": re.compile(
+        rb"^(?!.*/(?:stubs|compat|pkgs)/)(.*?)/(?:targets/[^/]+/)?lib(?:64)?/"
+        rb"(?:[^/]+-linux-gnu/)?libcudart[-.][^/]*so[^/]*$"
+    ),
+    "CANN": re.compile(
+        rb"^(.*/Ascend/(?:ascend-toolkit|nnrt|nnae|cann)[/-][0-9][^/]*)/(?!.*(?:stub|devlib)).*"
+        rb"/libascendcl\.so$"
+    ),
+}
 NOT_AMD64_ALONE: Final = {"amd64": ("amd64", "386"), "arm64": ("arm64", "arm")}
 PROGRAM_FOLDERS: Final = re.compile(rb"^(?:.*/)?s?bin/[^/]+$")
 EXTENSION: Final = re.compile(rb"\.(?:cpython-[^/]*|abi3)\.so$")
@@ -172,6 +187,33 @@ def driver(context: Context) -> Finding:
     if found:
         return failed(f"{len(found)} files: {found[0]}", "\n".join(found[:MOST_NAMED]))
     return passed("none")
+
+
+@rule(
+    id="files.toolkits",
+    title="CUDA and CANN are in the image once",
+    why="Which one is loaded is decided by the path; the other is gigabytes of every pull.",
+    severity=Severity.WARNING,
+    needs=Needs.CONTENTS,
+    expected="one runtime of CUDA, one of CANN",
+    source=TWO_RUNTIMES,
+    remediation="Take a base without CUDA where the wheels bring their own (torch, onnxruntime "
+    "with nvidia-*), or one version of the toolkit.",
+    good="FROM python:3.11-slim and torch from its CUDA index",
+    bad="FROM nvidia/cuda:12.4.1-runtime and wheels that bring CUDA 12.1",
+)
+def toolkits(context: Context) -> Finding:
+    """Count the places of the runtime library of each."""
+    found: dict[str, set[str]] = {"CUDA": set(), "CANN": set()}
+    for path in context.contents.overlay.paths(links=False):
+        for name, pattern in TOOLKITS.items():
+            if match := pattern.match(path):
+                found[name].add(f"/{match[1].decode(errors='replace')}")
+    twice = [f"{n} in {' and '.join(sorted(f))}" for n, f in found.items() if len(f) > 1]
+    if twice:
+        return failed(twice[0], "\n".join(twice))
+    once = [f"{name} in {folders.pop()}" for name, folders in found.items() if folders]
+    return passed(", ".join(once) or "neither")
 
 
 @rule(

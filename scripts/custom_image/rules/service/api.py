@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from custom_image.model_config import Api
 from custom_image.model_config.remarks import EVENT_STREAM
@@ -23,8 +24,12 @@ from custom_image.rules import (
     warned,
 )
 from custom_image.rules.service.http import PATIENCE_S, propose
-from custom_image.specification import CONFIG_FILE, SPECIFICATIONS
+from custom_image.specification import CONFIG_FILE, SPECIFICATIONS, Source
 
+PREFIX = Source(
+    "FAQ: the address of a prediction",
+    "https://support.huaweicloud.com/modelarts_faq/modelarts_05_0023.html",
+)
 NOT_SERVED = (404, 405, 415)
 
 
@@ -71,6 +76,35 @@ def answers(context: Context) -> Finding:
     return passed(
         str(first) if len(asked) == 1 else f"{len(asked)} apis, all {first.status}", evidence
     )
+
+
+@rule(
+    id="api.location",
+    title="A Location in an answer keeps the prefix of the gateway",
+    why="Behind the gateway a service is at /v2/infers/ID: an absolute Location leads past it.",
+    severity=Severity.WARNING,
+    needs=Needs.SERVICE | Needs.CONFIG,
+    requires=("health.ready",),
+    expected="none, or one that is relative to the url",
+    source=PREFIX,
+    remediation="Answer with a relative Location, or with the id alone; serve the url as it is "
+    "declared, without a redirect.",
+    good="Location: jobs/17",
+    bad="Location: /jobs/17, or http://127.0.0.1:8080/jobs/17",
+)
+def location(context: Context) -> Finding:
+    """Read the header of every answer to a sample."""
+    asked = [(_named(api), answer) for api, answer in _answers(context)]
+    found = [(name, a.headers["location"]) for name, a in asked if a.headers.get("location")]
+    host = urlsplit(context.service.url).hostname
+    lost = [
+        f"{name} answers Location: {where}"
+        for name, where in found
+        if (parts := urlsplit(where)).hostname in (None, host) and parts.path.startswith("/")
+    ]
+    if lost:
+        return failed(lost[0], "\n".join(lost))
+    return passed("none" if not found else f"{len(found)}, none absolute", str(found or ""))
 
 
 @rule(
@@ -165,10 +199,12 @@ def _validator() -> Any:
 
 def _answers(context: Context) -> list[tuple[Api, Answer]]:
     """Ask every api once, for all the rules here."""
-    url = context.service.url
+    service, apis = context.service, context.config.apis
 
     def drill() -> list[tuple[Api, Answer]]:
-        return [(api, ask(url, sample_of(api), PATIENCE_S)) for api in context.config.apis]
+        # The first one's request may be the author's own.
+        requests = [service.request, *(sample_of(api) for api in apis[1:])]
+        return [(a, ask(service.url, r, PATIENCE_S)) for a, r in zip(apis, requests, strict=False)]
 
     return context.once("apis", drill)
 

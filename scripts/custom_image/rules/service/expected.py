@@ -33,7 +33,9 @@ from custom_image.specification import SPECIFICATIONS
 def answers(context: Context) -> Finding:
     """Send every sample once and compare."""
     if not context.samples:
-        return not_checked("no samples were given; name a folder or a YAML file with --samples")
+        return not_checked(
+            "no samples were given; name them with --samples, or put warm_up.* beside config.json"
+        )
     evidence, wrong = [], []
     for sample, request in context.samples:
         context.pause(0)

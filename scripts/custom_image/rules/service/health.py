@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from custom_image.drills.startup import ask_health, health_budget_s
+from custom_image.engines import Instance
 from custom_image.probing.http import Answer
 from custom_image.rules import (
     Context,
@@ -23,7 +24,14 @@ from custom_image.specification import (
     HEALTH_METHODS,
     HEALTH_URL,
     SPECIFICATIONS,
+    Source,
 )
+
+HEALTH_PORT = Source(
+    "Troubleshooting: a service stays Deploying, its health check at another port",
+    "https://support.huaweicloud.com/trouble-modelarts/modelarts_13_0045.html",
+)
+INSIDE_S = 5
 
 PROBED = frozenset({Profile.V1, Profile.ENGINE, Profile.V2})
 
@@ -79,13 +87,46 @@ def declared(context: Context) -> Finding:
 
 
 @rule(
+    id="health.port",
+    title="The health check is on the port of the predictions",
+    why="The platform asks for health at the model's own port; the deployment stays `Deploying`.",
+    severity=Severity.ERROR,
+    profiles=PROBED,
+    needs=Needs.SERVICE | Needs.INSTANCE | Needs.CONFIG,
+    requires=("health.ready",),
+    expected="the declared port",
+    source=HEALTH_PORT,
+    remediation="Serve the health check on the declared port, beside the predictions.",
+    good="GET :8080/health and POST :8080/",
+    bad="GET :8081/health of a server of its own for management",
+)
+def port(context: Context) -> Finding:
+    """Where it does not answer, ask at every other port that the service listens on."""
+    health, service = context.config.health, context.service
+    if health is None or health.check_method != HEALTH_METHODS[0]:
+        return not_checked("no health check over HTTP is declared")
+    answer = _ask(context)
+    if answer and answer.is_good:
+        return passed(f"{service.port}", str(answer))
+    sockets, instance = service.start.sockets, service.instance
+    others = sorted({socket.port for socket in sockets or ()} - {service.port})
+    for number in others if instance else ():
+        if ask_inside(instance, number, health.url or "/"):
+            text = f"answers on port {number}, declared is {service.port}"
+            return failed(text, f"port {service.port}: {answer}")
+    if sockets is None:
+        return not_checked("nothing here can look at its sockets")
+    return passed("no other port answers it: see health.answers", str(answer))
+
+
+@rule(
     id="health.answers",
     title="The declared health check succeeds while the service works",
     why="Otherwise the platform calls a working service faulty, and the deployment fails.",
     severity=Severity.ERROR,
     profiles=PROBED,
     needs=Needs.SERVICE | Needs.CONFIG,
-    requires=("health.ready",),
+    requires=("health.port",),
     expected="200 on the declared url",
     source=SPECIFICATIONS,
     remediation="Serve the url that config.json declares, on the same port, or declare the one "
@@ -191,6 +232,18 @@ def start_time(context: Context) -> Finding:
     budget_s = health_budget_s(health)
     judge = passed if healthy_s <= budget_s else failed
     return judge(f"{healthy_s:.1f} s of {budget_s} s")
+
+
+def ask_inside(instance: Instance, port: int, path: str) -> bool:
+    """Tell whether a GET inside the container succeeds, with whatever client is there."""
+    url = f"http://127.0.0.1:{port}{path}"
+    fetch = f"from urllib.request import urlopen; urlopen({url!r}, timeout={INSIDE_S})"
+    clients = (
+        ["python3", "-c", fetch],
+        ["curl", "-fsS", "-m", str(INSIDE_S), "-o", "/dev/null", url],
+        ["wget", "-q", "-T", str(INSIDE_S), "-O", "/dev/null", url],
+    )
+    return any(instance.execute(client)[0] == 0 for client in clients)
 
 
 def _ask(context: Context) -> Answer | None:
