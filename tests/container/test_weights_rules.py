@@ -77,7 +77,7 @@ def image(docker_engine, tiny_image, weights):
     name = f"custom-image/tests:weights-{docker_engine.run_id}"
     lines = (
         "USER 0",
-        f"RUN printf '%b' '{server.replace('%', '%%')}' >/home/serve.py && "
+        f"RUN printf '%b' '{server}' >/home/serve.py && "
         f"printf '{rows}\\n' >/home/list && rm -rf /home/ma-user/infer/model",
         "USER 1000:100",
         'CMD ["python3", "/home/serve.py"]',

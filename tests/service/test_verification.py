@@ -77,6 +77,7 @@ def test_a_good_process_passes_but_for_durations_and_what_only_an_image_has(serv
         "a process has no Dockerfile; a build context has",
         "no samples were given; name them with --samples, or put warm_up.* beside config.json",
         "no customize_service.py: the image serves in its own way",
+        "no api answers the handshake of WebSocket",
         "the first api takes no text that could hold a file",
         "2000 requests not waited; use --level full",
         "no health check is a command",

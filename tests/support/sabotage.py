@@ -36,9 +36,9 @@ SAMPLES = Path(__file__).parent / "samples"
 # What no Dockerfile can do: an image for another machine, a layer with names that lead out of it;
 # and what only a build context has: they are broken in unit/rules/test_sabotaged_files.py.
 WITHOUT_SABOTAGE = {"image.platform", "layers.unpack", "dockerfile.lint", "registry.manifest"}
-# Those that need another api, many requests, or weights beside the image: broken in
+# Those that need another api or protocol, many requests, or weights beside the image: broken in
 # service/test_usage_rules.py and container/test_weights_rules.py.
-BROKEN_ELSEWHERE = {"body.text"} | {
+BROKEN_ELSEWHERE = {"body.text", "websocket.frames"} | {
     rule.id for rule in catalogue() if rule.id.startswith(("growth.", "weights."))
 }
 # A service that streams is broken in service/test_stream_rules.py.
@@ -411,7 +411,7 @@ TABLE = (
         (edit(SERVICE, "$ a from model_service.mxnet_model_service import MXNetBaseService"),),
         settings=STATIC,
     ),
-    # Another server in the same process lists the folders of the image, at a port of its own.
+    # Another server in the same process answers GET / at a port of its own.
     Sabotage(
         "health.port",
         (
@@ -421,7 +421,7 @@ TABLE = (
                 'lambda: h.test(h.SimpleHTTPRequestHandler, port=9090, bind="0.0.0.0")).start()',
             ),
         ),
-        config=lambda c: c["health"].update(url="/?page=health"),
+        config=lambda c: c["health"].update(url="/"),
     ),
     Sabotage(
         "api.location",

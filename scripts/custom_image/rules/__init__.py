@@ -101,6 +101,7 @@ GROUPS: Final = {
     "http": "service.http",
     "body": "service.body",
     "stream": "service.streams",
+    "websocket": "service.websocket",
     "logs": "service.logs",
     "user": "static.user",
     "port": "static.port",

@@ -401,3 +401,27 @@ def test_a_boot_file_for_another_shell_is_not_given_to_shellcheck(tmp_path):
     report = judge(write(tmp_path, docker_archive([zsh])), level="static")
 
     assert report.check("boot.lint").verdict is Verdict.NOT_CHECKED
+
+
+TOKEN = "a1b2c3d4" * 4
+
+
+@pytest.mark.parametrize(
+    ("path", "url", "is_secret_here"),
+    [
+        ("app/.git/config", f"https://{TOKEN}@dev.example.com/x", True),
+        ("app/.git/config", f"https://{TOKEN}:x-oauth-basic@dev.example.com/x.git", True),
+        ("etc/pip.conf", f"https://{TOKEN}@packages.example.com/pypi", True),
+        ("app/.git/config", "https://a-user-of-this-company@dev.example.com/team/x", False),
+        ("app/.git/config", "git@github.com:team/x.git", False),
+        ("app/README", f"https://{TOKEN}@dev.example.com/x", False),
+    ],
+)
+def test_a_token_in_place_of_the_users_name_is_a_secret(path, url, is_secret_here):
+    found = [*secrets_in_file(path.encode(), f"url = {url}\n".encode())]
+
+    assert bool(found) == is_secret_here
+
+
+def test_a_token_in_the_url_of_an_index_is_a_secret_in_a_variable():
+    assert is_secret("PIP_INDEX_URL", f"https://{TOKEN}@packages.example.com/simple")

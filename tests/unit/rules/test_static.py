@@ -10,8 +10,10 @@ import pytest
 
 from custom_image.engines import ImageFacts, ImageFile
 from custom_image.model_config import parse_model_config
+from custom_image.report import Verdict
 from custom_image.rules import REGISTRY, Profile, catalogue
 from custom_image.specification import HUAWEICLOUD, Edition
+from custom_image.verification import verify
 
 catalogue()
 GIT = "swr.eu-west-101.myhuaweicloud.com"
@@ -240,3 +242,27 @@ CLASS = "class Service(PTServingBaseService):\n    pass\n"
 )
 def test_a_rule_judges_what_it_reads(rule_id, seen, expected):
     assert verdict(rule_id, **seen) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "rule_id", "expected"),
+    [
+        ("import json\n", "code.syntax", Verdict.PASSED),
+        ("<<<<<<< HEAD\nimport json\n", "code.syntax", Verdict.FAILED),
+        ("print 'hello'\n", "code.syntax", Verdict.FAILED),
+        ("from model_service.x import PTServingBaseService\n", "code.engine", Verdict.PASSED),
+        ("from model_service.x import MXNetBaseService\n", "code.engine", Verdict.FAILED),
+    ],
+)
+def test_the_services_code_is_read_and_never_run(code, rule_id, expected):
+    assert verdict(rule_id, files={CODE: code}) == expected
+
+
+def test_the_code_of_a_package_is_found_beside_its_config_json(tmp_path):
+    (tmp_path / "customize_service.py").write_text("<<<<<<< HEAD\n")
+    (tmp_path / "config.json").write_text("{}")
+
+    report = verify(tmp_path, level="static", only=["code.syntax", "code.engine"])
+
+    assert "line 1: is the marker of a merge" in report.check("code.syntax").measured
+    assert report.check("code.engine").verdict is Verdict.NOT_CHECKED
