@@ -97,7 +97,7 @@ def judged(docker_engine, image, weights, *, fault="", only=(), writable=False):
         start_options=options,
         waits=SHORT_WAITS,
         progress=Diary(),
-        ready_timeout_s=6,
+        ready_timeout_s=10,
     )
 
 

@@ -192,12 +192,12 @@ class _Figures:
         finally:
             for connection in connections:
                 connection.close()
-        medians = [statistics.median(times) for times in times_ms]
+        new, old = (statistics.median(times) for times in times_ms)
         p99s = [sorted(times)[int(len(times) * 0.99)] for times in times_ms]
         rounds = len(times_ms[0])
-        self.facts["latency"] = {"rounds": rounds, "p50_ms": medians, "p99_ms": p99s}
+        self.facts["latency"] = {"rounds": rounds, "p50_ms": [new, old], "p99_ms": p99s}
         shown = f"medians of {rounds} requests to each, in turn; p99 {p99s[0]:.1f} and"
-        return Figure("latency", *medians, details=(f"{shown} {p99s[1]:.1f} ms",))
+        return Figure("latency", new, old, details=(f"{shown} {p99s[1]:.1f} ms",))
 
     def memory(self) -> Figure:
         """Compare what all processes hold after those requests."""
@@ -205,12 +205,14 @@ class _Figures:
         used = [usage_of(i) for s in self._sides if (i := s.service.instance) is not None]
         if len(used) != len(self._sides):
             raise LookupError("a service that is only asked does not tell its memory")
-        return Figure("memory", *(usage.memory_bytes / MB for usage in used))
+        new, old = (usage.memory_bytes / MB for usage in used)
+        return Figure("memory", new, old)
 
     def size(self) -> Figure:
         """Compare the images unpacked."""
         self._need(Needs.IMAGE)
-        return Figure("size", *(session.image.size_bytes / MB for session in self._sides))
+        new, old = (session.image.size_bytes / MB for session in self._sides)
+        return Figure("size", new, old)
 
     def packages(self) -> Figure:
         """Compare the packages of Python and of Debian, nothing being run."""

@@ -110,8 +110,8 @@ def port(context: Context) -> Finding:
         return passed(f"{service.port}", str(answer))
     sockets, instance = service.start.sockets, service.instance
     others = sorted({socket.port for socket in sockets or ()} - {service.port})
-    for number in others if instance else ():
-        if ask_inside(instance, number, health.url or "/"):
+    for number in others:
+        if instance and ask_inside(instance, number, health.url or "/"):
             text = f"answers on port {number}, declared is {service.port}"
             return failed(text, f"port {service.port}: {answer}")
     if sockets is None:
