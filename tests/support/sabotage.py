@@ -478,7 +478,7 @@ TABLE = (
     ),
     Sabotage(
         "start.old-host",
-        (edit(f"{INFER}/model_service/clone3.py", "s/errno.EPERM/-1/"),),
+        (edit(f"{INFER}/model_service/processes/clone3.py", "s/errno.EPERM/-1/"),),
     ),
     # A datagram needs a route and no answer, so that the machine of the tests needs no internet.
     Sabotage(

@@ -22,7 +22,9 @@ $(cat "/proc/$pid/smaps_rollup" "/proc/$pid/status" 2>/dev/null)
 END
   for file in "/proc/$pid/fd/"*; do [ -L "$file" ] && echo "fd 1"; done
 done
-for folder in /tmp /dev/shm; do
+# Only a container, which has a process 1, has folders of its own.
+case " $* " in *" 1 "*) folders="/tmp /dev/shm" ;; *) folders= ;; esac
+for folder in $folders; do
   read -r size _ <<END
 $(du -sk "$folder" 2>/dev/null)
 END
