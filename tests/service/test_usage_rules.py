@@ -7,7 +7,8 @@ import json
 import pytest
 from judging import BROKEN, copy_good_service, judge, replace, verdicts
 
-from custom_image.drills.growth import fit
+from custom_image.drills.growth import Growth, fit
+from custom_image.drills.usage import Usage
 from custom_image.report import Verdict
 
 GROWTH = ["growth.memory", "growth.descriptors", "growth.threads"]
@@ -120,6 +121,14 @@ def test_the_interval_holds_the_true_slope_and_noise_fails_nobody():
     assert grows.low < 20 < grows.high
     assert grows.low > 0
     assert rests.low < 0 < rests.high
+
+
+def test_what_fills_up_and_then_rests_is_no_growth():
+    samples = [Usage(int(1e8 * min(1, n / 8)), 9, 9, 0, 0) for n in range(20)]
+    growth = Growth(tuple(range(100, 2100, 100)), tuple(samples))
+
+    assert growth.slope(lambda usage: usage.memory_bytes).low > 0
+    assert growth.late().slope(lambda usage: usage.memory_bytes).low <= 0
 
 
 # --- a Location, and the author's own request ---------------------------------------------------

@@ -47,6 +47,11 @@ class Growth:
         """Return the growth of one number."""
         return fit(self.requests, [read(sample) for sample in self.samples])
 
+    def late(self) -> Growth:
+        """Return the second half: what was still being filled at first, as caches, is full."""
+        half = len(self.samples) // 2
+        return Growth(self.requests[half:], self.samples[half:])
+
 
 def fit(requests: Sequence[float], values: Sequence[float]) -> Slope:
     """Return the least squares line's slope, per thousand requests.
