@@ -12,7 +12,8 @@ from custom_image.cloud.images import PublishedImage, log_in, registered
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import FIRST_VERSION, show_model, versions_of
 from custom_image.cloud.services.access import V1, V2
-from custom_image.cloud.services.deploy import api_of, make_service
+from custom_image.cloud.services.deploy import api_of
+from custom_image.cloud.services.rollout import Rollout
 from custom_image.cloud.services.service import Service
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
@@ -121,7 +122,7 @@ def find_service(
         else:
             model = model_of(show_model(cloud, str(first[0]), name))
     later = seen.is_asynchronous or (api.generation == V1 and model.is_asynchronous)
-    return make_service(cloud, api, seen, model, name, seen.options, later, True, 0.0)
+    return Rollout(cloud, api, model, name, seen.options, later).service(seen)
 
 
 def _of_image(cloud: Cloud, service: str, image: str) -> Model:
