@@ -6,19 +6,16 @@ https://docs.otc.t-systems.com/modelarts/api-ref/service_management/deploying_se
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from custom_image.model_config import Api, ModelConfig
+from custom_image.platform_api import SERVICE_NAME, SERVICE_REMARK
 from custom_image.specification import (
     DEPLOY_TIMEOUT,
     INFERENCE_URL,
-    REMARK_LENGTH,
     SERVICE_FLAVOR,
     SERVICE_INSTANCES,
-    SERVICE_NAME_LENGTH,
-    SERVICE_REMARK_FORBIDDEN,
 )
 from local_modelarts.batch.inputs import check_source
 from local_modelarts.batch.mapping import make_mapping
@@ -27,15 +24,11 @@ from local_modelarts.platform import Platform
 from local_modelarts.services.models import find_published
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.resources import Batch, Model
-from local_modelarts.validation import Rule, check
+from local_modelarts.validation import check
 
 _SERVICE: Final = {
-    "service_name": Rule(re.compile(r"[\w\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH.value),
-    "description": Rule(
-        re.compile(f"[^{re.escape(SERVICE_REMARK_FORBIDDEN.value)}]*", re.DOTALL),
-        REMARK_LENGTH.value,
-        0,
-    ),
+    "service_name": SERVICE_NAME,
+    "description": SERVICE_REMARK,
 }
 _SHOWN: Final = (
     "model_id",

@@ -8,25 +8,25 @@ What is answered when a key is made is inferred: the SDK's answer declares no fi
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from custom_image.platform_api import API_KEY_NAME, API_KEY_REMARK
 from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT, API_KEY_HOURS
 from local_modelarts.errors import ApiError, api_key_not_bound, parameter, wrong_api_key
 from local_modelarts.platform import Platform
 from local_modelarts.storage.clock import now_ms
 from local_modelarts.storage.resources import ApiKey, Service
-from local_modelarts.validation import Rule, check, choice
+from local_modelarts.validation import check, choice
 
 USER: Final = "USER"
 SERVICE_SCOPE: Final = "SERVICE"
 TEMPORARY: Final = "TEMPORARY"
 _RULES: Final = {
-    "name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), 64),
-    "description": Rule(re.compile(r"[^!<>=&'\"]*", re.DOTALL), 256, 0),
+    "name": API_KEY_NAME,
+    "description": API_KEY_REMARK,
 }
 _ALIVE: Final = "ACTIVE"
 

@@ -18,20 +18,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from custom_image.errors import CustomImageError
+from custom_image.platform_api import MOUNT_PATH_V2
 from custom_image.specification import (
     MOUNT_COUNT,
     MOUNT_FORBIDDEN,
     MOUNT_HOME,
-    MOUNT_PATH_LENGTH_2_0,
     MOUNT_SOURCES_V2,
 )
 from local_modelarts.errors import no_access, no_path, parameter
 from local_modelarts.platform import Platform
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.specs import InstanceSpec, Mount
-from local_modelarts.validation import Rule, choice
+from local_modelarts.validation import choice
 
-_PATH: Final = Rule(re.compile(r"/[A-Za-z0-9/_.-]+/"), MOUNT_PATH_LENGTH_2_0.value, 3)
 _FILE_SYSTEM: Final = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,63})(?::(?P<path>/.*))?")
 UNFINISHED: Final = ".unfinished"
 """A file of this name in a warm-up's folder says that its task has not succeeded."""
@@ -84,7 +83,7 @@ def mount_path(path: object) -> str:
         ApiError: it is no such path, or one that would hide what every image needs.
     """
     text = str(path)
-    if not _PATH.allows(path) or ".." in text.split("/") or "//" in text:
+    if not MOUNT_PATH_V2.allows(path) or ".." in text.split("/") or "//" in text:
         raise parameter(f"mount_path is {text[:80]!r}, expected a plain path such as /model/")
     target = text.rstrip("/")
     forbidden = {folder.rstrip("/") for folder in MOUNT_FORBIDDEN}

@@ -12,32 +12,26 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from custom_image import platform_api
 from custom_image.model_config import ModelConfig
+from custom_image.platform_api import Field
 from custom_image.specification import (
     API_METHODS,
     CONTENT_TYPES,
     INFERENCE_URL,
     MODEL_DOCUMENTS,
-    MODEL_NAME_LENGTH,
-    MODEL_REMARK_FORBIDDEN,
     MODEL_TYPE,
     PORT,
-    REMARK_LENGTH,
 )
 from local_modelarts.errors import parameter
 from local_modelarts.storage import events
-from local_modelarts.validation import Rule, check, choice, whole
+from local_modelarts.validation import check, choice, whole
 
-_PART: Final = r"(?:0|[1-9]\d?)"
 MODEL: Final = {
-    "model_name": Rule(re.compile(r"[A-Za-z0-9_-]+"), MODEL_NAME_LENGTH.value),
-    "model_version": Rule(re.compile(rf"{_PART}\.{_PART}\.{_PART}"), 8, 5),
-    "source_location": Rule(re.compile(r"\S+"), 2048),
-    "description": Rule(
-        re.compile(f"[^{re.escape(MODEL_REMARK_FORBIDDEN.value)}]*", re.DOTALL),
-        REMARK_LENGTH.value,
-        0,
-    ),
+    "model_name": platform_api.MODEL_NAME,
+    "model_version": platform_api.MODEL_VERSION,
+    "source_location": Field(re.compile(r"\S+"), 2048),
+    "description": platform_api.MODEL_REMARK,
 }
 _INSTALL: Final = ("real-time", "batch", "edge")
 _REQUEST_MODES: Final = ("sync", "async")

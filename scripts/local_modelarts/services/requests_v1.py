@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from custom_image.platform_api import (
+    ENVIRONMENT_KEY,
+    MOUNT_PATH,
+    SERVICE_NAME,
+    SERVICE_REMARK,
+    Field,
+)
 from custom_image.specification import (
     DEPLOY_TIMEOUT,
     DEPLOY_TIMEOUT_RANGE,
@@ -19,11 +25,7 @@ from custom_image.specification import (
     MAX_UNAVAILABLE,
     MOUNT_COUNT,
     MOUNT_FORBIDDEN,
-    MOUNT_PATH_LENGTH,
-    REMARK_LENGTH,
     SERVICE_INSTANCES,
-    SERVICE_NAME_LENGTH,
-    SERVICE_REMARK_FORBIDDEN,
     SERVICE_WEIGHTS,
 )
 from local_modelarts.errors import parameter, wrong_install_type
@@ -35,17 +37,12 @@ from local_modelarts.services.models import find_published
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.resources import Model
 from local_modelarts.storage.specs import Group, InstanceSpec, Mount
-from local_modelarts.validation import Rule, check, whole
+from local_modelarts.validation import check, whole
 
 SERVICE: Final = {
-    "service_name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH.value),
-    "description": Rule(
-        re.compile(f"[^{re.escape(SERVICE_REMARK_FORBIDDEN.value)}]*", re.DOTALL),
-        REMARK_LENGTH.value,
-        0,
-    ),
+    "service_name": SERVICE_NAME,
+    "description": SERVICE_REMARK,
 }
-MOUNT_PATH: Final = Rule(re.compile(r"/[A-Za-z0-9/_.\\-]+"), MOUNT_PATH_LENGTH.value, 2)
 _LARGEST_ENVIRONMENT: Final = 100
 _FEWEST_CORES: Final = 0.01
 _MOST_CORES: Final = 1000
@@ -194,15 +191,13 @@ def environment(given: object) -> dict[str, str]:
     if not isinstance(given, dict) or len(given) > _LARGEST_ENVIRONMENT:
         raise parameter(f"envs must be an object of at most {_LARGEST_ENVIRONMENT} strings")
     for name, value in given.items():
-        if not re.fullmatch(r"[A-Za-z_.-][A-Za-z0-9_.-]{0,63}", name) or isinstance(
-            value, dict | list
-        ):
+        if not ENVIRONMENT_KEY.allows(name) or isinstance(value, dict | list):
             raise parameter(f"envs: {str(name)[:64]!r} is invalid")
     return {name: "" if value is None else str(value) for name, value in given.items()}
 
 
 def mounts(
-    platform: Platform, given: Sequence[tuple[object, object, bool]], path_rule: Rule
+    platform: Platform, given: Sequence[tuple[object, object, bool]], path_rule: Field
 ) -> tuple[Mount, ...]:
     """Return the folders that stand in for OBS, each where it is to be mounted.
 

@@ -6,29 +6,32 @@ Source: ``ServiceCreateRequest`` and ``ServiceUpdateRequest`` of huaweicloudsdkm
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from custom_image.errors import Unavailable
+from custom_image.platform_api import (
+    PERCENT,
+    PROBE_COMMAND,
+    PROBE_URL,
+    SERVICE_NAME_V2,
+    SERVICE_REMARK_V2,
+    SERVICE_VERSION_V2,
+)
 from custom_image.specification import (
     AUTHENTICATION_V2,
     DEPLOY_TIMEOUT,
     DEPLOY_TIMEOUT_RANGE_2_0,
-    HEALTH_COMMAND_FORBIDDEN,
     HEALTH_LARGEST,
     HEALTH_METHODS,
-    HEALTH_TEXT_LENGTH,
     MIB,
     PORT,
     PROTOCOLS_V2,
-    REMARK_LENGTH_2_0,
     REQUEST_BODY_RANGE_2_0,
     REQUEST_TIMEOUT_RANGE_2_0,
     ROLLING_2_0,
     SERVICE_INSTANCES,
-    SERVICE_NAME_LENGTH_V2,
     SERVICE_WEIGHTS,
     STOP_COMMAND_LENGTH,
     VERSION_RANGE_2_0,
@@ -47,17 +50,13 @@ from local_modelarts.services.requests_v1 import (
 )
 from local_modelarts.storage.resources import Image, Service
 from local_modelarts.storage.specs import Group, InstanceSpec
-from local_modelarts.validation import Rule, check, choice
+from local_modelarts.validation import check, choice
 
 SERVICE: Final = {
-    "name": Rule(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), SERVICE_NAME_LENGTH_V2.value),
-    "version": Rule(re.compile(r"[1-9]\d?(?:\.(?:0|[1-9]\d?)){2}"), 8),
-    "description": Rule(re.compile(r"[^<>]*", re.DOTALL), REMARK_LENGTH_2_0.value, 0),
+    "name": SERVICE_NAME_V2,
+    "version": SERVICE_VERSION_V2,
+    "description": SERVICE_REMARK_V2,
 }
-_PROBE_URL: Final = Rule(re.compile(r"/[A-Za-z0-9\-_/:]*"), HEALTH_TEXT_LENGTH.value)
-_PROBE_COMMAND: Final = Rule(
-    re.compile(f"[^{re.escape(HEALTH_COMMAND_FORBIDDEN.value)}]+"), HEALTH_TEXT_LENGTH.value
-)
 _PROBE_NUMBERS: Final = (
     "initial_delay_seconds",
     "timeout_seconds",
@@ -65,7 +64,6 @@ _PROBE_NUMBERS: Final = (
     "failure_threshold",
 )
 _SHARE: Final = f"{ROLLING_2_0.value}%"
-_PERCENT: Final = re.compile(r"(?:[1-9]\d?|100)%")
 _USER_IDS: Final = (1, 60_000)
 _GRACE_S: Final = (1, 86_400)
 _RATE: Final = (1, 10_000)
@@ -179,7 +177,7 @@ def _group(
     if not isinstance(units, list) or len(units) != 1 or not isinstance(units[0], dict):
         raise parameter("unit_configs must be a list of one object, as deploy_type is SINGLE")
     for name in ("max_surge", "max_unavailable"):
-        if not _PERCENT.fullmatch(str(rolling.get(name) or _SHARE)):
+        if not PERCENT.allows(str(rolling.get(name) or _SHARE)):
             raise parameter(f"rolling_update.{name} is invalid, expected 1% to 100%")
     count = number(group, "count", 1, 1, SERVICE_INSTANCES.value)
     surge, unavailable = read_surge(
@@ -244,7 +242,7 @@ def _probe(unit: Mapping[str, Any], name: str) -> probes.Probe | None:
     if not health:
         return None
     method = choice(health, "check_method", HEALTH_METHODS, probes.HTTP)
-    field, rule = ("url", _PROBE_URL) if method == probes.HTTP else ("cmd", _PROBE_COMMAND)
+    field, rule = ("url", PROBE_URL) if method == probes.HTTP else ("cmd", PROBE_COMMAND)
     if not rule.allows(health.get(field)):
         raise parameter(f"{name}.{field} is invalid: {str(health.get(field))[:80]!r}")
     choice(health, "protocol", ("HTTP", "HTTPS"), "HTTP")

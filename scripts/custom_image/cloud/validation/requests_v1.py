@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import combinations
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from custom_image.cloud.validation.batch import batch_input, batch_mapping, batch_service
@@ -25,15 +25,27 @@ from custom_image.cloud.validation.checks import (
 )
 from custom_image.cloud.validation.requests_v2 import inference_2_0_service
 from custom_image.image_reference import ImageReference
+from custom_image.platform_api import (
+    ENVIRONMENT_KEY,
+    MODEL_NAME,
+    MODEL_VERSION,
+    MOUNT_PATH,
+    MOUNT_PATH_V2,
+    ORGANIZATION,
+    REPOSITORY,
+    RESERVED,
+    SERVICE_NAME,
+    SERVICE_NAME_V2,
+    TAG,
+    Field,
+)
 from custom_image.progress import say
-from custom_image.rules.static.registry import ORGANIZATION, REPOSITORY, RESERVED, TAG
 from custom_image.specification import (
     DEPLOY_TIMEOUT_RANGE,
     DEPLOY_TIMEOUT_RANGE_2_0,
     ENVIRONMENT_KEY_LENGTH,
     ENVIRONMENT_VALUE_FORBIDDEN_2_0,
     MODEL_DOCUMENTS,
-    MODEL_NAME_LENGTH,
     MODEL_REMARK_FORBIDDEN,
     MODEL_VERSION_LARGEST,
     MOUNT_COUNT,
@@ -56,16 +68,11 @@ from custom_image.specification import (
 
 __all__ = ["batch_input", "batch_mapping", "batch_service", "inference_2_0_service"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]+")
-_VERSION: Final = re.compile(r"(?:0|[1-9]\d?)(?:\.(?:0|[1-9]\d?)){2}")
-_KEY: Final = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
-_MOUNT: Final = re.compile(r"/[A-Za-z0-9\\_./-]*")
-
 
 # --- names and texts ------------------------------------------------------------------------------
 def model_name(name: str) -> None:
     """Refuse the name of a model."""
-    _name("model_name", name, MODEL_NAME_LENGTH.value)
+    _name("model_name", name, MODEL_NAME)
 
 
 def service_name(name: str, *, is_v2: bool = False) -> None:
@@ -73,18 +80,15 @@ def service_name(name: str, *, is_v2: bool = False) -> None:
 
     Of v2 a page takes 128 characters, the SDK's docstring 64: what lies between is only warned of.
     """
-    longest = SERVICE_NAME_LENGTH_V2 if is_v2 else SERVICE_NAME_LENGTH
-    _name("service_name", name, longest.value)
+    _name("service_name", name, SERVICE_NAME_V2 if is_v2 else SERVICE_NAME)
     if len(name) > SERVICE_NAME_LENGTH.value:
-        say(
-            f"service_name has {len(name)} characters; who says what: "
-            + "; ".join(longest.readings)
-        )
+        readings = "; ".join(SERVICE_NAME_LENGTH_V2.readings)
+        say(f"service_name has {len(name)} characters; who says what: {readings}")
 
 
 def model_version(version: str) -> None:
     """Refuse the version of a model."""
-    if not _VERSION.fullmatch(version):
+    if not MODEL_VERSION.allows(version):
         expected = f"three numbers from 0 to {MODEL_VERSION_LARGEST}, without leading zeros"
         refuse("model_version", expected, version, "Write it as 1.0.0.")
 
@@ -119,14 +123,14 @@ def model_docs(documents: Sequence[Mapping[str, str]]) -> None:
 
 def save_image(name: str, namespace: str, tag: str) -> None:
     """Refuse the name under which an image is saved, pushed or registered."""
-    for where, text, pattern, longest in (
+    for where, text, field, longest in (
         ("organization", namespace, ORGANIZATION, ORGANIZATION_LENGTH),
         ("image name", name, REPOSITORY, REPOSITORY_LENGTH),
         ("tag", tag, TAG, TAG_LENGTH),
     ):
         if len(text) > longest.value:
             refuse(where, f"at most {longest}", f"{len(text)} characters", "Shorten it.")
-        if not pattern.fullmatch(text) or text == RESERVED:
+        if not field.allows(text) or text == RESERVED:
             expected = "letters and digits with single separators between them"
             refuse(where, expected, text, "Name the image as in my-org/mnist:1.0.0.")
 
@@ -209,7 +213,7 @@ def environment(variables: Mapping[str, str], *, is_2_0: bool = False) -> None:
     """Refuse environment variables."""
     for key, value in variables.items():
         where = f"environment variable {shown(key)}"
-        if len(key) > ENVIRONMENT_KEY_LENGTH.value or not _KEY.fullmatch(key):
+        if not ENVIRONMENT_KEY.allows(key):
             expected = f"at most {ENVIRONMENT_KEY_LENGTH}: letters, digits, _ . -, no digit first"
             refuse(where, expected, f"{len(key)} characters", "Rename it.")
         if not isinstance(value, str):
@@ -227,7 +231,7 @@ def mount_paths(paths: Sequence[str], *, is_2_0: bool = False) -> None:
         remediation = "Mount it at a new folder of its own, such as /obs-mount/."
         if len(path) > longest.value:
             refuse("mount path", f"at most {longest}", f"{len(path)} characters", remediation)
-        if not _MOUNT.fullmatch(path) or (is_2_0 and not path.endswith("/")):
+        if path != "/" and not (MOUNT_PATH_V2 if is_2_0 else MOUNT_PATH).allows(path):
             ending = " and ends" if is_2_0 else ""
             refuse("mount path", f"a plain path that starts{ending} with /", path, remediation)
         if any(_is_below(path, folder) for folder in MOUNT_FORBIDDEN[1:]) or not path.strip("/"):
@@ -264,9 +268,9 @@ def async_service(infer_type: str, protocol: str) -> None:
     among("protocol", protocol.lower(), ("http", "https"), "Other protocols keep a connection.")
 
 
-def _name(where: str, name: str, longest: int) -> None:
-    if not 1 <= len(name) <= longest or not _NAME.fullmatch(name):
-        expected = f"1 to {longest} letters, digits, - or _"
+def _name(where: str, name: str, field: Field) -> None:
+    if not field.allows(name):
+        expected = f"1 to {field.longest} letters, digits, - or _"
         refuse(where, expected, name, "Rename it, as in mnist-1.")
 
 

@@ -5,12 +5,11 @@ Source: the docstrings of huaweicloudsdkmodelarts 3.1.219, which are the API ref
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from custom_image.cloud.validation.checks import characters, in_range, refuse
-from custom_image.rules.static.probe import URL as PROBE_URL
+from custom_image.platform_api import PERCENT, PROBE_URL, SERVICE_VERSION_V2
 from custom_image.specification import (
     HEALTH_COMMAND_FORBIDDEN,
     HEALTH_TEXT_LENGTH,
@@ -21,14 +20,11 @@ from custom_image.specification import (
     VERSION_RANGE_2_0,
 )
 
-_VERSION: Final = re.compile(r"[1-9]\d?(?:\.(?:0|[1-9]\d?)){2}")
-_PERCENT: Final = re.compile(r"(?:[1-9]\d?|100)%")
-
 
 def inference_2_0_service(body: Mapping[str, Any]) -> None:
     """Refuse a service of Inference 2.0, in the form of the SDK's ``to_dict``."""
     version = str(body.get("version") or VERSION_RANGE_2_0[0])
-    if not _VERSION.fullmatch(version):
+    if not SERVICE_VERSION_V2.allows(version):
         refuse("version", " to ".join(VERSION_RANGE_2_0), version, "Begin with 1.0.0.")
     groups = body.get("group_configs") or []
     if len(groups) > 1:
@@ -45,7 +41,7 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
                     _probe(name, unit[name])
     rolling = (body.get("upgrade_config") or {}).get("rolling_update") or {}
     for name, share in rolling.items():
-        if share is not None and not _PERCENT.fullmatch(str(share)):
+        if share is not None and not PERCENT.allows(str(share)):
             refuse(f"rolling_update.{name}", "1% to 100%", share, "Write it as 100%.")
     limit = (body.get("runtime_config") or {}).get("service_limit") or {}
     for name, bounds in (
@@ -82,7 +78,7 @@ def _probe(where: str, probe: Mapping[str, Any]) -> None:
             refuse(f"{where}.cmd", "a command, as the method is EXEC", "none", "Add it.")
         if found := characters(command, HEALTH_COMMAND_FORBIDDEN.value):
             refuse(f"{where}.cmd", "a plain command", found, "Put it into a script.")
-    elif not PROBE_URL.fullmatch(url):
+    elif not PROBE_URL.allows(url):
         refuse(f"{where}.url", "a plain path: letters, digits, - _ / :", url, "Serve it there.")
     for name in ("initial_delay_seconds", "timeout_seconds", "period_seconds", "failure_threshold"):
         if probe.get(name) is not None and probe[name] < 1:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from custom_image.model_config import Health
+from custom_image.platform_api import PROBE_URL
 from custom_image.rules import (
     Context,
     Finding,
@@ -31,7 +31,6 @@ from custom_image.specification import (
 
 PROBED = frozenset({Profile.V1, Profile.V2})
 NEW = frozenset({Profile.V2})
-URL = re.compile(r"/[A-Za-z0-9\-_/:]*")
 
 
 @rule(
@@ -103,7 +102,7 @@ def command(context: Context) -> Finding:
     severity=Severity.ERROR,
     profiles=NEW,
     needs=Needs.CONFIG,
-    expected=f"{URL.pattern}, at most {HEALTH_TEXT_LENGTH}",
+    expected=f"{PROBE_URL.pattern.pattern}, at most {HEALTH_TEXT_LENGTH}",
     source=INFERENCE_2_0_HEALTH,
     remediation=f"Serve the check at a plain path such as {HEALTH_URL}.",
     good='"url": "/health/live"',
@@ -119,7 +118,7 @@ def url(context: Context) -> Finding:
     if not urls:
         return not_checked("no health check is an HTTP request")
     for name, text in urls:
-        if not URL.fullmatch(text) or len(text) > HEALTH_TEXT_LENGTH.value:
+        if not PROBE_URL.allows(text):
             return failed(f"{name}: {text[:80]}", text)
     return passed(urls[0][1], "\n".join(f"{name}: {text}" for name, text in urls))
 

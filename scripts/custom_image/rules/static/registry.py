@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from custom_image.errors import UsageError
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
+from custom_image.platform_api import ORGANIZATION, REPOSITORY, RESERVED, TAG, Field
 from custom_image.rules import (
     Context,
     Finding,
@@ -34,11 +33,6 @@ INDEX_REFUSED = Source(
     "https://github.com/AliyunContainerService/image-syncer/issues/161",
 )
 PUSHED = frozenset({Profile.REGISTRY})
-# One separator, or two underscores, between what are letters and digits; inferred from the words.
-ORGANIZATION = re.compile(r"[a-z](?:[a-z0-9]|(?:\.|-|__?)(?=[a-z0-9]))*")
-REPOSITORY = re.compile(r"[a-z0-9](?:[a-z0-9]|(?:\.|-|/|__?)(?=[a-z0-9]))*")
-TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-RESERVED = "library"
 GOOD_NAME = "swr.eu-west-101.myhuaweicloud.com/my-org/mnist:1.0.0"
 
 
@@ -94,7 +88,7 @@ def organization(context: Context) -> Finding:
     if reference is None:
         return not_checked("the target has no name of an image")
     name = reference.repository.partition("/")[0]
-    return _judge(name, ORGANIZATION, ORGANIZATION_LENGTH.value, reserved=RESERVED)
+    return _judge(name, ORGANIZATION, reserved=RESERVED)
 
 
 @rule(
@@ -117,7 +111,7 @@ def repository(context: Context) -> Finding:
     if reference is None:
         return not_checked("the target has no name of an image")
     _, _, name = reference.repository.partition("/")
-    return _judge(name, REPOSITORY, REPOSITORY_LENGTH.value)
+    return _judge(name, REPOSITORY)
 
 
 @rule(
@@ -139,7 +133,7 @@ def tag(context: Context) -> Finding:
     reference = _reference(context)
     if reference is None:
         return not_checked("the target has no name of an image")
-    return _judge(reference.tag, TAG, TAG_LENGTH.value, reserved="latest")
+    return _judge(reference.tag, TAG, reserved="latest")
 
 
 @rule(
@@ -211,9 +205,9 @@ def _reference(context: Context) -> ImageReference | None:
         return None
 
 
-def _judge(name: str, pattern: re.Pattern[str], longest: int, reserved: str = "") -> Finding:
+def _judge(name: str, field: Field, reserved: str = "") -> Finding:
     if name == reserved:
         return failed(name)
-    if len(name) > longest:
+    if len(name) > field.longest:
         return failed(f"{len(name)} characters", name)
-    return (passed if pattern.fullmatch(name) else failed)(name or "none")
+    return (passed if field.allows(name) else failed)(name or "none")
