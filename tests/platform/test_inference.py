@@ -447,9 +447,10 @@ def test_a_roll_back_that_finds_no_place_fails_and_says_so(
     full_pool: Cloud, serving_address: str
 ) -> None:
     """The update lets its one instance go first, and another service takes the place."""
-    first = Inference(full_pool, "evicted", serving_address)
+    patient = {"deploy_timeout_minutes": 300}  # 300 s here
+    first = Inference(full_pool, "evicted", serving_address, **patient)
     assert first.settled().status == "RUNNING", first.events()
-    second = Inference(full_pool, "waiting", serving_address, deploy_timeout_minutes=300)
+    second = Inference(full_pool, "waiting", serving_address, **patient)
     try:
         wait_for(lambda: any("places are taken" in e for e in second.events()), "it waits")
         first.update(version="1.0.1", deploy_timeout_minutes=3)  # 3 s, and so is the roll-back's
