@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, as_completed
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,8 @@ OUTCOMES: Final = "images"
 LAST_RUN: Final = "last_run.json"
 OURS: Final = ("--format", "--output", "--all", "--server", "--ssh-config")
 """Options of `verify` that a fleet sets itself, or that choose another machine."""
+_ENVIRONMENT: Final = ("--env", "-e")
+_VALUE: Final = re.compile(r"--env=|-e(?=.)")
 _STATIC: Final = "static"
 
 Told = Callable[[Row], None]
@@ -51,7 +55,7 @@ def judge_images(
         UsageError: an option that a fleet sets itself, or the folder cannot be written.
         Unavailable: the scheduler went away; what had arrived is kept.
     """
-    _refuse_ours(options)
+    _refuse(options)
     kept = _Outcomes(folder, options)
     futures: dict[Future[str], str] = {}
     rows: dict[str, Row] = {}
@@ -81,10 +85,18 @@ def judge_images(
     return Matrix(tuple(ordered), previous=kept.exchange_last_run(ordered))
 
 
-def _refuse_ours(options: Iterable[str]) -> None:
+def _refuse(options: Sequence[str]) -> None:
+    """Refuse what belongs to one report, and values that would travel and be kept."""
     for option in options:
         if option.partition("=")[0] in OURS:
             raise UsageError(f"{option} belongs to one report; a fleet has its own --output.")
+    for option, following in pairwise([*options, ""]):
+        value = following if option in _ENVIRONMENT else _VALUE.sub("", option)
+        if (option in _ENVIRONMENT or _VALUE.match(option)) and "=" in value:
+            raise UsageError(
+                f"--env {value.partition('=')[0]}=...: a value would travel to the workers and be "
+                "kept.\nName the variable alone: each worker has its own value."
+            )
 
 
 def _unit(image: str, options: Sequence[str], kept: _Outcomes) -> Unit:

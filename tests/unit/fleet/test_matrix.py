@@ -135,6 +135,18 @@ def test_an_option_that_a_fleet_sets_itself_is_refused(workers, tmp_path):
         judge(workers, tmp_path, "a:1", options=["--output=x.html"])
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--env", "KEY=secret"], ["-e", "KEY=secret"], ["--env=KEY=secret"], ["-eKEY=secret"]],
+)
+def test_a_value_that_would_travel_is_refused_and_not_shown(workers, tmp_path, options):
+    with pytest.raises(UsageError, match=r"--env KEY=\.\.\.: a value would travel") as refused:
+        judge(workers, tmp_path, "a:1", options=options)
+
+    assert "secret" not in str(refused.value)
+    judge(workers, tmp_path, "a:1", options=["--env", "KEY", "--edition=otc"])
+
+
 @pytest.fixture
 def matrix(workers, tmp_path) -> Matrix:
     found = judge(workers, tmp_path, "a:1", "b:1", "c:1", "x:1")
