@@ -94,7 +94,13 @@ def _connect(address: str, tls: Tls | None, timeout_s: float) -> Client:
     require("fleet")
     from distributed import Client, Security
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said below
+    for name in (
+        "distributed",
+        "distributed.client",
+        "tornado",
+        "asyncio",
+    ):  # what goes wrong is said below
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     security = Security()
     if tls:
         security = Security(

@@ -17,13 +17,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from custom_image import __version__
 from custom_image.engines.docker.connection import engine_host
 from custom_image.errors import CustomImageError, UsageError
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
+
+if TYPE_CHECKING:
+    from custom_image.engines.docker.engine import DockerEngine
 
 COMMANDS: Final = ("verify", "build", "fleet", "notebooks")
 _SILENCE_S: Final = 300.0
@@ -125,22 +129,25 @@ def run(text: str) -> str:
 
 def _fetch(image: str) -> tuple[str, str]:
     """See that the engine here has an image; return its digest, and what there is to say."""
+    engine, note = _engine(engine_host()), ""
+    wanted = ImageReference.parse(image)
+    # A tag of a registry may have moved; one without a registry is most often made here.
+    if wanted.registry != DEFAULT_REGISTRY or not engine.has_image(image):
+        try:
+            engine.pull(image, _SILENCE_S)
+        except CustomImageError as error:
+            if not engine.has_image(image):
+                raise
+            note = f"the engine's own was judged: {str(error).splitlines()[0]}"
+    return engine.inspect(image).id, note
+
+
+@cache
+def _engine(host: str) -> DockerEngine:
+    """Return the engine here, connected once for all units."""
     from custom_image.engines.docker.engine import DockerEngine
 
-    engine, note = DockerEngine.connect(), ""
-    try:
-        wanted = ImageReference.parse(image)
-        # A tag of a registry may have moved; one without a registry is most often made here.
-        if wanted.registry != DEFAULT_REGISTRY or not engine.has_image(image):
-            try:
-                engine.pull(image, _SILENCE_S)
-            except CustomImageError as error:
-                if not engine.has_image(image):
-                    raise
-                note = f"the engine's own was judged: {str(error).splitlines()[0]}"
-        return engine.inspect(image).id, note
-    finally:
-        engine.close()
+    return DockerEngine.connect()
 
 
 def _run(arguments: tuple[str, ...], here: Outcome) -> Outcome:
