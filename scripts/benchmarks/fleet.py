@@ -71,7 +71,8 @@ def main(number: int = IMAGES, address: str = "") -> None:
             cpu_ms = 1000 * (time.process_time() - cpu_s) / number
             sys.stdout.write(
                 f"{number} images {what}: {wall_s:.1f} s, of it {sum(own_s):.1f} s the commands' "
-                f"own; {added_ms:.0f} ms added to each, {cpu_ms:.0f} ms of CPU; page of {len(page) / 1e3:.0f} kB\n"
+                f"own; {added_ms:.0f} ms added to each, {cpu_ms:.0f} ms of CPU; "
+                f"page of {len(page) / 1e3:.0f} kB\n"
             )
             sys.stdout.flush()
 
