@@ -2,6 +2,7 @@
 
     CustomImageError                exit 1
     ├── UsageError                  exit 2   a setting, a parameter or an argument
+    │   └── ExtraMissing                     of this distribution: see extras
     ├── DatasetError                         MNIST files
     ├── ModelError                           weights, training, export
     ├── PackageError                         model package and config.json

@@ -184,6 +184,7 @@ def test_the_hook_judges_each_folder_once_and_writes_nothing(tmp_path):
     both = run_hook(tmp_path, "good/config.json", "bad/config.json", "README.md")
 
     assert good.returncode == 0, good.stdout
+    assert good.stderr == ""
     assert both.returncode == 1
     assert "config.valid" in both.stdout
     assert sorted(tmp_path.rglob("*")) == before

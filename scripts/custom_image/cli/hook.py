@@ -29,10 +29,11 @@ def hook(
     """
     from custom_image.report import Verdict
     from custom_image.verification import verify
+    from custom_image.verification.progress import Silence
 
     failed = False
     for folder in dict.fromkeys(file.parent for file in files):
-        report = verify(folder, level="static")
+        report = verify(folder, level="static", progress=Silence())
         show(report)
         failed |= report.verdict is Verdict.FAILED
     raise typer.Exit(1 if failed else 0)

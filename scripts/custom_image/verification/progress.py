@@ -46,7 +46,7 @@ def watch(rules: Sequence[Rule], waits: Waits, watcher: Watcher | None = None) -
     if watcher is not None:
         yield watcher
     elif os.environ.get("TQDM_DISABLE"):
-        yield _Silence()
+        yield Silence()
     elif sys.stderr.isatty():
         view = LiveView(rules, waits)
         console = Console(stderr=True)
@@ -168,7 +168,7 @@ class _Lines:
         say(f"{check.badge:<11}  {check.id:<21}  {(check.measured.splitlines() or [''])[0][:80]}")
 
 
-class _Silence:
+class Silence:
     """Says nothing: headless notebooks keep what is said in their outputs."""
 
     def began(self, rule: Rule) -> None:
