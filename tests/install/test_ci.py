@@ -115,7 +115,7 @@ def test_what_fails_ends_the_job_after_its_reports(tmp_path):
     assert (tmp_path / "out/report.sarif").is_file()
 
 
-def test_arguments_are_handed_over_whole_and_never_run(tmp_path):
+def test_arguments_are_handed_over_whole_and_never_run(tmp_path, docker_engine):
     (tmp_path / "rules of ours.yaml").write_text('waive: {"health.declared": "not yet"}')
     target = "$(touch broken-out); --help"
 

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "tests/corpus/thread-bound/package"
 TAG = "custom-image/tests:from-a-wheel"
 
-pytestmark = pytest.mark.true_time
+# Of minutes: pip, on a machine that others use too.
+pytestmark = [pytest.mark.true_time, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
