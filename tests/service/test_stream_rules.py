@@ -107,5 +107,22 @@ def test_a_sabotage_of_a_stream_fails_its_rule_and_no_other(rule_id, service):
     assert verdicts(report, *BROKEN) == [rule_id], str(report)
 
 
+ENCODED = "ensure_ascii=False).encode() + b"
+SIGNS = {
+    "PASSED": ('WORDS = ("你好"', 'WORDS = ("\ufffd"'),
+    "FAILED": (ENCODED, ENCODED.replace(").", ').replace("鸟", "\ufffd").')),
+}
+
+
+@pytest.mark.parametrize("verdict", SIGNS)
+def test_a_replacement_sign_counts_unless_the_whole_answer_has_it_too(service, verdict):
+    """As a model of random weights says it, or a service that cuts a character in two."""
+    replace(service / "serve.py", *SIGNS[verdict])
+
+    report = judge(service, waits=WAITS, profile="v1", only=["stream.text"])
+
+    assert report.check("stream.text").verdict == verdict, str(report)
+
+
 def test_every_rule_about_streams_has_a_sabotage():
     assert set(SABOTAGES) == STREAM_RULES

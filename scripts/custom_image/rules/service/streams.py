@@ -129,14 +129,16 @@ def parts(context: Context) -> Finding:
     bad="one event for each token of bytes, where a character of Chinese is three of them",
 )
 def text(context: Context) -> Finding:
-    """Decode each event by itself."""
+    """Decode each event by itself; a sign that the whole answer has too is the model's own."""
     found = _streams(context)
     if not found:
         return not_checked(NO_STREAM)
+    answers: list[tuple[Api, Answer]] = context.once("apis", list)
+    is_own = any(_has_sign(answer.body) for _, answer in answers if not _is_stream(answer))
     for request, stream in found:
         for number, event in enumerate(stream.events, 1):
-            shown = event.decode(errors="replace")
-            if "\ufffd" in shown or "\\ufffd" in shown.lower():  # as JSON may spell it
+            if not _is_utf8(event) or (_has_sign(event) and not is_own):
+                shown = event.decode(errors="replace")
                 return failed(f"event {number} holds half a character", f"{request}: {shown[:200]}")
     return passed(f"{sum(len(stream.events) for _, stream in found)} events", _evidence(found))
 
@@ -331,8 +333,25 @@ def _answered_with_events(context: Context, index: int) -> bool:
     answers: list[tuple[Api, Answer]] = context.once("apis", list)
     if index >= len(answers):
         return False
-    _, answer = answers[index]
+    return _is_stream(answers[index][1])
+
+
+def _is_stream(answer: Answer) -> bool:
     return Stream(answer.status, dict(answer.headers), ((0.0, answer.body),)).is_events
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _has_sign(content: bytes) -> bool:
+    """Tell whether a text holds the sign for what was no character, also as JSON may spell it."""
+    text = content.decode(errors="replace")
+    return "\ufffd" in text or "\\ufffd" in text.lower()
 
 
 def _lasts(stream: Stream) -> bool:
