@@ -205,6 +205,8 @@ def _advanced(group: Mapping[str, Any], invoke: Mapping[str, Any]) -> str:
     names = [*(n for n in invoke if n.startswith("metric_api_")), "ems_enable"]
     found = {name: invoke.get(name) for name in names}
     found |= {n: group.get(n) for n in ("secret_type", "secret_name", "advanced_config")}
+    # Another address is another pod template, as in Kubernetes, though the digest is the same.
+    found["image"] = (group.get("unit_configs") or [{}])[0].get("image", {}).get("swr_path")
     return json.dumps({n: v for n, v in found.items() if v}, sort_keys=True)
 
 
