@@ -1,6 +1,6 @@
 """Exported objects run for real: by `podman kube play`, under traffic.
 
-Podman keeps no replicas, rolls nothing out and ignores readiness, the stop command and the grace:
+Podman 4.3 replaces no replica, rolls nothing out and ignores readiness, stop command and grace:
 what is claimed here is that the pod runs as it is written, and answers. The update under these
 values is rehearsed on the local platform, in tests/platform/test_rehearsal.py.
 """
