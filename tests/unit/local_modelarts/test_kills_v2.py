@@ -1,7 +1,7 @@
 """A platform that is killed at its every change of state, while a v2 service lives its whole life.
 
 On paper, as in ``test_reconciler.py``: the state is a true file, and a kill leaves it as SIGKILL
-would. Of notebooks and classic services ``tests/platform/test_crashes.py`` tries it with true
+would. Of notebooks and batch services ``tests/platform/test_crashes.py`` tries it with true
 containers and a true SIGKILL.
 """
 
