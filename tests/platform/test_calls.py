@@ -95,8 +95,9 @@ def test_it_listens_on_loopback_and_on_the_gateway_of_its_network_only(
     assert listening(known.platform.pid) == {
         ("127.0.0.1", gateway.port),
         (gateway.hostname, gateway.port),
+        ("127.0.0.1", int(registry_port)),  # which passes on to the registry's program
     }
-    assert listening(registry_pid) == {("127.0.0.1", int(registry_port))}
+    assert {address for address, _ in listening(registry_pid)} == {"127.0.0.1"}
     for address in other_addresses(gateway.hostname):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((address, gateway.port), timeout=2).close()

@@ -7,6 +7,7 @@ it is started differs from the image that registries offer.
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from custom_image.builders.base import ensure_base_image
 from custom_image.errors import Unavailable
 from local_modelarts.registry import process
 from local_modelarts.registry.certificates import ensure_certificates
-from local_modelarts.storage.paths import Folder
+from local_modelarts.storage.paths import Folder, free_port
 
 IMAGE = "custom-image/tests:registry"
 NOT_PULLABLE = "127.0.0.1:9/registry:none"
@@ -81,9 +82,8 @@ def test_its_container_takes_pushes_survives_a_kill_and_is_gone_in_the_end(
         docker("logout", registry)
     container = docker("ps", "--filter", f"ancestor={IMAGE}", "--format", "{{.ID}} {{.Ports}}")
     container_id, ports = container.split(maxsplit=1)
-    port = registry.partition(":")[2]
 
-    assert ports.strip() == f"127.0.0.1:{port}->{port}/tcp", "it listens on loopback only"
+    assert re.fullmatch(r"127\.0\.0\.1:(\d+)->\1/tcp", ports.strip()), "it listens on loopback only"
     assert not (rehearsal.folder / "registry/registry.pid").exists(), "the program runs, too"
     cloud = rehearsal.restart()
     assert cloud.show_tag("tiny", "1").digest
@@ -107,7 +107,8 @@ def test_the_program_comes_first_and_where_there_is_neither_both_are_named(
     registry_image, docker_engine, tmp_path, monkeypatch
 ) -> None:
     folder = Folder(tmp_path / "platform")
-    parts = (folder.registry, folder.identity(), ensure_certificates(folder.certificates))
+    certificates = ensure_certificates(folder.certificates)
+    parts = (folder.registry, folder.identity(), certificates, free_port())
     monkeypatch.delenv(process.IMAGE_VARIABLE, raising=False)
     assert isinstance(process.choose_server(*parts), process.ProgramServer)
 

@@ -10,6 +10,7 @@ The clients are those of :mod:`custom_image.drills.load_balancer`, as in the rul
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import requests
 
 from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.polling import wait_until
-from custom_image.cloud.images import push
+from custom_image.cloud.images import choose_target, push
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import publish
 from custom_image.cloud.services.access import V2
@@ -28,7 +29,6 @@ from custom_image.cloud.services.deploy import api_of, delete, deploy, upgrade
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
-from custom_image.image_reference import ImageReference
 from custom_image.model_config import Health, ModelConfig, read_model_config
 from custom_image.probing.http import Request, ask
 from custom_image.probing.sample_requests import sample_request
@@ -174,14 +174,18 @@ def _failures(probe: Health) -> int:
 
 
 def _publish(image: str, config: ModelConfig, cloud: Cloud, *, is_v2: bool) -> tuple[Model, Model]:
-    """Publish an image twice; under two tags where a service is made of the image itself."""
-    published = push(image, cloud=cloud)
-    name = f"rehearsal-{published.digest[7:19]}"
-    target = ImageReference.parse(published.reference)
-    images = [published, published]
-    if is_v2:
-        again = f"{target.repository}:rehearsal-{VERSIONS[1]}"
-        images[1] = push(image, again, cloud=cloud)
+    """Publish an image twice; under two tags where a service is made of the image itself.
+
+    Models and tags are named by what they hold, so that another image, config.json or generation
+    meets none of an earlier rehearsal.
+    """
+    from custom_image.engines.docker.engine import DockerEngine  # heavy: the Docker SDK
+
+    content = DockerEngine.connect().inspect(image).id, config.model_dump_json(), str(is_v2)
+    name = f"rehearsal-{hashlib.sha256(''.join(content).encode()).hexdigest()[:12]}"
+    target = choose_target(image, "", cloud)
+    tags = [f"{name}-{version}" for version in VERSIONS] if is_v2 else [name] * 2
+    images = [push(image, f"{target.repository}:{tag}", cloud=cloud) for tag in tags]
     first, second = (
         publish(pushed, config, name=name, version=version, copy_image=False, cloud=cloud)
         for pushed, version in zip(images, VERSIONS, strict=True)
