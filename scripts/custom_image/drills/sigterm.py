@@ -135,6 +135,7 @@ def drill_sigterm(
             exit_code = instance.wait(0)
         exited_s = None if exit_code is None else clients.since_signal_s()
         if exit_code is not None:
+            clients.service_left.set()
             clients.note("exit", exit_code == 0, time.monotonic(), f"exit code {exit_code}")
         orphans = family.orphans(is_over=exit_code is not None)
         if exit_code is None:

@@ -51,6 +51,7 @@ class Clients:
         self.expected_status = expected_status
         self.interval_s = interval_s
         self.over = Flag()
+        self.service_left = Flag()
         self._events: list[Event] = []
         self._lock = Lock()
         self._signal_at: float | None = None
@@ -131,13 +132,18 @@ class Clients:
             if not slow.begin():  # it was never accepted: the clients that come new tell of that
                 self.over.wait(self.interval_s)
                 continue
-            if self.over.wait(hold_s):
+            self.over.wait(hold_s)
+            if self._is_called_off():
                 slow.abandon()
                 return
             answer = slow.complete()
-            if self._signal_at is not None and not self.over.is_set():
+            if self._signal_at is not None and not self._is_called_off():
                 note = f"its second half {hold_s:g} s later: {answer}"
                 self.note("slow", answer.status == self.expected_status, began, note)
+
+    def _is_called_off(self) -> bool:
+        """Whether the drill cuts requests off, and not a service that left by itself."""
+        return self.over.is_set() and not self.service_left.is_set()
 
 
 @contextmanager
