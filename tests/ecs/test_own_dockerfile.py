@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from ecs_registry import PASSWORD, USER
@@ -119,7 +120,7 @@ def test_after_an_interrupt_its_job_is_followed_and_its_image_pushed(
 ) -> None:
     server = ("--server", shared_server.host, "--ssh-config", str(shared_server.ssh_config))
     image = "own-followed:1"
-    (source / "start").write_text("#!/bin/sh\nsleep 5\n")
+    (source / "start").write_text(f"#!/bin/sh\nsleep 5  # {uuid4()}: no cache has it\n")
     author = subprocess.Popen(
         [COMMAND, "build", "ecs_build", "--context", source, "--tag", image, *server],
         cwd=project,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.05
 _KILLED_S = 10.0
 _CONFLICT = 409
+_REMOVAL_S = 60.0
 LARGEST_FILE_BYTES = 256 * MIB
 _LONGEST_LINK_CHAIN = 8
 # Directories, devices, pipes and sockets in Go's os.FileMode, which the engine's API speaks.
@@ -274,13 +275,17 @@ def remove_container(container: Container) -> None:
 
     Idempotent, and safe to call from several threads at once.
     """
+    deadline = time.monotonic() + _REMOVAL_S
     with suppress(docker.errors.NotFound):
-        try:
-            container.remove(force=True, v=True)
-        except docker.errors.APIError as error:
-            if error.status_code != _CONFLICT:
-                raise
-            container.wait(condition="removed")
+        while True:
+            try:
+                return container.remove(force=True, v=True)
+            except docker.errors.APIError as error:
+                if error.status_code != _CONFLICT or time.monotonic() > deadline:
+                    raise
+                # Another removes it. `wait` for that may never return: Docker 20.10 answers the
+                # head of a container that is going, and now and then nothing after it.
+                time.sleep(0.05)
 
 
 def read_file(container: Container, path: str) -> bytes | None:
