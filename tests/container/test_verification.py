@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -66,13 +65,10 @@ def blamed(report):
 
 
 def test_a_good_image_passes_every_rule_but_for_the_true_durations(docker_engine, good_image):
-    slowness = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
-
     report = verify(good_image, engine=docker_engine, samples=SAMPLES)
 
     assert broken(report) == [], str(report)
     assert not_checked(report) == ONLY_FULL | NOTHING_TO_JUDGE
-    assert report.duration_s < 25 * slowness
     assert report.check("api.answers").measured.endswith('{"mnist_result": 7}')
 
 
@@ -195,7 +191,6 @@ def test_a_good_image_passes_every_rule_at_the_true_durations(docker_engine, goo
     assert broken(report) == [], str(report)
     assert not_checked(report) == NOTHING_TO_JUDGE
     assert 60 <= report.facts["sigterm"]["exited_s"] <= 90
-    assert report.duration_s < 220
 
 
 def test_an_interrupt_removes_the_containers(docker_engine, good_image):

@@ -87,9 +87,10 @@ def test_push_uses_the_login_of_the_server_and_keeps_the_digest(
         shared_server.run(f"docker logout {shared_registry.host}")
 
     assert done.returncode == 0, done.stderr
-    pushed = json.loads((project / "build/ecs_build/pushed.json").read_text())
-    assert pushed["digest"] == shared_registry.digest("org/commands", "1")
-    assert pushed["digest"] in done.stdout
+    digest = shared_registry.digest("org/commands", "1")
+    receipts = json.loads((project / "build/pushed.json").read_text())
+    assert receipts == {f"{shared_registry.host}/org/{IMAGE}": digest}
+    assert digest in done.stdout
 
 
 @pytest.mark.parametrize(

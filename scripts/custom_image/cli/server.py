@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from custom_image.cli.options import show, write
+from custom_image.cli.options import show
 from custom_image.errors import UsageError
 
 if TYPE_CHECKING:
     from custom_image.cloud import PublishedImage
     from custom_image.ecs import Connection
     from custom_image.report import Report
-
-PUSHED = Path("build/ecs_build/pushed.json")
 
 Server = Annotated[
     str,
@@ -58,9 +54,10 @@ def push(image: str, name: str, server: str, ssh_config: str) -> None:
 
 
 def keep_push(pushed: PublishedImage) -> None:
-    """Print what was pushed, and leave it below build/."""
-    PUSHED.parent.mkdir(parents=True, exist_ok=True)
-    write(PUSHED, json.dumps(asdict(pushed), indent=2) + "\n")
+    """Print what was pushed, and keep its receipt."""
+    from custom_image.cloud import receipts
+
+    receipts.keep(pushed)
     show(pushed)
 
 

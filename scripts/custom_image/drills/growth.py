@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,14 +59,11 @@ def fit(requests: Sequence[float], values: Sequence[float]) -> Slope:
 
     The interval is Student's, its quantile by the first terms of Cornish and Fisher.
     """
-    count = len(requests)
-    mean_x, mean_y = sum(requests) / count, sum(values) / count
-    spread = sum((x - mean_x) ** 2 for x in requests)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(requests, values, strict=True)) / spread
-    rest = sum(
-        (y - mean_y - slope * (x - mean_x)) ** 2 for x, y in zip(requests, values, strict=True)
-    )
-    freedom = count - 2
+    slope, start = statistics.linear_regression(requests, values)
+    mean = statistics.fmean(requests)
+    spread = sum((x - mean) ** 2 for x in requests)
+    rest = sum((y - start - slope * x) ** 2 for x, y in zip(requests, values, strict=True))
+    freedom = len(requests) - 2
     quantile = _Z + (_Z**3 + _Z) / (4 * freedom)
     error = quantile * math.sqrt(rest / freedom / spread)
     return Slope(1000 * slope, 1000 * (slope - error), 1000 * (slope + error))

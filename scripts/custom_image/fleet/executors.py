@@ -47,13 +47,12 @@ class Tls:
 
 @contextmanager
 def open_executor(
-    address: str = "", *, jobs: int = 1, tls: Tls | None = None, timeout_s: float = CONNECT_S
+    address: str = "", *, tls: Tls | None = None, timeout_s: float = CONNECT_S
 ) -> Iterator[Executor]:
     """Give an executor of units, and call off at the end what has not begun.
 
     Args:
         address: of a Dask scheduler, ``tcp://host:8786`` or ``tls://...``; empty for this machine.
-        jobs: how many processes run here at a time.
         tls: needed by ``tls://``.
         timeout_s: within which the scheduler has to answer.
 
@@ -63,7 +62,7 @@ def open_executor(
     """
     if not address:
         # A thread waits for each process: a command is one already.
-        pool = ThreadPoolExecutor(jobs, thread_name_prefix="unit")
+        pool = ThreadPoolExecutor(1, thread_name_prefix="unit")
         try:
             yield pool
         finally:
@@ -94,12 +93,8 @@ def _connect(address: str, tls: Tls | None, timeout_s: float) -> Client:
     require("fleet")
     from distributed import Client, Security
 
-    for name in (
-        "distributed",
-        "distributed.client",
-        "tornado",
-        "asyncio",
-    ):  # what goes wrong is said below
+    # What goes wrong is said below.
+    for name in ("distributed", "distributed.client", "tornado", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     security = Security()
     if tls:

@@ -13,10 +13,10 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from custom_image.errors import Unavailable, UsageError
+from custom_image.registry_challenge import read_challenge, token_of
 
 _TIMEOUT_S: Final = 20.0
 _PAGE: Final = 100
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 _LOOPBACK: Final = ("localhost", "127.0.0.1")
 
 
@@ -81,19 +81,18 @@ class _Registry:
     def _authorization(self, scope: str) -> dict[str, str]:
         return {"Authorization": token} if (token := self._tokens.get(scope)) else {}
 
-    def _token(self, challenge: str, scope: str) -> str:
+    def _token(self, header: str, scope: str) -> str:
         """Return the header that a challenge asks for."""
-        if not challenge.lower().startswith("bearer"):
+        challenge = read_challenge(header)
+        if challenge is None:
             basic = requests.Request("GET", self._base, auth=self._login).prepare()
             return str(basic.headers.get("Authorization", ""))
-        asked = dict(_CHALLENGE.findall(challenge))
-        query = {"service": asked.get("service", ""), "scope": scope}
-        realm = asked.get("realm", "")
+        realm = challenge.realm
         if not realm.startswith(("https://", f"{self._base}/")):
             raise Unavailable(f"registry {self._host} asks for its login at {realm or 'no place'}.")
-        answer = self._ask(realm, params=query, auth=self._login)
+        answer = self._ask(realm, params=challenge.query(scope), auth=self._login)
         found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
-        return f"Bearer {found.get('token') or found.get('access_token') or ''}"
+        return f"Bearer {token_of(found)}"
 
     def _ask(self, url: str, **options: Any) -> requests.Response:
         try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,9 +17,9 @@ import requests
 from urllib3.exceptions import InsecureRequestWarning
 
 from custom_image.errors import Unavailable
+from custom_image.registry_challenge import read_challenge, token_of
 
 _TIMEOUT_S: Final = (20.0, 300.0)  # to connect; of silence
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -138,20 +137,16 @@ class Registry:
             raise Unavailable(f"registry {self._host} does not answer: {error}") from error
 
     def _new_token(self, refused: requests.Response) -> str:
-        challenge = refused.headers.get("WWW-Authenticate", "")
-        if not challenge.lower().startswith("bearer"):
+        challenge = read_challenge(refused.headers.get("WWW-Authenticate", ""))
+        if challenge is None:
             return f"Basic {base64.b64encode(':'.join(self._login).encode()).decode()}"
-        asked = dict(_CHALLENGE.findall(challenge))
-        query = {
-            "service": asked.get("service", ""),
-            "scope": f"repository:{self._repository}:pull,push",
-        }
-        answer = self._request("GET", asked.get("realm", ""), params=query, auth=self._login)
+        query = challenge.query(f"repository:{self._repository}:pull,push")
+        answer = self._request("GET", challenge.realm, params=query, auth=self._login)
         try:
             found = answer.json() if answer.ok else {}
         except ValueError:
             found = {}
-        token = found.get("token") or found.get("access_token")
+        token = token_of(found)
         if not token:
             raise Unavailable(f"registry {self._host} refuses the login: {_words(answer)}")
         return f"Bearer {token}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import re
 import shlex
 import socket
 import ssl
@@ -19,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from custom_image.errors import Unavailable
 from custom_image.image_reference import ImageReference
+from custom_image.registry_challenge import read_challenge, token_of
 
 if TYPE_CHECKING:
     from custom_image.ecs.ssh.connection import Connection
@@ -32,7 +32,6 @@ _MANIFESTS: Final = ", ".join(
         "application/vnd.oci.image.manifest.v1+json",
     )
 )
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"]*)"')
 
 
 @dataclass(frozen=True)
@@ -109,20 +108,19 @@ class Registry:
         self._tokens[repository] = self._authorize(challenge, repository)
         return self._ask(method, repository, path)
 
-    def _authorize(self, challenge: str, repository: str) -> str:
+    def _authorize(self, header: str, repository: str) -> str:
         """Return the header that a registry's challenge asks for."""
-        if not challenge.lower().startswith("bearer"):
+        challenge = read_challenge(header)
+        if challenge is None:
             return f"Basic {self._login}"
-        asked = dict(_CHALLENGE.findall(challenge))
-        query = {"service": asked.get("service", ""), "scope": f"repository:{repository}:pull"}
-        realm = urlsplit(asked.get("realm", ""))
+        query = challenge.query(f"repository:{repository}:pull")
+        realm = urlsplit(challenge.realm)
         headers = {"Authorization": f"Basic {self._login}"} if self._login else {}
         path = f"{realm.path}?{urlencode(query)}"
         if realm.scheme == "http":
             self._plain.add(realm.netloc)
         _, _, body = self._request("GET", realm.netloc, path, headers)
-        answer = json.loads(body or b"{}")
-        return f"Bearer {answer.get('token') or answer.get('access_token') or ''}"
+        return f"Bearer {token_of(json.loads(body or b'{}'))}"
 
     def _request(
         self, method: str, host: str, path: str, headers: dict[str, str]
