@@ -8,6 +8,7 @@ Every status is written before what it announces is done, and every step may be 
 
 from __future__ import annotations
 
+import itertools
 import logging
 import uuid
 from collections.abc import Callable
@@ -140,12 +141,17 @@ class InstanceCare:
         self._wake()
 
     def _has_place(self, row: Instance) -> bool:
-        """Tell whether the pool has room for one more; an instance waits until it has."""
+        """Tell whether the pool has room for one more; who has waited longer goes first."""
         most = self._platform.settings.pool_instances
-        placed = [r for r in self._state.find(Instance, LIVE) if r.address and not r.exited]
-        if not most or row.address or len(placed) < most:
+        if not most or row.address:
             return True
-        text = f"0/1 nodes are available: {len(placed)} of {most} places are taken"
+        live = self._state.find(Instance, LIVE)
+        older = [*itertools.dropwhile(lambda r: r.id != row.id, live)][1:]
+        placed = sum(1 for r in live if r.address and not r.exited)
+        placed += sum(1 for r in older if r.status == "CREATING" and not (r.address or r.failed))
+        if placed < most:
+            return True
+        text = f"0/1 nodes are available: {min(placed, most)} of {most} places are taken"
         self._pod_events.add(row.id, "FailedScheduling", text, is_warning=True)
         self._events.add(row.service_id, f"[{row.title}] {text}", abnormal=True)
         return False

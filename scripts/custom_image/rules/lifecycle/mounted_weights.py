@@ -18,6 +18,7 @@ from custom_image.rules import (
     Context,
     Finding,
     Needs,
+    Profile,
     Service,
     Severity,
     failed,
@@ -31,6 +32,7 @@ WEIGHTS: Final = Source(
     "Inference 2.0: storage of weights",
     "https://support.huaweicloud.com/inference-modelarts/inference2.0-modelarts-0090.html",
 )
+MOUNTED: Final = frozenset({Profile.V2})
 AFTER: Final = ("health.ready", "api.answers", "http.latency")
 EXPECTED: Final = "not ready, a line in the log that names the file, no end of the process"
 REMEDIATION: Final = (
@@ -47,6 +49,7 @@ MOST_FILES: Final = 10_000
     title="Without its weights the service says so, and waits",
     why="A file system that is mounted late is empty at first; an answer without weights is none.",
     severity=Severity.WARNING,
+    profiles=MOUNTED,
     needs=Needs.CONTAINER,
     requires=AFTER,
     expected=EXPECTED,
@@ -74,6 +77,7 @@ def missing(context: Context) -> Finding:
     title="A file of weights that is cut off is noticed",
     why="A copy that broke off is as common as none; half a file loads, or kills the process.",
     severity=Severity.WARNING,
+    profiles=MOUNTED,
     needs=Needs.CONTAINER,
     requires=AFTER,
     expected=EXPECTED,
@@ -104,6 +108,7 @@ def truncated(context: Context) -> Finding:
     title="Two files of weights that are swapped are noticed",
     why="Shards look alike: swapped ones load, and the answers are wrong with a good status.",
     severity=Severity.WARNING,
+    profiles=MOUNTED,
     needs=Needs.CONTAINER,
     requires=AFTER,
     expected=EXPECTED,
@@ -131,6 +136,7 @@ def swapped(context: Context) -> Finding:
     title="Weights that lie one folder too deep are noticed",
     why="An upload of the folder, instead of what it holds, puts them there.",
     severity=Severity.WARNING,
+    profiles=MOUNTED,
     needs=Needs.CONTAINER,
     requires=AFTER,
     expected=EXPECTED,
@@ -164,6 +170,7 @@ def depth(context: Context) -> Finding:
     title="The service works with weights that it cannot write to",
     why="Weights that several services share are mounted read-only.",
     severity=Severity.WARNING,
+    profiles=MOUNTED,
     needs=Needs.CONTAINER,
     requires=AFTER,
     expected="works with a read-only mount",
@@ -194,6 +201,7 @@ def read_only(context: Context) -> Finding:
     title="The platform's user may read every file of the weights",
     why="Files on a shared file system belong to whoever wrote them; the service is uid 1000.",
     severity=Severity.WARNING,
+    profiles=MOUNTED,
     needs=Needs.CONTAINER,
     expected=f"readable by {USER_ID}:{GROUP_ID}",
     source=WEIGHTS,
