@@ -46,7 +46,12 @@ class Answering(asyncio.Protocol):
         if head and blank_line and len(body) >= body_bytes:
             self.received = b""
             loop = asyncio.get_running_loop()
-            loop.call_at(schedule.next(loop.time()), self.transport.write, ANSWER)
+            loop.call_at(schedule.next(loop.time()), self.answer)
+
+    def answer(self) -> None:
+        """Answer, unless the client has left."""
+        if not self.transport.is_closing():
+            self.transport.write(ANSWER)
 
 
 async def serve() -> None:
