@@ -173,7 +173,8 @@ def test_a_model_process_that_hangs_or_is_frozen_is_replaced(serve):
     frozen = model_process(runtime.wait_until_ready())
     os.kill(frozen, signal.SIGSTOP)
     wait_for(lambda: not is_running(frozen), "the frozen one to go")
-    assert runtime.wait_until_ready().post_json({"x": 1}).status == 200
+    # Until its successor is there, 503 with `Retry-After`.
+    wait_for(lambda: runtime.post_json({"x": 1}).status == 200, "an answer again")
 
 
 def test_a_worker_that_is_killed_takes_nobody_along(serve):

@@ -108,7 +108,9 @@ def test_what_grows_is_named_with_the_requests_that_are_left(service, few_reques
 
     report = grow(service)
 
-    assert verdicts(report, *BROKEN) == [rule], str(report)
+    found = set(verdicts(report, *BROKEN))
+    assert found - {"growth.memory"} == {rule} - {"growth.memory"}, str(report)
+    assert rule in found  # a thread takes memory as well
     assert "a thousand requests (95 %: +" in report.check(rule).measured
 
 
