@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import ClassVar
 
@@ -48,3 +49,17 @@ class Image:
     def registry_path(self) -> str:
         """``organization/name:tag`` in SWR; empty where it is in none yet."""
         return ""
+
+    @property
+    def document(self) -> dict[str, str | int | float]:
+        """What tools read of it."""
+        return {
+            "location": self.location,
+            "reference": self.reference,
+            "registry_path": self.registry_path,
+            "size_bytes": self.size_bytes,
+        }
+
+    def to_json(self) -> str:
+        """Return it as tools read it."""
+        return json.dumps(self.document, indent=2) + "\n"

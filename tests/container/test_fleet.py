@@ -73,6 +73,38 @@ def test_a_list_is_judged_whatever_its_lines_are_and_a_second_run_knows_it(
     assert (tmp_path / "matrix" / "matrix.csv").read_text().count("\n") == 3
 
 
+def test_folders_become_images_and_what_is_there_is_not_built_again(docker_engine, fleet, tmp_path):
+    """The smallest images that there are: `build` itself is tested beside this."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+        (tmp_path / name / "file").write_text(name)
+    (tmp_path / "two/Dockerfile").write_text("FROM scratch\nCOPY no-such-file /\n")
+    first, second = (f"custom-image/tests-fleet-{docker_engine.run_id}:{n}" for n in "12")
+    lines = f"one {first}\n--tag\ntwo {second}\n"
+    (tmp_path / "folders.txt").write_text(lines)
+    try:
+        code, found = fleet("build", "folders.txt", "--output", "kept")
+        (tmp_path / "two/Dockerfile").write_text("FROM scratch\nCOPY file /\n")
+        again, mended = fleet("build", "folders.txt", "--output", "kept")
+        docker_engine.remove_image(first)
+        _, third = fleet("build", "folders.txt", "--output", "kept")
+        content = docker_engine.read_file(first, "/file")
+    finally:
+        for name in (first, second):
+            docker_engine.remove_image(name)
+
+    assert (code, again) == (1, 2)  # line 2 names nothing
+    assert [line["number"] for line in found["bad_lines"]] == [2]
+    assert [row["state"] for row in found["tasks"]] == ["DONE", "FAILED"]
+    assert found["tasks"][0]["output"]["reference"] == first
+    assert found["tasks"][0]["output"]["id"] == found["tasks"][0]["digest"]
+    assert "no-such-file" in found["tasks"][1]["error"]
+    assert [row["ran"] for row in mended["tasks"]] == [False, True]
+    assert [row["ran"] for row in third["tasks"]] == [True, False]
+    assert content == b"one"
+
+
 def test_the_manifest_of_three_shards_is_that_of_one(tiny_image, fleet, tmp_path):
     digits = tmp_path / "digits"
     digits.mkdir()

@@ -74,6 +74,15 @@ class BuiltImage(Image):
             f"built in {self.seconds:.1f} s, {self.reused_bytes / _MB:.0f} MB of it reused"
         )
 
+    @property
+    def document(self) -> dict[str, str | int | float]:
+        """What tools read of it."""
+        return super().document | {
+            "id": self.facts.id,
+            "context_digest": self.context_digest,
+            "seconds": round(self.seconds, 3),
+        }
+
     def __str__(self) -> str:
         rows = [f"  {mb:>8} MB  {how:<6}  {what}" for mb, how, what in self._rows()]
         return "\n".join([self.summary, *rows])

@@ -18,9 +18,10 @@ from custom_image.cli.options import (
     Python,
     Sample,
     Seed,
+    in_turn,
     keep_last,
-    render,
     show,
+    show_as,
 )
 from custom_image.errors import UsageError
 from custom_image.progress import say
@@ -131,11 +132,7 @@ def package(
         enter_project()
         from custom_image.adoption import package_folder
 
-        adopted = package_folder(folder, strict=strict)
-        if form is Format.JSON:
-            typer.echo(render(adopted, form), nl=False)
-        else:
-            show(adopted)
+        show_as(package_folder(folder, strict=strict), form)
         return
     mnist = _absolute(mnist)
     enter_project()
@@ -171,6 +168,7 @@ WithSecrets = Annotated[
 
 
 def build(
+    command: typer.Context,
     scenario: Annotated[
         str,
         typer.Argument(
@@ -219,6 +217,7 @@ def build(
     server: build_server.Server = "",
     ssh_config: build_server.SshConfig = "",
     builder: build_server.Builder = "auto",
+    form: FormatOption = Format.TABLE,
 ) -> None:
     """Build the image, without a network.
 
@@ -270,6 +269,7 @@ def build(
     more = requirements.resolve() if requirements else None
     package = package.resolve() if package else None
     enter_project()
+    command.with_resource(in_turn(Path("build") / scenario))
     tag = tag or f"{scenario}:latest"
     if own:
         context = write_dockerfile_context(
@@ -279,7 +279,7 @@ def build(
             network=network,
             with_secrets=with_secrets,
         )
-        _build_own(context, tag, server, ssh_config, builder)
+        _build_own(context, tag, server, ssh_config, builder, form)
         return
     given = _adopt(package, strict) if package else None
 
@@ -321,14 +321,16 @@ def build(
             if wheels := fetch(target):
                 base = add_there(connection, base, wheels.libraries, batch=batch, python=target)
             context = write_context(base, target, wheels)
-            show(build_there(context, tag, connection=connection, builder=builder))
+            show_as(build_there(context, tag, connection=connection, builder=builder), form)
         return
     engine = open_engine("docker")
     base, target = find_base(base_image, batch=batch, python=python, engine=engine)
-    show(build_image(write_context(base, target, fetch(target)), tag, engine=engine))
+    show_as(build_image(write_context(base, target, fetch(target)), tag, engine=engine), form)
 
 
-def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") -> None:
+def demo(
+    command: typer.Context, mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = ""
+) -> None:
     """Go the whole chain once, digits to a service that answers.
 
     Prints what the image answers to a seven, then the verdicts at level quick: short waits, so
@@ -357,6 +359,7 @@ def demo(mnist: Mnist = "", sample: Sample = False, base_image: BaseImage = "") 
     scenario = "dockerfile_build"
     mnist = _absolute(mnist)
     enter_project()
+    command.with_resource(in_turn(Path("build") / scenario))
     engine = open_engine()
     base, python = find_base(base_image, engine=engine)
     digits, package = _package(mnist, sample)
@@ -402,7 +405,9 @@ def _refuse_both(mnist: str, sample: bool, epochs: int, runtime: Engine) -> None
         )
 
 
-def _build_own(context: BuildContext, tag: str, server: str, ssh_config: str, builder: str) -> None:
+def _build_own(
+    context: BuildContext, tag: str, server: str, ssh_config: str, builder: str, form: Format
+) -> None:
     """Build the author's Dockerfile: on a server, here, or by ma-cli of a notebook instance."""
     from custom_image.builders import build as build_image
     from custom_image.ecs import build as build_there
@@ -411,9 +416,9 @@ def _build_own(context: BuildContext, tag: str, server: str, ssh_config: str, bu
     say(str(context))
     if server:
         with build_server.connected(server, ssh_config) as connection:
-            show(build_there(context, tag, connection=connection, builder=builder))
+            show_as(build_there(context, tag, connection=connection, builder=builder), form)
     else:
-        show(build_image(context, tag, engine=open_engine()))
+        show_as(build_image(context, tag, engine=open_engine()), form)
 
 
 def _check_own(

@@ -1,4 +1,4 @@
-"""Commands over many images or many files: fleet verify, fleet batch."""
+"""Commands over many images, folders, notebooks or files: fleet verify, build, notebooks, batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from custom_image.cli.options import Format, FormatOption, write
+from custom_image.cli.options import Format, FormatOption, show_as, write
 from custom_image.errors import UsageError
 from custom_image.image_reference import ImageReference
 from custom_image.progress import say
@@ -17,11 +17,14 @@ from custom_image.progress import say
 if TYPE_CHECKING:
     from custom_image.fleet.executors import Tls
     from custom_image.fleet.matrix import Row
+    from custom_image.fleet.task_list import Tasks
+    from custom_image.fleet.tasks import TaskResult
 
 app = typer.Typer(
     name="fleet",
     no_args_is_help=True,
-    help="Judge many images, or ask one about many files, on this machine or on many.",
+    help="Judge or build many images, run many notebooks, or ask an image about many files, on "
+    "this machine or on many.",
 )
 FOLDER = Path("build/fleet")
 
@@ -100,7 +103,7 @@ def verify(
     matrix = replace(matrix, bad_lines=found.bad_lines)
     write(output / "matrix.html", to_page(matrix))
     write(output / "matrix.csv", matrix.to_csv())
-    typer.echo((matrix.to_json() if form is Format.JSON else str(matrix)).rstrip("\n"))
+    show_as(matrix, form)
     say(f"the matrix is in {output / 'matrix.html'} and {output / 'matrix.csv'}")
     raise typer.Exit(matrix.exit_code)
 
@@ -113,6 +116,116 @@ def _tls(ca: Path | None, certificate: Path | None, key: Path | None) -> Tls | N
     if ca or certificate or key:
         raise UsageError("--tls-ca, --tls-cert and --tls-key belong together; name all three.")
     return None
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def build(
+    context: typer.Context,
+    folders: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDERS",
+            help="A file with a folder a line, and the name of its image behind it; without a name "
+            "the image is called as the folder is.",
+        ),
+    ],
+    executor: ExecutorOption = "",
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    output: Annotated[
+        Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where outcomes are kept.")
+    ] = Path("build/fleet-build"),
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Build an image of every folder of a list.
+
+    A folder is a package, as `build --package` takes it; one with a Dockerfile and without
+    customize_service.py is a context, as `build --context` takes it. It is relative to the list,
+    and lies at the same path for every worker. Words behind -- are handed to each `build`. An image
+    stays in the engine of the worker that built it, and is not built again while folder, words and
+    this tool's version are the same and that engine has it.
+
+    \b
+    Examples:
+      custom-image fleet build folders.txt
+      custom-image fleet build folders.txt -- --relax --python 3.11
+      custom-image fleet build /shared/folders.txt --executor tcp://scheduler:8786
+
+    Exits 0 where all were built, 1 where a build failed, 3 where an engine or the scheduler does
+    not answer, 2 for wrong usage or a line that names no folder.
+    """
+    from custom_image.fleet.task_list import read_builds
+
+    tls = _tls(tls_ca, tls_cert, tls_key)
+    _run(read_builds(folders, context.args), executor, tls, output, form)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def notebooks(
+    context: typer.Context,
+    listed: Annotated[
+        Path,
+        typer.Argument(
+            metavar="NOTEBOOKS",
+            help="A file with a notebook a line, its name or path, and NAME=VALUE behind it for "
+            "each parameter that is set.",
+        ),
+    ],
+    executor: ExecutorOption = "",
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            file_okay=False, metavar="FOLDER", help="Where the executed notebooks are kept."
+        ),
+    ] = Path("build/fleet-notebooks"),
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Run every notebook of a list headless, one line one run.
+
+    A path is relative to the list. FOLDER, which every worker sees at the same path, gets a folder
+    for each line. Words behind -- are handed to each `notebooks run`. A line is not run again while
+    notebook, words and this tool's version are the same and its result is there.
+
+    \b
+    Examples:
+      custom-image fleet notebooks notebooks.txt
+      custom-image fleet notebooks notebooks.txt -- --parameters ci
+      custom-image fleet notebooks notebooks.txt --output /shared/runs --executor tcp://scheduler:8786
+
+    Exits 0 where all ran, 1 where one failed, 3 where an engine or the scheduler does not answer,
+    2 for wrong usage or a line that names no notebook.
+    """
+    from custom_image.fleet.task_list import read_notebooks
+
+    tls = _tls(tls_ca, tls_cert, tls_key)
+    _run(read_notebooks(listed, output, context.args), executor, tls, output, form)
+
+
+def _run(found: Tasks, executor: str, tls: Tls | None, output: Path, form: Format) -> None:
+    """Run the tasks of a list, print what became of them, and end with their exit code."""
+    from custom_image.fleet.executors import open_executor
+    from custom_image.fleet.tasks import run_tasks
+
+    tasks, bad_lines = found
+    for line in bad_lines:
+        say(str(line))
+    done = 0
+
+    def told(result: TaskResult) -> None:
+        nonlocal done
+        done += 1
+        how = f"{result.seconds:.1f} s on {result.host}" if result.ran else "done before"
+        say(f"[{done}/{len(tasks)}] {result.state} {result.name} ({how})")
+
+    with open_executor(executor, tls=tls) as units:
+        results = run_tasks(tasks, units, output, told=told)
+    results = replace(results, bad_lines=bad_lines)
+    show_as(results, form)
+    raise typer.Exit(results.exit_code)
 
 
 @app.command()
@@ -162,7 +275,7 @@ def batch(
         done = run_batch(
             image, files, destination, units, shards=shards, options=options, told=told
         )
-    typer.echo((done.to_json() if form is Format.JSON else str(done)).rstrip("\n"))
+    show_as(done, form)
     if done.answered < done.total:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from custom_image.cli.options import Format, FormatOption
 from custom_image.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,11 +91,13 @@ def run(
             help="Then run the cells from this one on once more, with another parameter.",
         ),
     ] = "",
+    form: FormatOption = Format.TABLE,
 ) -> None:
     """Run notebooks headless, from top to bottom.
 
     A parameter that is misspelt, of the wrong type or used by no cell is an error, and so is a run
-    that ends before the last cell. Beside each executed notebook stands a JSON file of the results.
+    that ends before the last cell. Beside each executed notebook stands a JSON file of the results;
+    --format json prints all of them.
 
     \b
     Examples:
@@ -111,9 +115,17 @@ def run(
     chosen = _choose(names or [], values or [], values_file)
     enter_project()
     repeated = {path: parse_repetition(path, again) for path, _ in chosen if again}
+    results = []
     for notebook, parameters in chosen:
         run_it = choose_runner(notebook, in_instance, repeated.get(notebook))
-        typer.echo(str(run_it(notebook, parameters, output_dir)))
+        executed = run_it(notebook, parameters, output_dir)
+        if form is Format.TABLE:
+            typer.echo(str(executed))
+        else:
+            found = json.loads(executed.with_suffix(".json").read_text(encoding="utf-8"))
+            results.append({"executed": str(executed), **found})
+    if form is Format.JSON:
+        typer.echo(json.dumps(results, indent=2, ensure_ascii=False))
 
 
 @app.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from custom_image.errors import CustomImageError, UsageError
+from custom_image.progress import say
 from custom_image.report import LAST_REPORT
 from custom_image.settings import find_project
 
@@ -80,10 +82,36 @@ def show(noun: object) -> None:
         typer.echo(str(noun))
 
 
+def show_as(noun: Showable, form: Format) -> None:
+    """Print a noun of the library in the wanted form."""
+    if form is Format.JSON:
+        typer.echo(render(noun, form), nl=False)
+    else:
+        show(noun)
+
+
 def render(noun: Showable, form: Format) -> str:
     """Return the noun in the wanted form, with one line end behind it."""
     text = noun.to_json() if form is Format.JSON else str(noun)
     return text.rstrip("\n") + "\n"
+
+
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine is in such a block with the same folder.
+
+    What lies below build/ has one name for all: two builds at once would mix their files.
+    """
+    import fcntl  # here: there is none on Windows, where rules can be judged
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another process builds in {folder.resolve()}: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write(path: Path, text: str) -> None:

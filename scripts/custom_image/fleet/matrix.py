@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
-from custom_image.fleet.image_list import BadLine
+from custom_image.fleet.list_file import BadLine
 from custom_image.fleet.unit import Outcome
 from custom_image.report import WAIVED, Verdict
 from custom_image.report.text import printable

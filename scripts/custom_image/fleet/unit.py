@@ -42,13 +42,15 @@ class Unit:
     Attributes:
         arguments: of ``custom-image``; the first is one of ``COMMANDS``.
         image: that has to be in the worker's engine; pulled with the worker's own credentials.
-        known: the digest of the image that was judged before; the same is not judged again.
+        known: the digest of the image that was judged or made before; the same is not again.
+        makes: the image that the command makes in the worker's engine; empty for none.
         alone: whether the engine has to be free of other units: times are measured.
     """
 
     arguments: tuple[str, ...]
     image: str = ""
     known: str = ""
+    makes: str = ""
     alone: bool = True
 
     def to_json(self) -> str:
@@ -63,13 +65,14 @@ class Unit:
             UsageError: it is no unit, or its command is none that a worker runs.
         """
         sent = json.loads(text)
-        unit = cls(tuple(map(str, sent["arguments"])), sent["image"], sent["known"], sent["alone"])
+        words = tuple(map(str, sent["arguments"]))
+        unit = cls(words, sent["image"], sent["known"], sent["makes"], sent["alone"])
         if not unit.arguments or unit.arguments[0] not in COMMANDS:
             raise UsageError(
                 f"a worker runs {', '.join(COMMANDS)}; found {' '.join(unit.arguments[:1])!r}."
             )
-        if unit.image:
-            ImageReference.parse(unit.image)  # nothing that a command could take for an option
+        for image in filter(None, (unit.image, unit.makes)):
+            ImageReference.parse(image)  # nothing that a command could take for an option
         return unit
 
 
@@ -118,11 +121,12 @@ def run(text: str) -> str:
     try:
         unit = Unit.from_json(text)
         with _engine_to_itself() if unit.alone else nullcontext():
-            digest, note = _fetch(unit.image) if unit.image else ("", "")
+            digest, note = _fetch(unit.image) if unit.image else (_find(unit.makes), "")
             here = replace(here, digest=digest, note=note)
             if digest and digest == unit.known:
                 return here.to_json()
-            return _run(unit.arguments, here).to_json()
+            done = _run(unit.arguments, here)
+            return replace(done, digest=_find(unit.makes) or digest).to_json()
     except (CustomImageError, OSError, ValueError, LookupError) as error:
         return replace(here, error=str(error) or type(error).__name__).to_json()
 
@@ -140,6 +144,14 @@ def _fetch(image: str) -> tuple[str, str]:
                 raise
             note = f"the engine's own was judged: {str(error).splitlines()[0]}"
     return engine.inspect(image).id, note
+
+
+def _find(image: str) -> str:
+    """Return the digest of an image that the engine here may have; empty where it has none."""
+    if not image:
+        return ""
+    engine = _engine(engine_host())
+    return engine.inspect(image).id if engine.has_image(image) else ""
 
 
 @cache

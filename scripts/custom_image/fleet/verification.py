@@ -6,18 +6,16 @@ arrives; ``last_run.json``, what the last whole run found; ``matrix.html`` and `
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Executor, Future, as_completed
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from custom_image.errors import Unavailable, UsageError
 from custom_image.fleet.matrix import Matrix, Row
+from custom_image.fleet.outcomes import Outcomes, outcome_of, read_json, write_json
 from custom_image.fleet.unit import Outcome, Unit, run
 
 OUTCOMES: Final = "images"
@@ -56,20 +54,21 @@ def judge_images(
         Unavailable: the scheduler went away; what had arrived is kept.
     """
     _refuse(options)
-    kept = _Outcomes(folder, options)
+    # Where nothing could be checked, another try may find more.
+    kept = Outcomes(folder / OUTCOMES, good=(0, 1))
+    known = {image: kept.known(image, options) for image in images}
     futures: dict[Future[str], str] = {}
     rows: dict[str, Row] = {}
     try:
         for image in images:
-            futures[executor.submit(run, _unit(image, options, kept).to_json())] = image
+            futures[executor.submit(run, _unit(image, options, known[image]).to_json())] = image
         for future in as_completed(futures):
             image = futures[future]
-            outcome = _outcome(future)
-            if outcome.is_unchanged:
-                outcome = kept.recall(image)
-                rows[image] = Row.of(image, outcome, judged=False)
+            outcome = outcome_of(future)
+            if outcome.is_unchanged and (last := known[image]):
+                rows[image] = Row.of(image, last, judged=False)
             else:
-                kept.keep(image, outcome)
+                kept.keep(image, options, outcome)
                 rows[image] = Row.of(image, outcome)
             told(rows[image])
     except (CancelledError, OSError) as error:
@@ -82,7 +81,7 @@ def judge_images(
         for future in futures:
             future.cancel()
     ordered = [rows[image] for image in images]
-    return Matrix(tuple(ordered), previous=kept.exchange_last_run(ordered))
+    return Matrix(tuple(ordered), previous=_exchange_last_run(folder / LAST_RUN, ordered))
 
 
 def _refuse(options: Sequence[str]) -> None:
@@ -99,84 +98,19 @@ def _refuse(options: Sequence[str]) -> None:
             )
 
 
-def _unit(image: str, options: Sequence[str], kept: _Outcomes) -> Unit:
+def _unit(image: str, options: Sequence[str], last: Outcome | None) -> Unit:
     return Unit(
         arguments=("verify", image, *options, "--format", "json"),
         image=image,
-        known=kept.known(image),
+        known=last.digest if last else "",
         alone=_STATIC not in options,
     )
 
 
-def _outcome(future: Future[str]) -> Outcome:
-    """Return what a worker sent; a unit that ended every worker that had it is an outcome too."""
-    try:
-        return Outcome.from_json(future.result())
-    except (CancelledError, OSError):
-        raise
-    except Exception as error:  # noqa: BLE001 - one image must not end the others
-        if type(error).__name__ == "KilledWorker":
-            return Outcome(error="every worker that judged it was lost; see the workers' logs")
-        return Outcome(error=f"{type(error).__name__}: {error}".splitlines()[0])
-
-
-class _Outcomes:
-    """The outcomes in a fleet's folder: one file an image, for these options."""
-
-    def __init__(self, folder: Path, options: Sequence[str]) -> None:
-        from custom_image import __version__
-
-        self._folder, self._options = folder, [*options]
-        self._version = __version__
-        try:
-            (folder / OUTCOMES).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be written ({error.strerror}).") from error
-
-    def known(self, image: str) -> str:
-        """Return the digest of which a verdict is known; empty where there is none."""
-        kept = _read(self._path(image))
-        outcome = kept.get("outcome") or {}
-        same = kept.get("options") == self._options and outcome.get("version") == self._version
-        # Where nothing could be checked, another try may find more.
-        judged = outcome.get("output") and outcome.get("exit_code") in (0, 1)
-        return str(outcome.get("digest", "")) if same and judged else ""
-
-    def recall(self, image: str) -> Outcome:
-        """Return the last outcome of an image."""
-        return Outcome(**_read(self._path(image))["outcome"])
-
-    def keep(self, image: str, outcome: Outcome) -> None:
-        """Write the outcome of an image; one that was not judged leaves its last verdict."""
-        if outcome.output is not None:
-            kept = {"image": image, "options": self._options, "outcome": asdict(outcome)}
-            _write(self._path(image), kept)
-
-    def exchange_last_run(self, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
-        """Return the badges of the last whole run by image and rule, and keep those of this one."""
-        path = self._folder / LAST_RUN
-        last: dict[str, dict[str, str]] = _read(path)
-        # An image that could not be judged this time keeps what was known of it.
-        found = {row.image: row.badges if row.is_judged else last.get(row.image) for row in rows}
-        _write(path, {image: badges for image, badges in found.items() if badges})
-        return last
-
-    def _path(self, image: str) -> Path:
-        digest = hashlib.sha256(image.encode()).hexdigest()[:16]
-        return self._folder / OUTCOMES / f"{digest}.json"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what a file holds; nothing where there is none, or where it was not written by us."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """Write a file whole: a kill at any moment leaves the old one or the new one."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
+def _exchange_last_run(path: Path, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    """Return the badges of the last whole run by image and rule, and keep those of this one."""
+    last: dict[str, dict[str, str]] = read_json(path)
+    # An image that could not be judged this time keeps what was known of it.
+    found = {row.image: row.badges if row.is_judged else last.get(row.image) for row in rows}
+    write_json(path, {image: badges for image, badges in found.items() if badges})
+    return last

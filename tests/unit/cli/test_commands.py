@@ -22,6 +22,8 @@ COMMANDS = [
     *(["doctor"], ["demo"], ["train"], ["package"], ["build"], ["predict"], ["verify"], ["rules"]),
     *(["notebooks", "run"], ["notebooks", "copy"], ["notebooks", "refresh"], ["clean"], ["hook"]),
     *(["push"], ["publish"], ["deploy"], ["batch"], ["delete"], ["rehearse"]),
+    *(["fleet", "verify"], ["fleet", "build"], ["fleet", "notebooks"], ["fleet", "batch"]),
+    *(["export", "kubernetes"], ["migrate"], ["audit"], ["jobs", "follow"], ["platform", "up"]),
 ]
 
 

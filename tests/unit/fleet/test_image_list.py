@@ -41,7 +41,7 @@ def test_a_line_that_names_no_image_is_reported_with_its_number_and_the_rest_is_
 def test_a_list_without_images_is_refused(tmp_path, content):
     (tmp_path / "images.txt").write_text(content)
 
-    with pytest.raises(UsageError, match="expected images, one a line; found none"):
+    with pytest.raises(UsageError, match=r"holds no line\.\nExpected a file with an image a line"):
         read_images(str(tmp_path / "images.txt"))
 
 

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from custom_image.errors import Unavailable, UsageError
-from custom_image.fleet.image_list import BadLine
+from custom_image.fleet.list_file import BadLine
 from custom_image.fleet.matrix import Matrix
 from custom_image.fleet.page import to_page
 from custom_image.fleet.unit import Outcome, Unit
@@ -92,6 +92,15 @@ def test_other_options_or_another_version_are_judged_again(workers, tmp_path, mo
     assert workers.judged == ["a:1"] * 3
 
 
+def test_a_file_that_an_option_names_is_judged_by_as_it_is_now(workers, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    for content in ("waive: {}", "waive: {}", "limit: {}"):
+        rules.write_text(content)
+        judge(workers, tmp_path, "a:1", options=["--rules", str(rules)])
+
+    assert workers.judged == ["a:1"] * 2
+
+
 def test_what_changed_since_the_last_run_stands_first(workers, tmp_path):
     judge(workers, tmp_path, "b:1", "a:1", "c:1")
     workers.digests["a:1"] = "sha256:a2"
@@ -110,7 +119,7 @@ def test_a_run_that_was_broken_off_goes_on_where_it_was(workers, tmp_path):
     with pytest.raises(Unavailable, match=r"when [0-2] of 3 images were judged"):
         judge(workers, tmp_path, "a:1", "b:1", "c:1")
     arrived = {
-        json.loads(path.read_text())["image"] for path in (tmp_path / "images").glob("*.json")
+        json.loads(path.read_text())["name"] for path in (tmp_path / "images").glob("*.json")
     }
     workers.lost_after = 10**6
     workers.judged.clear()
