@@ -14,7 +14,8 @@ import pytest
 import requests
 from wheels import write_wheel
 
-from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
+from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.engines.docker.owners import OWNER_LABEL, is_gone
 from custom_image.engines.readiness import wait_until_ready
 

@@ -18,8 +18,9 @@ from runtime import wait_for
 from custom_image.engines import ImageFile, Socket, StartOptions
 from custom_image.engines.client import ask_health, predict
 from custom_image.engines.docker.container import find_file
-from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
 from custom_image.engines.docker.exec import run_within
+from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError, ServiceNotReady
 from custom_image.specification import PORT

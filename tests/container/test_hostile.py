@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 from broken_images import derive
 
-from custom_image.engines.docker.engine import LARGEST_LOG, MOST_PROCESSES
+from custom_image.engines.docker.settings import LARGEST_LOG, MOST_PROCESSES
 from custom_image.engines.options import parse_options
 
 LARGEST_MEMORY_MB = 300

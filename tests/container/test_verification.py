@@ -11,7 +11,8 @@ from broken_images import SHORT_WAITS, BrokenImages, derive
 from interrupting import INTERRUPTIBLE
 from sabotage import BROKEN_ELSEWHERE, SAMPLES, STREAM_RULES, TABLE, WITHOUT_SABOTAGE
 
-from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
+from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.report import Verdict
 from custom_image.rules import catalogue
 from custom_image.verification import verify

@@ -15,7 +15,7 @@ from tiny_package import write_tiny_package
 
 from custom_image.build_context import write_build_context
 from custom_image.builders.docker import build
-from custom_image.engines.docker.engine import RUN_LABEL
+from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.fleet.executors import open_executor
 from custom_image.fleet.matrix import Matrix
 from custom_image.fleet.verification import judge_images

@@ -15,6 +15,7 @@ from custom_image import __version__
 from custom_image.cli import (
     audit,
     build,
+    demo,
     doctor,
     export,
     fleet,
@@ -22,9 +23,11 @@ from custom_image.cli import (
     jobs,
     migrate,
     notebooks,
+    package,
     platform,
     predict,
     rehearsal,
+    rules,
     ship,
     verify,
 )
@@ -41,9 +44,9 @@ app = typer.Typer(
 )
 for command in (
     doctor.doctor,
-    build.demo,
-    build.train,
-    build.package,
+    demo.demo,
+    package.train,
+    package.package,
     build.build,
     ship.push,
     ship.publish,
@@ -54,7 +57,7 @@ for command in (
     migrate.migrate,
     rehearsal.rehearse,
     verify.verify,
-    verify.rules,
+    rules.rules,
     audit.audit,
     hook.hook,
 ):

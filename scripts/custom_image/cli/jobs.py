@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from custom_image.cli import server as build_server
-from custom_image.cli.options import show
+from custom_image.cli.options import absolute, show
 from custom_image.settings import enter_project
 
 JobId = Annotated[
@@ -35,7 +35,7 @@ def follow(
     """
     from custom_image import ecs
 
-    ssh_config = build_server.absolute(ssh_config)
+    ssh_config = absolute(ssh_config)
     enter_project()
     with build_server.connected(server, ssh_config) as connection:
         if "reference" in ecs.Job.attach(connection, job).note():

@@ -72,6 +72,11 @@ Python = Annotated[
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the result.")]
 
 
+def absolute(folder: str) -> str:
+    """Return a path the user typed as it was meant, before the project is entered."""
+    return str(Path(folder).resolve()) if folder else ""
+
+
 def show(noun: object) -> None:
     """Print a noun of the library: in colour on a terminal, as plain text elsewhere."""
     if sys.stdout.isatty() and hasattr(noun, "__rich__"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,8 +81,3 @@ def connected(server: str, ssh_config: str) -> Iterator[Connection]:
         raise UsageError("which server? Name it: --server user@host")
     with ecs.Connection.open(server, config_file=ssh_config) as connection:
         yield connection
-
-
-def absolute(path: str) -> str:
-    """Return a path as the user typed it, before the project is entered."""
-    return str(Path(path).resolve()) if path else ""

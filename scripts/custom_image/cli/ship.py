@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from custom_image.cli import server as build_server
-from custom_image.cli.options import show
+from custom_image.cli.options import absolute, show
 from custom_image.errors import Unavailable, UsageError
 from custom_image.settings import enter_project
 from custom_image.specification import MODEL_DIR
@@ -100,7 +100,7 @@ def push(
     from custom_image.cloud import push as run
     from custom_image.cloud import receipts
 
-    ssh_config = build_server.absolute(ssh_config)
+    ssh_config = absolute(ssh_config)
     enter()
     if server:
         build_server.push(image, name, server, ssh_config)

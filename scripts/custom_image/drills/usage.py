@@ -1,14 +1,18 @@
-"""What an instance holds at a moment: memory, open files, threads, temporary files."""
+"""What an instance holds at a moment: memory, open files, threads, temporary files, CPUs."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from custom_image.engines import Instance
 from custom_image.errors import Unavailable
 
+TICKS_PER_S: Final = 100
+"""USER_HZ of every Linux on amd64 and arm64. Source: time(7)"""
 # A line for each fact, summed up here. Pages that processes share count once, as shares (Pss);
 # an older kernel tells the resident ones alone.
 # Source: proc(5), https://man7.org/linux/man-pages/man5/proc_pid_smaps.5.html
@@ -74,3 +78,27 @@ def usage_of(instance: Instance) -> Usage:
         tmp_bytes=1024 * found["/tmp"],
         shm_bytes=1024 * found["/dev/shm"],
     )
+
+
+def cpu_share(
+    instance: Instance, for_s: float = 1.0, *, pause: Callable[[float], None] = time.sleep
+) -> float | None:
+    """Return how much of one CPU an instance uses now; None where that cannot be seen."""
+    before, began = _ticks(instance), time.monotonic()
+    pause(for_s)
+    after, ended = _ticks(instance), time.monotonic()
+    if before is None or after is None:
+        return None
+    return (after - before) / TICKS_PER_S / (ended - began)
+
+
+def _ticks(instance: Instance) -> int | None:
+    """Return what its processes have used of CPUs; None where that cannot be seen."""
+    try:
+        pids = [process.pid for process in instance.processes()]
+    except Unavailable:
+        return None
+    code, text = instance.execute(["cat", *(f"/proc/{pid}/stat" for pid in pids)])
+    rows = [line.rpartition(")")[2].split() for line in text.splitlines() if ")" in line]
+    ticks = sum(int(row[11]) + int(row[12]) for row in rows if len(row) > 12)
+    return ticks if rows and code in (0, 1) else None

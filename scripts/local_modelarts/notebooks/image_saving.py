@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from custom_image.engines.docker.engine import RUN_LABEL
+from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.errors import CustomImageError, Unavailable
 from local_modelarts import errors, validation
 from local_modelarts.errors import ApiError, image_exists, no_instance, parameter, wrong_state

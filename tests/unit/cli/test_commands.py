@@ -196,7 +196,7 @@ def test_rules_are_listed_and_explained(custom_image):
 def test_changed_rules_rest_on_a_page_newer_than_the_last_release(
     release, is_listed, monkeypatch, custom_image
 ):
-    monkeypatch.setattr("custom_image.cli.verify.LAST_RELEASE", release)
+    monkeypatch.setattr("custom_image.cli.rules.LAST_RELEASE", release)
 
     found = custom_image("rules", "--changed")
 

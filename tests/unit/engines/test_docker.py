@@ -16,7 +16,8 @@ from fake_docker import FakeDocker, fake_docker
 
 from custom_image.engines import StartOptions, open_engine
 from custom_image.engines.docker.connection import connect
-from custom_image.engines.docker.engine import RUN_LABEL, DockerEngine
+from custom_image.engines.docker.engine import DockerEngine
+from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.image_facts import image_facts
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError

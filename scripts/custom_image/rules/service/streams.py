@@ -7,14 +7,10 @@ request has the member `stream` and the answer to that looks like events.
 from __future__ import annotations
 
 import re
-import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from threading import Event, Thread
 from typing import Final
 
-from custom_image.engines import Instance, StartOptions
-from custom_image.errors import Unavailable
+from custom_image.drills.streams import LEAVERS, leave, read_through_sigterm
+from custom_image.engines import StartOptions
 from custom_image.model_config import Api
 from custom_image.model_config.remarks import EVENT_STREAM
 from custom_image.probing.http import Answer, Request
@@ -43,7 +39,6 @@ AFTER: Final = ("health.ready", "api.answers")
 NO_STREAM: Final = "no api declares or sends a stream of events"
 LONG_ENOUGH_S: Final = 0.5
 """A stream that is over sooner may come in one piece: nobody could tell the difference."""
-LEAVERS: Final = 8
 SETTLE_S: Final = 2.0
 """How long after its client left a stream may go on costing anything."""
 BUSY: Final = 0.5
@@ -221,27 +216,23 @@ def disconnect(context: Context) -> Finding:
         return not_checked(lasting if _streams(context) else NO_STREAM)
     request, _ = found[0]
     with context.start() as service:
-        instance = service.instance
-        assert instance is not None  # INSTANCE is needed, so there is one
-        alone = read_stream(service.url, request, PATIENCE_S, leave_after=1)
-        context.pause(SETTLE_S)
-        idle = _cpu_share(context, instance)
-        with ThreadPoolExecutor(LEAVERS) as pool:
-            for _ in range(LEAVERS):
-                pool.submit(read_stream, service.url, request, PATIENCE_S, leave_after=1)
-        context.pause(SETTLE_S)
-        after = _cpu_share(context, instance)
-        following = read_stream(service.url, request, PATIENCE_S, leave_after=1)
+        assert service.instance is not None  # INSTANCE is needed, so there is one
+        left = leave(
+            *(service.instance, service.url, request, PATIENCE_S),
+            settle_s=SETTLE_S,
+            pause=context.pause,
+        )
+    following = left.following
     evidence = (
-        f"first part: {alone.first_s:.2f} s alone, {following.first_s:.2f} s behind {LEAVERS} "
-        f"streams whose clients left\nCPU: {_percent(idle)} before, {_percent(after)} "
-        f"{SETTLE_S:g} s after they left"
+        f"first part: {left.alone.first_s:.2f} s alone, {following.first_s:.2f} s behind {LEAVERS} "
+        f"streams whose clients left\nCPU: {_percent(left.idle_cpu)} before, "
+        f"{_percent(left.cpu)} {SETTLE_S:g} s after they left"
     )
     if not following.parts:
         return failed(f"the next request got {following}", evidence)
-    if idle is not None and after is not None and after > idle + BUSY:
-        return failed(f"{_percent(after)} of a CPU {SETTLE_S:g} s later", evidence)
-    if following.first_s > 3 * alone.first_s + MARGIN_S:
+    if left.idle_cpu is not None and left.cpu is not None and left.cpu > left.idle_cpu + BUSY:
+        return failed(f"{_percent(left.cpu)} of a CPU {SETTLE_S:g} s later", evidence)
+    if following.first_s > 3 * left.alone.first_s + MARGIN_S:
         return failed(f"the next request waited {following.first_s:.1f} s", evidence)
     return passed(f"the next one begins after {following.first_s:.2f} s", evidence)
 
@@ -272,36 +263,17 @@ def in_flight(context: Context) -> Finding:
     if whole.end_s > longest_s:
         return not_checked(f"a stream of {whole.end_s:.1f} s is longer than the wait for the end")
     with context.start(StartOptions(environment=context.waits.environment)) as service:
-        instance = service.instance
-        assert instance is not None  # INSTANCE is needed, so there is one
-        begun = Event()
-        kept: list[Stream] = []
-
-        def read() -> None:
-            kept.append(read_stream(service.url, request, longest_s, on_part=begun.set))
-            begun.set()
-
-        reader = Thread(target=read, daemon=True)
-        reader.start()
-        begun.wait(longest_s)
-        instance.send_signal("SIGTERM")
-        reader.join(longest_s + MARGIN_S)
-    if not kept:
+        assert service.instance is not None  # INSTANCE is needed, so there is one
+        asked = service.instance, service.url, request
+        stream = read_through_sigterm(*asked, longest_s, MARGIN_S)
+    if stream is None:
         return failed(f"not over {longest_s:g} s after SIGTERM")
-    stream, evidence = kept[0], f"{request}: {kept[0]}\nwithout SIGTERM: {whole}"
+    evidence = f"{request}: {stream}\nwithout SIGTERM: {whole}"
     if not stream.is_whole:
         return failed(f"cut off after {stream.end_s:.1f} s: {stream.error}", evidence)
     if len(stream.events) < len(whole.events) / 2:
         return failed(f"{len(stream.events)} events, {len(whole.events)} without it", evidence)
     return passed(f"whole: {len(stream.events)} events", evidence)
-
-
-@dataclass(frozen=True)
-class _Use:
-    """What the processes of an instance had used of CPUs, in ticks, and when."""
-
-    ticks: int
-    at: float
 
 
 def _streams(context: Context) -> list[tuple[Request, Stream]]:
@@ -361,31 +333,6 @@ def _lasts(stream: Stream) -> bool:
 
 def _evidence(found: list[tuple[Request, Stream]]) -> str:
     return "\n".join(f"{request}: {stream}" for request, stream in found)
-
-
-def _cpu_share(context: Context, instance: Instance, for_s: float = 1.0) -> float | None:
-    """Return how much of one CPU an instance uses now; None where that cannot be seen."""
-    before = _use(instance)
-    context.pause(for_s)
-    after = _use(instance)
-    if before is None or after is None:
-        return None
-    return (after.ticks - before.ticks) / TICKS_PER_S / (after.at - before.at)
-
-
-TICKS_PER_S: Final = 100
-"""USER_HZ of every Linux on amd64 and arm64. Source: time(7)"""
-
-
-def _use(instance: Instance) -> _Use | None:
-    try:
-        pids = [process.pid for process in instance.processes()]
-    except Unavailable:
-        return None
-    code, text = instance.execute(["cat", *(f"/proc/{pid}/stat" for pid in pids)])
-    rows = [line.rpartition(")")[2].split() for line in text.splitlines() if ")" in line]
-    ticks = sum(int(row[11]) + int(row[12]) for row in rows if len(row) > 12)
-    return _Use(ticks, time.monotonic()) if rows and code in (0, 1) else None
 
 
 def _percent(share: float | None) -> str:
