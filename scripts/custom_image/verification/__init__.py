@@ -1,8 +1,8 @@
 """Judging a target by the rules of the platform: ``verify`` is the whole of it.
 
 `targets` opens what the user named (`target` says what that is, `folders` are one kind of it),
-`session` holds what runs during one verification and is what rules see of it, `run` decides which
-rule is judged when, `watching` shows what is going on.
+`session` is what rules see of it: its `config`, and the `instances` that run meanwhile. `run`
+decides which rule is judged when, `progress` shows what is going on.
 """
 
 from custom_image.verification.progress import Watcher

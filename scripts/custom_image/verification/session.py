@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from threading import BoundedSemaphore, Event, Lock, RLock
+from threading import Lock, RLock
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
-from custom_image.adoption.config_json.config import correct_config
 from custom_image.drills.startup import health_budget_s, never_started, watch_start
 from custom_image.engines import ImageFacts, ImageFile, Instance, StartOptions
 from custom_image.engines.options import describe, merge
@@ -25,13 +23,12 @@ from custom_image.errors import (
     UsageError,
 )
 from custom_image.image_archive import Contents
-from custom_image.model_config import Health, ModelConfig, parse_model_config
+from custom_image.model_config import Health, ModelConfig
 from custom_image.probing.expected_answers import Sample, warm_up_request
 from custom_image.probing.http import Request
 from custom_image.probing.sample_requests import sample_request
 from custom_image.rules import (
     QUICK_WAITS,
-    Cancelled,
     Level,
     Needs,
     Profile,
@@ -41,6 +38,8 @@ from custom_image.rules import (
     true_waits,
 )
 from custom_image.specification import DEPLOY_TIMEOUT, Edition
+from custom_image.verification.config import find_config
+from custom_image.verification.instances import Instances
 from custom_image.verification.redaction import Mask
 from custom_image.verification.target import WARM_UP_PLACES, Target
 
@@ -52,8 +51,6 @@ LEAST_READY_TIMEOUT_S: Final = 60.0
 LEAST_PATIENCE_S: Final = 15.0
 PATIENCE: Final = 8
 """How many times the start of the shared service an instance of a rule's own may take."""
-STARTS_AT_ONCE: Final = max(2, os.cpu_count() or 1)
-"""A start computes; drills that began earlier, and measure, run beside it."""
 
 
 class Session:
@@ -97,21 +94,15 @@ class Session:
         self._target = target
         self.port = port
         self._given_timeout_s = ready_timeout_s
-        self._config_text: str | None = None
-        self._config_where = ""
-        self._config_fault: CustomImageError | None = None
-        self._config: ModelConfig | None = None
-        self._config_corrections: tuple[str, ...] = ()
-        self._find_config(config_path)
+        self._found = find_config(target, config_path)
         if apis_path is not None:
-            self._find_apis(apis_path)
+            self._found = self._found.with_apis(apis_path)
+        self._config = self._found.config
         # Before anything is started: making the sample takes as long as a good service's start.
         self.samples = tuple((sample, sample.to_request(self._config)) for sample in samples)
         self._request = self._warm_up() or sample_request(self._config)
-        self._over = Event()
-        self._starting = BoundedSemaphore(STARTS_AT_ONCE)
+        self._instances = Instances(self._start)
         self._lock = Lock()
-        self._instances: list[Instance] = []
         self._kept: dict[str, Any] = {}
         self._kept_locks: dict[str, RLock] = {}
 
@@ -119,19 +110,19 @@ class Session:
 
     @property
     def config_text(self) -> str:
-        if self._config_fault is not None:
-            raise PackageError(str(self._config_fault))  # config.valid says it
-        if self._config_text is None:
+        if self._found.fault is not None:
+            raise PackageError(str(self._found.fault))  # config.valid says it
+        if self._found.text is None:
             raise LookupError("no config.json")
-        return self._config_text
+        return self._found.text
 
     @property
     def config_where(self) -> str:
-        return self._config_where
+        return self._found.where
 
     @property
     def config_corrections(self) -> tuple[str, ...]:
-        return self._config_corrections
+        return self._found.corrections
 
     @property
     def config(self) -> ModelConfig:
@@ -192,60 +183,12 @@ class Session:
     def why_lacking(self, needs: Needs) -> str:
         """Return why the target lacks something; empty where it has it all."""
         offers = self._target.offers
-        if self._config_text is not None:
+        if self._found.text is not None:
             offers |= Needs.CONFIG_TEXT
         if self._config is not None:
             offers |= Needs.CONFIG
         lacking = needs & ~offers
         return self._target.why_not(next(iter(lacking))) if lacking else ""
-
-    def _find_config(self, path: Path | None) -> None:
-        if path is None:
-            try:
-                found = self._target.find_config()
-            except CustomImageError as error:  # there, and not to be read: far too large
-                self._config_fault, self._config_text = error, ""
-                return
-        else:
-            try:
-                found = str(path), path.read_bytes()
-            except OSError as error:
-                raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
-        if found is None:
-            return
-        self._config_where, content = found
-        self._config_text = content.decode(errors="replace")
-        try:
-            self._config = parse_model_config(self._config_text, self._config_where)
-        except PackageError:  # config.valid says why; the other rules judge what can be read
-            with suppress(PackageError):
-                corrected = correct_config(content, self._config_where, complete=False)
-                self._config = corrected.config
-                self._config_corrections = tuple(str(change) for change in corrected.changes)
-
-    def _find_apis(self, path: Path) -> None:
-        """Take the apis from a file of their own: an array of them, or a config.json.
-
-        Raises:
-            UsageError: it cannot be read, or declares none.
-        """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror}).") from error
-        try:
-            found = correct_config(content, str(path), complete=False).config
-        except PackageError as error:
-            raise UsageError(str(error)) from error
-        if not found.apis:
-            raise UsageError(
-                f"{path}: expected the array `apis` of a config.json, such as\n"
-                '[{"url": "/", "method": "post", "request": {"Content-type": "application/json"}}]'
-            )
-        if self._config is None:
-            self._config = found
-        else:
-            self._config = self._config.model_copy(update={"apis": found.apis})
 
     def _warm_up(self) -> Request | None:
         """Return the author's own good request, which is a sample where none was given."""
@@ -282,7 +225,7 @@ class Session:
 
     def _try_options(self) -> str:
         try:
-            self._remove(self._start(StartOptions()))
+            self._instances.remove(self._instances.start(StartOptions()))
         except Unavailable as error:
             return str(error).splitlines()[0]
         except ServiceNotReady:  # an image that cannot be started: health.ready says so
@@ -297,12 +240,12 @@ class Session:
 
     @contextmanager
     def start(self, options: StartOptions | None = None) -> Iterator[Service]:
-        with self._starting:
-            instance = self._start(options or StartOptions())
+        with self._instances.starting:
+            instance = self._instances.start(options or StartOptions())
             try:
                 service = self.wait_for(instance)
             except BaseException:
-                self._remove(instance)
+                self._instances.remove(instance)
                 raise
         try:
             if not service.start.is_ready:
@@ -313,16 +256,16 @@ class Session:
                 )
             yield service
         finally:
-            self._remove(instance)
+            self._instances.remove(instance)
 
     @contextmanager
     def launch(self, options: StartOptions | None = None) -> Iterator[Instance]:
-        with self._starting:
-            instance = self._start(options or StartOptions())
+        with self._instances.starting:
+            instance = self._instances.start(options or StartOptions())
         try:
             yield instance
         finally:
-            self._remove(instance)
+            self._instances.remove(instance)
 
     @contextmanager
     def borrow(self) -> Iterator[Service]:
@@ -345,16 +288,11 @@ class Session:
             return kept
 
     def pause(self, seconds: float) -> None:
-        if self._over.wait(seconds):
-            raise Cancelled
+        self._instances.pause(seconds)
 
     def call_off(self) -> None:
         """Wake every rule that waits, and take their instances away."""
-        self._over.set()
-        with self._lock:
-            instances = list(self._instances)
-        for instance in instances:
-            self._remove(instance)
+        self._instances.end()
 
     def __enter__(self) -> Self:
         return self
@@ -371,26 +309,14 @@ class Session:
         if self._target.url:
             return self._watch(None)
         try:
-            return self._watch(self._start(StartOptions()))
+            return self._watch(self._instances.start(StartOptions()))
         except ServiceNotReady as error:
             return Service("", self.port, self._request, None, never_started(str(error)))
 
     def _start(self, options: StartOptions) -> Instance:
         options = merge(self.start_options, options)
         options = replace(options, port=self.port, command=options.command or self._command)
-        instance = self._target.start(options)
-        with self._lock:
-            self._instances.append(instance)
-        if self._over.is_set():
-            self._remove(instance)
-            raise Cancelled
-        return instance
-
-    def _remove(self, instance: Instance) -> None:
-        instance.stop()
-        with self._lock:
-            if instance in self._instances:
-                self._instances.remove(instance)
+        return self._target.start(options)
 
     def _watch(self, instance: Instance | None, timeout_s: float | None = None) -> Service:
         url = instance.url if instance else self._target.url
