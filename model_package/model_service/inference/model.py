@@ -12,14 +12,14 @@ from typing import Any, Callable
 
 from model_service.http.bodies import decode_body
 from model_service.http.messages import RECOGNITION_FAILED, Refused, Request
-from model_service.http.streams import Coroutines, is_stream, listen
+from model_service.http.streams import Coroutines, is_stream
 from model_service.http.surface import Api, Surface
 from model_service.inference.lane import BrokenOff, Lane
 from model_service.inference.model_client import ModelClient
 from model_service.inference.one_copy import make_stand_in
+from model_service.inference.proof import Proof
 from model_service.inference.steps import Steps, blame_input, describe
 from model_service.package.loader import PackageFault, load_class, load_service
-from model_service.package.samples import SAMPLE_FILES, Sample, make_sample
 from model_service.package.source import PackageCode
 from model_service.package.working_folder import enter
 from model_service.processes.board import State
@@ -30,19 +30,8 @@ log = logging.getLogger("model_service")
 RETRY_SECONDS = 1.0
 IDLE_SECONDS = 10.0
 CHEAP_SECONDS = 0.1
-PROBE_SECONDS = 1.0
-"""A model that answers the sample within this time is asked once more, in another thread."""
 DAEMON_SECONDS = 60.0
 """How long a daemon thread of the constructor counts as one that loads: many run for ever."""
-
-EXAMPLE_BYTES = 2**20
-"""How large a request may be that is kept to ask the model again."""
-
-_NO_PROOF = (
-    "a request made up from config.json for %s failed with %s: no proof, since nobody can tell "
-    "whether it fits; the first real request decides. A good one beside config.json, as "
-    "warm_up.json or warm_up.<type of file>, lets health tell"
-)
 
 
 class Model:
@@ -87,15 +76,13 @@ class Model:
         self._computing = threading.Lock()
         self._code = PackageCode(settings.model_path)
         self._steps: Steps | None = None
+        self._proof = Proof(
+            settings, surface, self._code, lane, self.coroutines, self._loads_in_background
+        )
         self._own_threads: set[threading.Thread] = set()
         self._answered = False
-        self._sample_answers = False
-        self._example: tuple[Api, Request] | None = None
-        self._warned: set[str] = set()
-        self._sample_seconds = 0.0
         self._loaded_at = 0.0
         self._last_answer = 0.0
-        self._last_check = 0.0
 
     @property
     def ready(self) -> bool:
@@ -113,9 +100,9 @@ class Model:
         idle_s = time.monotonic() - self._last_answer
         return (
             self.ready
-            and self._sample_answers
+            and self._proof.sample_answers
             and idle_s > self._idle_s
-            and self._sample_seconds < CHEAP_SECONDS
+            and self._proof.seconds < CHEAP_SECONDS
         )
 
     def load(self) -> None:
@@ -205,7 +192,9 @@ class Model:
         if fault != self.reason:
             log.error("the model does not answer: %s", fault)
         loading = self._loads_in_background()
-        self._set(State.LOADING if loading else State.FAILED, fault, self._example is not None)
+        self._set(
+            State.LOADING if loading else State.FAILED, fault, self._proof.example is not None
+        )
         again = partial(self._attempt, started, min(self._retry_s, wait_s * 2))
         timer = threading.Timer(wait_s, self._in_turn, [again])
         timer.daemon = True
@@ -230,89 +219,19 @@ class Model:
         """Ask a sample of each api; return what went wrong, or nothing."""
         if self._steps is None:
             return "the model is not loaded"
-        self._last_check = time.monotonic()
-        if self._example is not None:
-            api, request = self._example
-            data = decode_body(api, request, self.reads_body)
-            return self._ask_sample(api, Sample(data, own=True, fits=True))
-        for api in self._surface.apis:
-            try:
-                sample = self._make_sample(api)
-            except (OSError, ValueError) as error:
-                return f"{SAMPLE_FILES} cannot be read: {describe(error)}"
-            fault = self._ask_sample(api, sample)
-            if fault:
-                return fault
-        self._last_answer = time.monotonic()
-        return ""
-
-    def _make_sample(self, api: Api) -> Sample:
-        return make_sample(api, self._settings.model_path, self._code, self.reads_body)
-
-    def _ask_sample(self, api: Api, sample: Sample) -> str:
-        assert self._steps is not None
-        counts, started = sample.own, time.perf_counter()
-        try:
-            prepared = self._steps.prepare(sample.data)
-            counts = counts or sample.fits
-            answer = self._steps.ask(prepared)
-            self._take(answer, sample)
-        except BrokenOff:
-            raise
-        except BaseException as error:
-            log.debug("a sample of %s failed", api.url, exc_info=True)
-            if self._steps.blames_input(error):
-                counts = sample.own
-            if counts or self._loads_in_background():
-                return f"a sample request for {api.url} failed with {describe(error)}"
-            if api.url not in self._warned:
-                self._warned.add(api.url)
-                log.warning(_NO_PROOF, api.url, describe(error))
-        else:
-            self._sample_answers = self._sample_answers or self._example is None
-            self._sample_seconds = time.perf_counter() - started
-            if not is_stream(answer):  # whose parts are made in the thread of predictions anyway
-                self._find_out_whether_bound(api)
-        return ""
-
-    def _take(self, answer: Any, sample: Sample) -> None:
-        """Take an answer to a sample as a client would, a stream whole."""
-        if is_stream(answer):
-            listen(answer, self.coroutines)
-        elif self._steps is not None:
-            self._steps.encode(answer, sample.data)
-
-    def _find_out_whether_bound(self, api: Api) -> None:
-        """Ask a quick model the sample in another thread, too: some answer only in their own."""
-        lane, steps = self._lane, self._steps
-        if lane is None or steps is None or lane.bound is not None:
-            return
-        if self._sample_seconds > PROBE_SECONDS:
-            return
-
-        def ask() -> None:
-            try:
-                sample = self._make_sample(api)
-                self._take(steps.ask(steps.prepare(sample.data)), sample)
-                lane.bound = False
-            except BaseException:
-                log.debug("the sample failed in another thread", exc_info=True)
-                lane.bound = True
-
-        thread = threading.Thread(target=ask, name="probe", daemon=True)
-        thread.start()
-        thread.join()
-        if lane.bound:
-            log.info("the service answers only in the thread that loaded it: it stays there")
+        fault = self._proof.ask(self._steps)
+        if not fault:
+            self._last_answer = time.monotonic()
+        return fault
 
     def check(self) -> None:
         """Ask the samples again, and stop being ready where the model fails them."""
-        if not self.ready or time.monotonic() - self._last_check < self._retry_s:
+        if not self.ready or time.monotonic() - self._proof.asked_at < self._retry_s:
             return
         fault = self._ask_samples()
         if fault:
             log.error("the model no longer answers: %s", fault)
-            self._set(State.FAILED, fault, self._example is not None)
+            self._set(State.FAILED, fault, self._proof.example is not None)
             again = partial(self._attempt, time.perf_counter())
             threading.Timer(self._retry_s, self._in_turn, [again]).start()
 
@@ -363,7 +282,7 @@ class Model:
         client's fault. The sample tells whether it was the request's fault after all. Without one
         that fits, the first failure counts, until a request is answered.
         """
-        if self._sample_answers or self._example is not None:
+        if self._proof.is_at_hand:
             self._in_turn(self.check)
         elif not (self._answered or clients_fault):
             reason = f"the first real request failed with {describe(error)}"
@@ -378,9 +297,8 @@ class Model:
         """
         self._last_answer = time.monotonic()
         self._answered = True
-        is_needed = not self._sample_answers and self._example is None
-        if is_needed and api and request and len(request.body) <= EXAMPLE_BYTES:
-            self._example = (api, request)
+        if api and request:
+            self._proof.keep(api, request)
         if self.admits and self.state is not State.READY:
             self._set(State.READY, "")
 
