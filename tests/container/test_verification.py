@@ -33,14 +33,6 @@ NOTHING_TO_JUDGE = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _short_overtime():
-    """A service that does not end is not watched for long beyond its deadline."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("custom_image.drills.sigterm.OVERTIME_S", 1.0)
-        yield
-
-
 @pytest.fixture
 def good_image(tiny_image):
     return tiny_image.reference

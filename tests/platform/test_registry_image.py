@@ -112,10 +112,8 @@ def test_the_program_comes_first_and_where_there_is_neither_both_are_named(
     monkeypatch.delenv(process.IMAGE_VARIABLE, raising=False)
     assert isinstance(process.choose_server(*parts), process.ProgramServer)
 
-    monkeypatch.setattr(process, "find_program", lambda: "")
-    monkeypatch.setattr(process, "DEFAULT_IMAGE", registry_image)
-    assert isinstance(process.choose_server(*parts), process.ImageServer)
+    of_image = process.choose_server(*parts, program="", image=registry_image)
+    assert isinstance(of_image, process.ImageServer)
 
-    monkeypatch.setattr(process, "DEFAULT_IMAGE", NOT_PULLABLE)
     with pytest.raises(Unavailable, match=r"neither the program docker-registry nor the image 127"):
-        process.choose_server(*parts)
+        process.choose_server(*parts, program="", image=NOT_PULLABLE)

@@ -494,7 +494,7 @@ def test_a_request_of_the_author_counts(start, tmp_path):
     assert runtime.health().status == 503
 
 
-def test_a_daemon_of_the_package_does_not_hold_up_health_for_ever(tmp_path, monkeypatch):
+def test_a_daemon_of_the_package_does_not_hold_up_health_for_ever(tmp_path):
     daemon = """
     def __init__(self, model_name, model_path):
         import threading
@@ -502,9 +502,8 @@ def test_a_daemon_of_the_package_does_not_hold_up_health_for_ever(tmp_path, monk
 """
     package = write_package(tmp_path / "package", TAKES_TEXT + daemon, TEXT_CONFIG)
     settings, states = read_settings({"MODEL_PATH": str(package)}), []
-    model = Model(settings, read_surface(package), states.append)
+    model = Model(settings, read_surface(package), states.append, daemon_s=3.0)
 
     model.load()
     assert states == [State.LOADING]
-    monkeypatch.setattr("model_service.inference.model.DAEMON_SECONDS", 0.0)
     wait_for(lambda: model.ready, "health to stop waiting")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from interrupting import INTERRUPTIBLE
-from judging import BROKEN, SHORT, Diary, copy_good_service, judge, replace, verdicts
+from judging import BROKEN, HURRIED, SHORT, Diary, copy_good_service, judge, replace, verdicts
 
 from custom_image.engines.process.engine import ProcessEngine
 from custom_image.probing.http import Request, SlowRequest, ask
@@ -31,12 +31,6 @@ from custom_image.rules import REGISTRY, Waits
 @pytest.fixture
 def service(tmp_path):
     return copy_good_service(tmp_path)
-
-
-@pytest.fixture
-def short_overtime(monkeypatch):
-    """A service that does not end is not watched for long beyond its deadline."""
-    monkeypatch.setattr("custom_image.drills.sigterm.OVERTIME_S", 0.5)
 
 
 @pytest.fixture
@@ -172,11 +166,7 @@ SLOW_START = "import time; time.sleep(1.5)\nserver.serve_forever()"
         ),
     ],
 )
-def test_one_broken_line_is_found_by_its_rule(
-    service, rule_id, old, new, monkeypatch, short_overtime
-):
-    monkeypatch.setattr("custom_image.rules.service.http.BAD_INPUT_PATIENCE_S", 1.0)
-    monkeypatch.setattr("custom_image.drills.startup.SETTLE_S", 1.0)
+def test_one_broken_line_is_found_by_its_rule(service, rule_id, old, new):
     replace(service / "serve.py", old, new)
     if rule_id == "health.start-time":
         config = json.loads((service / "config.json").read_text())
@@ -184,7 +174,7 @@ def test_one_broken_line_is_found_by_its_rule(
         config["health"] |= {"failure_threshold": 1}
         (service / "config.json").write_text(json.dumps(config))
 
-    report = judge(service, only=[rule_id])
+    report = judge(service, only=[rule_id], waits=HURRIED)
 
     assert report.check(rule_id).verdict in BROKEN, str(report)
 

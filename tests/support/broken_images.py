@@ -18,7 +18,7 @@ from custom_image.rules import Waits
 from custom_image.verification import verify
 
 # As short as the drills work: what lasts 60, 90 and 200 s on the platform.
-SHORT_WAITS = Waits(true=False, keep_alive_s=4, drain_s=1.5, exit_s=5)
+SHORT_WAITS = Waits(true=False, keep_alive_s=4, drain_s=1.5, exit_s=5, overtime_s=1)
 AT_ONCE = 3
 """Judging one is mostly waiting: for the builder, for a start, for what never answers."""
 

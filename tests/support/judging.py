@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from custom_image.verification import verify
 
 GOOD_SERVICE = Path(__file__).parent / "good_service"
 SHORT = Waits(true=False, keep_alive_s=1.5, drain_s=1, exit_s=3)
+HURRIED = dataclasses.replace(SHORT, overtime_s=0.5, settle_s=1, bad_input_s=1)
+"""For a service that is broken: what never ends is not watched for long."""
 BROKEN = (Verdict.FAILED, Verdict.WARNING)
 
 

@@ -225,7 +225,7 @@ TABLE = (
     Sabotage(
         "sigterm.in-flight",
         (edit(f"{INFER}/model_service/processes/supervisor.py", "s/kill_at = .*/kill_at = 0.0/"),),
-        settings={"waits": Waits(true=False, keep_alive_s=4, drain_s=4, exit_s=8)},
+        settings={"waits": Waits(true=False, keep_alive_s=4, drain_s=4, exit_s=8, overtime_s=1)},
     ),
     Sabotage("sigterm.exit", boots_with(f"{START}; exit")),
     Sabotage(

@@ -59,6 +59,7 @@ class Model:
         models: list[socket.socket] | None = None,
         idle_s: float = IDLE_SECONDS,
         retry_s: float = RETRY_SECONDS,
+        daemon_s: float = DAEMON_SECONDS,
     ) -> None:
         self.state = State.LOADING
         self.reason = "the model is loading"
@@ -73,6 +74,7 @@ class Model:
         self._models = models or []
         self._idle_s = idle_s
         self._retry_s = retry_s
+        self._daemon_s = daemon_s
         self._computing = threading.Lock()
         self._code = PackageCode(settings.model_path)
         self._steps: Steps | None = None
@@ -209,7 +211,7 @@ class Model:
 
     def _loads_in_background(self) -> bool:
         """Whether a thread of the constructor's still loads, as in the platform's sample."""
-        young = time.monotonic() - self._loaded_at < DAEMON_SECONDS
+        young = time.monotonic() - self._loaded_at < self._daemon_s
         return any(
             thread.is_alive() and (young or not (thread.daemon or "PoolExecutor" in thread.name))
             for thread in self._own_threads

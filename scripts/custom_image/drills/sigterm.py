@@ -93,6 +93,7 @@ def drill_sigterm(
     expected_status: int,
     drain_s: float,
     exit_s: float,
+    overtime_s: float = OVERTIME_S,
     health_path: str = "",
     pause: Callable[[float], None] = time.sleep,
 ) -> Drain:
@@ -104,7 +105,8 @@ def drill_sigterm(
         request: one that it answers with ``expected_status``.
         expected_status: an answer of another status counts as none.
         drain_s: how long it has to go on serving.
-        exit_s: when it has to be gone; it is watched a little longer.
+        exit_s: when it has to be gone.
+        overtime_s: how long it is watched beyond that.
         health_path: asked along the way; empty where there is none.
         pause: waits, and may raise to call the drill off.
     """
@@ -129,7 +131,7 @@ def drill_sigterm(
 
         clients.signal(lambda: instance.send_signal("SIGTERM"))
         exit_code = None
-        while exit_code is None and clients.since_signal_s() < exit_s + OVERTIME_S:
+        while exit_code is None and clients.since_signal_s() < exit_s + overtime_s:
             pause(0.02)
             family.look(at_most_every_s=0.5)
             exit_code = instance.wait(0)

@@ -104,6 +104,7 @@ def watch_start(
     health: Health | None,
     instance: Instance | None,
     timeout_s: float,
+    settle_s: float = SETTLE_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> Start:
     """Ask for health and for a prediction in turn, until both go on working or there is no hope.
@@ -118,9 +119,10 @@ def watch_start(
         health: as declared; None where nothing is.
         instance: what runs the service; None where only its URL is known.
         timeout_s: how long to wait for it.
+        settle_s: how long to wait for the other of the two.
         pause: waits between two looks, and may raise to call the watch off.
     """
-    watch = _Watch(url, request, health, instance)
+    watch = _Watch(url, request, health, instance, settle_s)
     while watch.now() < timeout_s:
         watch.ask(patience_s=max(1.0, min(10.0, timeout_s - watch.now())))
         if watch.is_settled():
@@ -137,10 +139,15 @@ class _Watch:
     """What was seen so far."""
 
     def __init__(
-        self, url: str, request: Request, health: Health | None, instance: Instance | None
+        self,
+        url: str,
+        request: Request,
+        health: Health | None,
+        instance: Instance | None,
+        settle_s: float,
     ) -> None:
         self._url, self._request, self._health = url, request, health
-        self._instance = instance
+        self._instance, self._settle_s = instance, settle_s
         self._began = time.monotonic()
         self._healthy_s: float | None = None
         self._answered_s: float | None = None
@@ -177,9 +184,11 @@ class _Watch:
         """Tell whether there is nothing more to wait for."""
         if self.in_a_row >= IN_A_ROW:
             return True
-        if self._answer.is_answer and self._answer.seconds > SETTLE_S:
+        if self._answer.is_answer and self._answer.seconds > self._settle_s:
             return True
-        is_long_ago = self._answered_s is not None and self.now() > self._answered_s + SETTLE_S
+        is_long_ago = (
+            self._answered_s is not None and self.now() > self._answered_s + self._settle_s
+        )
         return self._answer.is_answer and is_long_ago
 
     def is_deaf(self, instance: Instance, port: int) -> bool:

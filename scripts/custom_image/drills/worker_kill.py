@@ -19,7 +19,6 @@ from custom_image.probing.http import Answer
 MOST_KINDS: Final = 4
 LOOK_S: Final = 0.1
 PATIENCE_S: Final = 5.0
-"""How long the service may take to notice that its workers are dead."""
 IN_A_ROW: Final = 3
 """Looks that agree are believed; a single one may fall between two states."""
 
@@ -63,6 +62,7 @@ def drill_deaths(
     check_health: Callable[[], Answer],
     ask: Callable[[], Answer],
     expected_status: int,
+    patience_s: float = PATIENCE_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Death]:
     """Kill the workers of a service, one kind after the other, until one death goes unnoticed.
@@ -72,6 +72,7 @@ def drill_deaths(
         check_health: asks as the platform does.
         ask: sends a request.
         expected_status: an answer of another status counts as none.
+        patience_s: how long the service may take to notice that its workers are dead.
         pause: waits, and may raise to call the drill off.
 
     Raises:
@@ -86,7 +87,7 @@ def drill_deaths(
         if code:
             deaths.append(Death(kind, not_killed=output.strip()[:120] or f"exit code {code}"))
             continue
-        deaths.append(_watch(kind, instance, check_health, ask, expected_status, pause))
+        deaths.append(_watch(kind, instance, check_health, ask, expected_status, patience_s, pause))
         if deaths[-1].is_unnoticed or deaths[-1].has_ended:
             break
     return deaths
@@ -106,6 +107,7 @@ def _watch(
     check_health: Callable[[], Answer],
     ask: Callable[[], Answer],
     expected_status: int,
+    patience_s: float,
     pause: Callable[[float], None],
 ) -> Death:
     """Ask for health and for a prediction in turn, until both go on working or time is up."""
@@ -118,7 +120,7 @@ def _watch(
             return Death(kind, after_s, has_ended=True)
         looks = [*looks[1 - IN_A_ROW :], (check.is_good, answer.status == expected_status)]
         agreed = looks[0] if len(looks) == IN_A_ROW and len(set(looks)) == 1 else None
-        is_over = after_s > PATIENCE_S and (agreed is not None or after_s > 2 * PATIENCE_S)
+        is_over = after_s > patience_s and (agreed is not None or after_s > 2 * patience_s)
         if agreed == (True, True) or is_over:
             unnoticed = agreed == (True, False)
             return Death(kind, after_s, check=check, answer=answer, is_unnoticed=unnoticed)

@@ -8,6 +8,8 @@ from enum import Flag, StrEnum, auto
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from custom_image import specification
+from custom_image.drills.sigterm import OVERTIME_S
+from custom_image.drills.startup import SETTLE_S
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -86,6 +88,9 @@ class Waits:
         true: whether these are the platform's own durations.
         drain_s: how long a service goes on serving after SIGTERM.
         exit_s: when it has to be gone.
+        overtime_s: how long it is watched beyond that, to say how late it is.
+        settle_s: how long the start is watched after a first answer or good health.
+        bad_input_s: how long an answer to bad input may take.
         environment: tells a service of the compressed durations; one that does not know these
             variables keeps its own, and is then only judged by what a short wait can show.
     """
@@ -94,6 +99,9 @@ class Waits:
     keep_alive_s: float
     drain_s: float
     exit_s: float
+    overtime_s: float = OVERTIME_S
+    settle_s: float = SETTLE_S
+    bad_input_s: float = 15.0
 
     @property
     def environment(self) -> dict[str, str]:

@@ -331,6 +331,7 @@ class Session:
             health=self.declared_health,
             instance=instance,
             timeout_s=timeout_s or self._ready_timeout_s(),
+            settle_s=self.waits.settle_s,
             pause=self.pause,
         )
         return Service(url, port, self._request, instance, start)

@@ -31,20 +31,32 @@ _STOP_TIMEOUT_S: Final = 20.0
 
 
 def choose_server(
-    folder: Path, identity: Identity, certificates: Certificates, port: int
+    folder: Path,
+    identity: Identity,
+    certificates: Certificates,
+    port: int,
+    *,
+    program: str | None = None,
+    image: str = DEFAULT_IMAGE,
 ) -> ProgramServer | ImageServer:
     """Return the program's server where there is the program, else the image's.
 
-    ``port`` is where it listens. An image that the variable ``REGISTRY_IMAGE`` names comes first.
+    Args:
+        folder: what the registry keeps.
+        identity: of this platform.
+        certificates: that it answers with.
+        port: where it listens.
+        program: ``docker-registry``; empty for none, None for the one that is found.
+        image: in place of the program. One that the variable ``REGISTRY_IMAGE`` names comes first.
 
     Raises:
         Unavailable: there is neither.
     """
     named = os.environ.get(IMAGE_VARIABLE, "").strip()
-    program = find_program()
+    program = find_program() if program is None else program
     if program and not named:
         return ProgramServer(program, folder, identity, certificates, port)
-    image = named or DEFAULT_IMAGE
+    image = named or image
     server = ImageServer(image, folder, identity, certificates, port)
     if not server.has_image():
         raise Unavailable(

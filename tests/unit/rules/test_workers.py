@@ -57,13 +57,9 @@ def kill(instance: Instance) -> list[Death]:
         check_health=instance.check,
         ask=instance.ask,
         expected_status=200,
+        patience_s=0.01,
         pause=lambda _: None,
     )
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
-    monkeypatch.setattr("custom_image.drills.worker_kill.PATIENCE_S", 0.01)
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,7 @@ def _drill(context: Context) -> Drain:
                 expected_status=service.start.last_answer.status,
                 drain_s=context.waits.drain_s,
                 exit_s=context.waits.exit_s,
+                overtime_s=context.waits.overtime_s,
                 health_path=(config.url or "") if config and is_http else "",
                 pause=context.pause,
             )

@@ -31,7 +31,6 @@ from custom_image.specification import (
 LOOK_S = 0.5
 """How often an idle connection is looked at; the time of its end is known this exactly."""
 WARM_UP_REQUESTS = 3
-BAD_INPUT_PATIENCE_S = 15.0
 PATIENCE_S = GATEWAY_LATENCY.value + 25.0
 """Longer than the gateway's: a slow answer is told from none, and its time is known."""
 
@@ -144,7 +143,7 @@ def bad_input(context: Context) -> Finding:
     with context.borrow() as service:
         for name, request in requests.items():
             context.pause(0)
-            answer = ask(service.url, request, BAD_INPUT_PATIENCE_S)
+            answer = ask(service.url, request, context.waits.bad_input_s)
             after = ask(service.url, service.request)
             evidence.append(f"{name}: {answer}; a good request after it: {after.status}")
             # A server may hang up on a body that is too large before the answer can be read.
