@@ -1,18 +1,26 @@
-"""The form of each field of the platform's requests: its characters and its length.
+"""The contract of the platform's requests: paths, words, numbers, and the form of each text.
 
-The client refuses by them before it sends, the local platform on receipt, and rules judge an image
-by them. Limits stand in :mod:`custom_image.specification`, with their source.
+The client refuses by it before it sends, the local platform on receipt, and rules judge an image by
+it. Limits stand in :mod:`custom_image.specification`, with their source. What the client alone
+advises, and what the platform alone can know, stands in :mod:`custom_image.cloud.validation` and
+in ``local_modelarts``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 from custom_image.specification import (
+    API_KEY_HOURS,
+    DEPLOY_TIMEOUT_RANGE,
+    DEPLOY_TIMEOUT_RANGE_2_0,
     ENVIRONMENT_KEY_LENGTH,
     HEALTH_COMMAND_FORBIDDEN,
+    HEALTH_LARGEST,
     HEALTH_TEXT_LENGTH,
     MODEL_NAME_LENGTH,
     MODEL_REMARK_FORBIDDEN,
@@ -22,9 +30,13 @@ from custom_image.specification import (
     REMARK_LENGTH,
     REMARK_LENGTH_2_0,
     REPOSITORY_LENGTH,
+    REQUEST_BODY_RANGE_2_0,
+    REQUEST_TIMEOUT_RANGE_2_0,
+    SERVICE_INSTANCES,
     SERVICE_NAME_LENGTH,
     SERVICE_NAME_LENGTH_V2,
     SERVICE_REMARK_FORBIDDEN,
+    SERVICE_WEIGHTS,
     TAG_LENGTH,
 )
 
@@ -44,6 +56,21 @@ class Field:
             and self.shortest <= len(value) <= self.longest
             and self.pattern.fullmatch(value) is not None
         )
+
+
+@dataclass(frozen=True)
+class Range:
+    """The whole numbers from the first to the last."""
+
+    first: int
+    last: int
+
+    def allows(self, value: object) -> bool:
+        """Tell whether a value is one of them."""
+        return type(value) is int and self.first <= value <= self.last
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
 
 
 def text(forbidden: str, longest: int) -> Field:
@@ -89,3 +116,94 @@ PERCENT: Final = Field(re.compile(r"(?:[1-9]\d?|100)%"), 4, 2)
 # --- API keys -------------------------------------------------------------------------------------
 API_KEY_NAME: Final = Field(_NAME, 64)
 API_KEY_REMARK: Final = text("!<>=&'\"", 256)
+API_KEY_LIFE_H: Final = Range(*API_KEY_HOURS)
+
+# --- numbers of services --------------------------------------------------------------------------
+INSTANCES: Final = Range(1, SERVICE_INSTANCES.value)
+WEIGHT: Final = Range(0, SERVICE_WEIGHTS.value)
+DEPLOY_MINUTES: Final = Range(*DEPLOY_TIMEOUT_RANGE)
+DEPLOY_MINUTES_V2: Final = Range(*DEPLOY_TIMEOUT_RANGE_2_0)
+LIMITS_V2: Final = {
+    "request_size_limit": Range(*REQUEST_BODY_RANGE_2_0),
+    "request_timeout": Range(*REQUEST_TIMEOUT_RANGE_2_0),
+}
+PROBE_NUMBER: Final = Range(1, HEALTH_LARGEST.value)
+PORT_NUMBER: Final = Range(1, 65_535)
+
+# --- words ----------------------------------------------------------------------------------------
+REAL_TIME, BATCH = INFER_TYPES = ("real-time", "batch")
+SERVICE_TYPES_V2: Final = ("REAL_TIME", "ASYNC_REAL_TIME")
+DEPLOY_TYPES_V2: Final = ("SINGLE", "MULTI")
+REQUEST_MODES: Final = ("sync", "async")
+MAPPING_TYPES: Final = ("file", "csv")
+SCALARS: Final = ("string", "number", "integer", "boolean")
+PROBES_V2: Final = ("startup_health", "readiness_health", "liveness_health")
+PROBE_NUMBERS: Final = (
+    "initial_delay_seconds",
+    "timeout_seconds",
+    "period_seconds",
+    "failure_threshold",
+)
+
+# --- paths; behind the project those of v1, which the SDK has no methods for ----------------------
+V1_PREFIX: Final = "/v1/{project_id}"
+MODELS: Final = "/models"
+SERVICES: Final = "/services"
+EVENTS: Final = "/events"
+TASKS: Final = "/async-tasks"
+"""Below the address of a service; inferred."""
+TOKENS: Final = "/v3/auth/tokens"
+TOKEN_METHOD: Final = "hw_ak_sk"
+LOGS: Final = "/local/services/{id}/logs"
+"""Of the local platform; in the cloud it is in the console, as is the next."""
+TIMELINE: Final = "/local/services/{id}/timeline"
+
+
+def next_version(version: str) -> str:
+    """Return the version of a v2 service after this one, each part below 100; empty for none."""
+    major, minor, patch = (int(part) for part in version.split("."))
+    number = major * 10_000 + minor * 100 + patch + 1
+    if number >= 1_000_000:
+        return ""
+    return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
+
+
+def find_nested(paths: Sequence[str]) -> tuple[str, str] | None:
+    """Return a folder, and one that lies in it or is the same; None where all are apart."""
+    ordered = sorted(f"{path.rstrip('/')}/" for path in paths)
+    return next((pair for pair in pairwise(ordered) if pair[1].startswith(pair[0])), None)
+
+
+def file_member(schema: object) -> str:
+    """Return the one member of a request, where it is a file, as a batch of files asks for."""
+    kinds = {name: member_type(member) for name, member in members_of(schema).items()}
+    return next(iter(kinds)) if list(kinds.values()) == ["file"] else ""
+
+
+def scalars_of(schema: object, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the scalars of a JSON schema, each with its place."""
+    if not isinstance(schema, Mapping):
+        return
+    if schema.get("type") in SCALARS:
+        yield where, schema
+    for name, member in members_of(schema).items():
+        yield from scalars_of(member, f"{where}.{name}")
+    for index, member in enumerate(items_of(schema)):
+        yield from scalars_of(member, f"{where}[{index}]")
+
+
+def members_of(schema: object) -> Mapping[str, Any]:
+    """Return the members of the object that a JSON schema describes."""
+    members = schema.get("properties") if isinstance(schema, Mapping) else None
+    return members if isinstance(members, Mapping) else {}
+
+
+def items_of(schema: Mapping[str, Any]) -> Sequence[Any]:
+    """Return the schemas of the items of an array; one alone is a list of one."""
+    items = schema.get("items") or []
+    return items if isinstance(items, list) else [items]
+
+
+def member_type(schema: object) -> str:
+    """Return the type that a JSON schema names."""
+    return str(schema.get("type")) if isinstance(schema, Mapping) else ""

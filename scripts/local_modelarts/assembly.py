@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from custom_image.platform_api import TOKENS
 from local_modelarts.gateway.app import Gateway
 from local_modelarts.http.iam_tokens import Tokens
 from local_modelarts.http.messages import Calls
@@ -49,7 +50,7 @@ class RealTime:
     def unsigned_calls(self) -> Calls:
         """Return the calls that carry their own proof, or need none."""
         tokens = Tokens(self._platform.identity, self._platform.settings.token_s)
-        return [("POST", "/v3/auth/tokens", tokens.create), *local_calls(self.services)]
+        return [("POST", TOKENS, tokens.create), *local_calls(self.services)]
 
     def start(self) -> None:
         """Adopt what a platform that was killed has left, and begin to look after services."""

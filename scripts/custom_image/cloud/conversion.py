@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from custom_image.errors import PackageError
 from custom_image.model_config import Api, Health, ModelConfig
+from custom_image.platform_api import PROBE_NUMBERS, PROBES_V2
 from custom_image.specification import CONTENT_TYPES, HEALTH_METHODS, PORT, REMARK_LENGTH
 
 HTTP: Final = "http"
@@ -79,7 +80,7 @@ def to_probe(health: Health) -> dict[str, Any]:
         probe |= {"url": health.url, "protocol": (health.protocol or HTTP).upper()}
     else:
         probe["cmd"] = health.command
-    for name in ("initial_delay_seconds", "timeout_seconds", "period_seconds", "failure_threshold"):
+    for name in PROBE_NUMBERS:
         number = getattr(health, name)
         if number is not None:
             probe[name] = max(1, number)
@@ -88,12 +89,9 @@ def to_probe(health: Health) -> dict[str, Any]:
 
 def to_probes(config: ModelConfig) -> dict[str, dict[str, Any]]:
     """Return the probes of a unit; one ``health`` stands for readiness and liveness both."""
-    found = {
-        "startup_health": config.startup_health,
-        "readiness_health": config.readiness_health or config.health,
-        "liveness_health": config.health,
-    }
-    return {name: to_probe(health) for name, health in found.items() if health}
+    healths = (config.startup_health, config.readiness_health or config.health, config.health)
+    found = zip(PROBES_V2, healths, strict=True)
+    return {name: to_probe(health) for name, health in found if health}
 
 
 def predicting_api(config: ModelConfig, url: str = "") -> Api:

@@ -18,6 +18,7 @@ from custom_image.cloud.upload.source import find_source
 from custom_image.cloud.validation import requests_v1
 from custom_image.errors import CloudRefused
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
+from custom_image.platform_api import MODELS
 from custom_image.progress import say
 from custom_image.specification import GB
 
@@ -227,10 +228,10 @@ def choose_target(source: str, name: str, cloud: Cloud) -> ImageReference:
 
 def _users_without_copy(cloud: Cloud, reference: str) -> list[str]:
     """Return the models that would change with the tag: those that did not copy their image."""
-    found = cloud.call("GET", "/models", query={"limit": 1000}, what="list the models")
+    found = cloud.call("GET", MODELS, query={"limit": 1000}, what="list the models")
     users = []
     for listed in found.get("models") or []:
-        shown = cloud.call("GET", f"/models/{listed['model_id']}", what="show a model")
+        shown = cloud.call("GET", f"{MODELS}/{listed['model_id']}", what="show a model")
         if shown.get("source_location") == reference and str(shown.get("source_copy")) == "false":
             users.append(f"{shown['model_name']} {shown['model_version']}")
     return users

@@ -19,6 +19,7 @@ from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
 from custom_image.model_config import ModelConfig, parse_model_config, read_model_config
+from custom_image.platform_api import MODELS, REQUEST_MODES
 from custom_image.specification import MODEL_TYPE, PORT
 
 _LISTED: Final = 1000
@@ -131,7 +132,7 @@ def _of_image(cloud: Cloud, service: str, image: str) -> Model:
     Raises:
         UsageError: there is none.
     """
-    found = cloud.call("GET", "/models", query={"limit": _LISTED}, what="list the models")
+    found = cloud.call("GET", MODELS, query={"limit": _LISTED}, what="list the models")
     models = [m for m in found.get("models") or [] if image and m.get("source_location") == image]
     if not models:
         remediation = "Publish it, or name the model, whose config.json says what is asked."
@@ -169,6 +170,6 @@ def model_of(shown: Mapping[str, Any]) -> Model:
         config=parse_model_config(text, where),
         port=int(document.get("port") or PORT.value),
         command=str(shown.get("cmd") or ""),
-        is_asynchronous=shown.get("request_mode") == "async",
+        is_asynchronous=shown.get("request_mode") == REQUEST_MODES[1],
         was_there=True,
     )

@@ -28,6 +28,7 @@ from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
 from custom_image.model_config import ModelConfig, read_model_config
+from custom_image.platform_api import EVENTS, INFER_TYPES, MODELS, REAL_TIME, REQUEST_MODES
 from custom_image.progress import say
 from custom_image.specification import MODEL_TYPE, PORT, REMARK_LENGTH
 
@@ -90,14 +91,14 @@ def publish(
     requests_v1.description(remark)
     requests_v1.region(published.reference, cloud.endpoint)
     if asynchronous:
-        requests_v1.async_service("real-time", to_protocol(config))
+        requests_v1.async_service(REAL_TIME, to_protocol(config))
     body = {
         "model_name": name,
         "model_version": version,
         "model_type": MODEL_TYPE.value,
         "source_location": published.reference,
         "source_copy": str(copy_image).lower(),
-        "install_type": ["real-time"] if asynchronous else ["real-time", "batch"],
+        "install_type": [REAL_TIME] if asynchronous else list(INFER_TYPES),
         "model_algorithm": config.model_algorithm,
         "model_metrics": to_metrics(config),
         "description": remark,
@@ -107,7 +108,7 @@ def publish(
         "output_params": to_params(config, "response"),
         "initial_config": to_initial_config(config, port),
         # No page names this field: inferred from the form's Request Mode.
-        "request_mode": "async" if asynchronous else "",
+        "request_mode": REQUEST_MODES[1] if asynchronous else "",
         # ShowModel tells it under this name; that CreateModel takes it so is inferred.
         "cmd": command,
     }
@@ -124,7 +125,7 @@ def publish(
         found = versions.get(version)
         if found and found["model_status"] in ("failed", "building_failed"):
             say(f"{name} {version} had failed; it is published anew")
-            cloud.call("DELETE", f"/models/{found['model_id']}", what=f"delete {name} {version}")
+            cloud.call("DELETE", f"{MODELS}/{found['model_id']}", what=f"delete {name} {version}")
             found = None
         if found and not _is_same(found, body):
             refuse(
@@ -137,7 +138,7 @@ def publish(
             _require_private_image(cloud, published)
             created = cloud.call(
                 "POST",
-                "/models",
+                MODELS,
                 body,
                 what=f"publish {name} {version}",
                 planned={"model_id": "MODEL_ID"},
@@ -169,7 +170,7 @@ def publish(
 def model_events(cloud: Cloud, model_id: str) -> list[dict[str, Any]]:
     """Return the events of a model, oldest first. The call is inferred: the console shows them."""
     try:
-        found = cloud.call("GET", f"/models/{model_id}/events", what="show the model's events")
+        found = cloud.call("GET", f"{MODELS}/{model_id}{EVENTS}", what="show the model's events")
     except CloudRefused:
         return []
     return sorted(found.get("events") or [], key=lambda event: event.get("occur_time", 0))
@@ -185,7 +186,7 @@ def last_trouble(events: Sequence[Mapping[str, Any]]) -> str:
 def versions_of(cloud: Cloud, name: str) -> dict[str, dict[str, Any]]:
     """Return what the platform shows of each version of a model, by version."""
     query = {"model_name": name, "exact_match": "true", "limit": _LISTED}
-    found = cloud.call("GET", "/models", query=query, what=f"list the versions of {name}")
+    found = cloud.call("GET", MODELS, query=query, what=f"list the versions of {name}")
     listed = [model for model in found.get("models") or [] if model.get("model_name") == name]
     return {model["model_version"]: show_model(cloud, model["model_id"], name) for model in listed}
 
@@ -193,7 +194,7 @@ def versions_of(cloud: Cloud, name: str) -> dict[str, dict[str, Any]]:
 def show_model(cloud: Cloud, model_id: str, name: str) -> dict[str, Any]:
     """Return what the platform says of a model."""
     planned = {"model_status": "published"}
-    return cloud.call("GET", f"/models/{model_id}", what=f"show {name}", planned=planned)
+    return cloud.call("GET", f"{MODELS}/{model_id}", what=f"show {name}", planned=planned)
 
 
 def _version_for(versions: Mapping[str, Mapping[str, Any]], body: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.drills.load_balancer import CLIENTS, Gateway, Routed
 from custom_image.errors import ServiceNotReady, Unavailable, UsageError
 from custom_image.model_config import Health, ModelConfig, read_model_config
+from custom_image.platform_api import TIMELINE
 from custom_image.probing.http import Request, ask
 from custom_image.probing.sample_requests import sample_request
 from custom_image.progress import say
@@ -288,7 +289,7 @@ def _origin(url: str) -> str:
 def _timeline(service: Service) -> list[dict[str, Any]]:
     """Return what happened to the instances of a service, in order of time."""
     assert service.cloud.platform is not None  # rehearse() has seen to that
-    url = f"{service.cloud.platform.endpoint}/local/services/{service.id}/timeline"
+    url = f"{service.cloud.platform.endpoint}{TIMELINE.format(id=service.id)}"
     try:
         answer = requests.get(url, timeout=_ANSWER_TIMEOUT_S)
         answer.raise_for_status()

@@ -15,10 +15,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from custom_image.model_config import Api
+from custom_image.platform_api import (
+    SCALARS,
+    file_member,
+    items_of,
+    member_type,
+    members_of,
+    scalars_of,
+)
 from custom_image.specification import BATCH_CSV, BATCH_PICTURE
 from local_modelarts.errors import no_input_params, parameter
 
-_LEAVES: Final = ("string", "number", "integer", "boolean")
 _MB: Final = 10**6
 _MULTIPART: Final = "multipart/form-data"
 _TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
@@ -51,14 +58,14 @@ class FileMapping:
     """Each file is the one ``file`` field of a form."""
 
     def __init__(self, api: Api) -> None:
-        properties = _properties(api.request.data or {}) if api.request else {}
-        kinds = {name: _kind(schema) for name, schema in properties.items()}
-        if list(kinds.values()) != ["file"]:
+        schema = api.request.data if api.request else None
+        self._field = file_member(schema)
+        if not self._field:
+            kinds = {name: member_type(member) for name, member in members_of(schema).items()}
             raise parameter(
                 f"mapping_type is file, so {api.url} must have exactly one input, of type file; "
                 f"it has {kinds or 'none'}."
             )
-        self._field = next(iter(kinds))
 
     def questions(self, path: Path) -> Iterator[Question]:
         """Yield the one request that a file is.
@@ -78,7 +85,7 @@ class CsvMapping:
             raise parameter("mapping_type is csv, so mapping_rule must be given.")
         self._is_form = bool(api.request and api.request.content_type == _MULTIPART)
         self._rule = rule
-        if not list(_indices(rule)):
+        if not _indices(rule):
             raise parameter("mapping_rule: no string, number, integer or boolean has an index.")
 
     def questions(self, path: Path) -> Iterator[Question]:
@@ -136,42 +143,23 @@ def _read(path: Path, most_bytes: int, expected: str) -> bytes:
     return path.read_bytes()
 
 
-def _kind(schema: object) -> str:
-    return str(schema.get("type")) if isinstance(schema, dict) else ""
-
-
-def _properties(schema: Mapping[str, Any]) -> dict[str, Any]:
-    properties = schema.get("properties")
-    return properties if isinstance(properties, dict) else {}
-
-
-def _items(schema: Mapping[str, Any]) -> list[Any]:
-    items = schema.get("items", [])
-    return items if isinstance(items, list) else [items]
-
-
-def _indices(schema: object) -> Iterator[int]:
-    """Yield the columns that a rule uses."""
-    if not isinstance(schema, dict):
-        return
-    index = schema.get("index")
-    if schema.get("type") in _LEAVES and type(index) is int and index >= 0:
-        yield index
-    for child in [*_properties(schema).values(), *_items(schema)]:
-        yield from _indices(child)
+def _indices(schema: object) -> list[int]:
+    """Return the columns that a rule uses."""
+    found = [leaf.get("index") for _, leaf in scalars_of(schema)]
+    return [index for index in found if type(index) is int and index >= 0]
 
 
 def _fill(schema: Mapping[str, Any], cells: Sequence[str]) -> Any:
     """Return the value that a schema describes; a leaf without a usable index is left out."""
-    if schema.get("type") in _LEAVES:
+    if schema.get("type") in SCALARS:
         index = schema["index"]
         if index >= len(cells):
             raise BadInput(f"column {index} is missing: there are {len(cells)}")
         return _value(schema["type"], cells[index], index)
     if "properties" in schema:
-        properties = _properties(schema).items()
-        return {name: _fill(child, cells) for name, child in properties if list(_indices(child))}
-    return [_fill(child, cells) for child in _items(schema) if list(_indices(child))]
+        members = members_of(schema).items()
+        return {name: _fill(child, cells) for name, child in members if _indices(child)}
+    return [_fill(child, cells) for child in items_of(schema) if _indices(child)]
 
 
 def _value(kind: str, text: str, index: int) -> Any:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from custom_image.model_config import Api, ModelConfig
-from custom_image.platform_api import SERVICE_NAME, SERVICE_REMARK
+from custom_image.platform_api import BATCH, INSTANCES, SERVICE_NAME, SERVICE_REMARK
 from custom_image.specification import (
     DEPLOY_TIMEOUT,
     INFERENCE_URL,
     SERVICE_FLAVOR,
-    SERVICE_INSTANCES,
 )
 from local_modelarts.batch.inputs import check_source
 from local_modelarts.batch.mapping import make_mapping
@@ -59,11 +58,11 @@ def read_request(platform: Platform, obs: Obs, body: Mapping[str, Any]) -> dict[
         raise parameter("config of a batch service must have exactly one entry")
     entry: dict[str, Any] = config[0]
     model = find_published(platform, entry.get("model_id"))
-    if "batch" not in model.install_type:
+    if BATCH not in model.install_type:
         raise wrong_install_type(model.name)
     count = entry.get("instance_count")
-    if type(count) is not int or not 1 <= count <= SERVICE_INSTANCES.value:
-        raise parameter(f"instance_count is {count!r}, expected 1 to {SERVICE_INSTANCES}")
+    if not INSTANCES.allows(count):
+        raise parameter(f"instance_count is {count!r}, expected {INSTANCES} instances")
     environment = entry.get("envs") or {}
     if not isinstance(environment, dict):
         raise parameter("envs is no JSON object")
@@ -77,7 +76,7 @@ def read_request(platform: Platform, obs: Obs, body: Mapping[str, Any]) -> dict[
         "name": body["service_name"],
         "description": body.get("description") or "",
         "workspace_id": str(body.get("workspace_id") or "0"),
-        "infer_type": "batch",
+        "infer_type": BATCH,
         "deploy_timeout_s": timeout_s,
         "config": [
             {
@@ -123,7 +122,7 @@ def batch_document(row: Batch, *, progress: int, project_id: str) -> dict[str, A
         "owner": project_id,
         "publish_at": row.create_at,
         "update_time": row.update_at,
-        "infer_type": "batch",
+        "infer_type": BATCH,
         "workspace_id": row.workspace_id,
         "status": row.status,
         "progress": progress,

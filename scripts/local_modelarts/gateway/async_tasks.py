@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.platform_api import TASKS
 from custom_image.specification import REQUEST_TIMEOUT_RANGE_2_0, TASK_COUNT
 from local_modelarts.errors import (
     ApiError,
@@ -48,7 +49,6 @@ SendRequest = Callable[
 ]
 """Service, method, path, headers, body, time-out in s -> status, headers, body; as the gateway."""
 
-TASKS_PATH: Final = "/async-tasks"
 _PASSED_ON: Final = ("content-type", "accept")
 _UNFINISHED: Final = ("WAITING", "RUNNING")
 _ANSWERING: Final = tuple(status for status in SERVING if status != DEPLOYING)
@@ -81,8 +81,8 @@ class Tasks:
             ApiError: there is no such api or task, or the queue is full.
         """
         place = path.partition("?")[0]
-        if place == TASKS_PATH or place.startswith(f"{TASKS_PATH}/"):
-            task_id, _, rest = place.removeprefix(TASKS_PATH).strip("/").partition("/")
+        if place == TASKS or place.startswith(f"{TASKS}/"):
+            task_id, _, rest = place.removeprefix(TASKS).strip("/").partition("/")
             return self._look(row.id, method, task_id, rest)
         check_api(row, method, place)
         return self._submit(row, method, path, headers, body)

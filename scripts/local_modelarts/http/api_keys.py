@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from custom_image.platform_api import API_KEY_NAME, API_KEY_REMARK
-from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT, API_KEY_HOURS
+from custom_image.platform_api import API_KEY_LIFE_H, API_KEY_NAME, API_KEY_REMARK
+from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT
 from local_modelarts.errors import ApiError, api_key_not_bound, parameter, wrong_api_key
 from local_modelarts.platform import Platform
 from local_modelarts.storage.clock import now_ms
@@ -65,12 +65,10 @@ class ApiKeys:
         Raises:
             ApiError: ``expire_time`` is no whole number of hours in its range.
         """
-        given = body.get("expire_time")
-        hours = given if isinstance(given, int) and not isinstance(given, bool) else -1
-        shortest, longest = API_KEY_HOURS
-        if not shortest <= hours <= longest:
-            raise parameter(f"expire_time is {given!r:.40}, expected {shortest} to {longest} hours")
-        ends_at = self._now_ms() + hours * 3_600_000
+        given: Any = body.get("expire_time")
+        if not API_KEY_LIFE_H.allows(given):
+            raise parameter(f"expire_time is {given!r:.40}, expected {API_KEY_LIFE_H} hours")
+        ends_at = self._now_ms() + int(given) * 3_600_000
         return self._add(name="", description="", scope=TEMPORARY, ends_at=ends_at)
 
     def find(self, query: Mapping[str, str]) -> list[ApiKey]:

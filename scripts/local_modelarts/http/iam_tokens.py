@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from custom_image.platform_api import TOKEN_METHOD
 from local_modelarts.errors import wrong_signature
 from local_modelarts.http.messages import Answer, Call
 from local_modelarts.storage.paths import Identity
 
 _STAMP: Final = "%Y-%m-%dT%H:%M:%S.000000Z"
-_METHOD: Final = "hw_ak_sk"
 
 
 class Tokens:
@@ -56,14 +56,14 @@ class Tokens:
         Raises:
             ApiError: 401; the keys are not ours.
         """
-        given = _member(call.body, "auth", "identity", _METHOD)
+        given = _member(call.body, "auth", "identity", TOKEN_METHOD)
         keys = (_member(given, "access").get("key"), _member(given, "secret").get("key"))
         if keys != (self._identity.access_key, self._identity.secret_key):
             raise wrong_signature("the keys are not known; this platform knows hw_ak_sk only")
         token, expires_at = self.make()
         body = {
             "token": {
-                "methods": [_METHOD],
+                "methods": [TOKEN_METHOD],
                 "issued_at": datetime.now(UTC).strftime(_STAMP),
                 "expires_at": datetime.fromtimestamp(expires_at, UTC).strftime(_STAMP),
                 "project": {"id": self._identity.project_id, "name": "local"},

@@ -13,12 +13,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from custom_image.errors import CustomImageError
-from custom_image.platform_api import MOUNT_PATH_V2
+from custom_image.platform_api import MOUNT_PATH_V2, find_nested
 from custom_image.specification import (
     MOUNT_COUNT,
     MOUNT_FORBIDDEN,
@@ -145,10 +144,9 @@ def refuse_nested(targets: Sequence[str]) -> None:
     Raises:
         ApiError: 400.
     """
-    ordered = sorted(f"{target}/" for target in targets)
-    for outer, inner in pairwise(ordered):
-        if inner.startswith(outer):
-            raise parameter(f"mount_path {inner} lies in {outer}: paths must not nest")
+    if nested := find_nested(targets):
+        outer, inner = nested
+        raise parameter(f"mount_path {inner} lies in {outer}: paths must not nest")
 
 
 def _size_bytes(folder: Path) -> int:

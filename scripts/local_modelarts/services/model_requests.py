@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from custom_image import platform_api
 from custom_image.model_config import ModelConfig
-from custom_image.platform_api import Field
+from custom_image.platform_api import INFER_TYPES, PORT_NUMBER, REQUEST_MODES, Field
 from custom_image.specification import (
     API_METHODS,
     CONTENT_TYPES,
@@ -33,8 +33,7 @@ MODEL: Final = {
     "source_location": Field(re.compile(r"\S+"), 2048),
     "description": platform_api.MODEL_REMARK,
 }
-_INSTALL: Final = ("real-time", "batch", "edge")
-_REQUEST_MODES: Final = ("sync", "async")
+_INSTALL: Final = (*INFER_TYPES, "edge")
 _HEALTHS: Final = ("health", "readiness_health", "startup_health")
 
 
@@ -48,7 +47,7 @@ def read_request(body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("model_type") != MODEL_TYPE.value:
         raise parameter(f"model_type must be {MODEL_TYPE}: no other is rehearsed here")
     copied = str(body.get("source_copy") or "true").lower()
-    install = body.get("install_type") or ["real-time", "batch"]
+    install = body.get("install_type") or list(INFER_TYPES)
     documents = body.get("model_docs") or []
     if copied not in ("true", "false"):
         raise parameter('source_copy is invalid, expected "true" or "false"')
@@ -68,7 +67,7 @@ def read_request(body: Mapping[str, Any]) -> dict[str, Any]:
         "source_location": body["source_location"],
         "source_copy": copied == "true",
         "install_type": [str(kind) for kind in install],
-        "request_mode": choice(body, "request_mode", _REQUEST_MODES, "sync"),
+        "request_mode": choice(body, "request_mode", REQUEST_MODES, REQUEST_MODES[0]),
         "workspace_id": str(body.get("workspace_id") or "0"),
         "config": config,
         "port": _port(config.get("port")),
@@ -144,6 +143,6 @@ def _port(value: object) -> int:
     if value in (None, ""):
         return PORT.value
     port = whole(str(value))
-    if port is None or not 1 <= port <= 65535:
-        raise parameter(f"port is {str(value)[:20]!r}, expected 1 to 65535")
+    if port is None or not PORT_NUMBER.allows(port):
+        raise parameter(f"port is {str(value)[:20]!r}, expected {PORT_NUMBER}")
     return port

@@ -12,21 +12,24 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from custom_image.platform_api import (
+    DEPLOY_MINUTES,
     ENVIRONMENT_KEY,
+    INSTANCES,
     MOUNT_PATH,
+    REAL_TIME,
+    REQUEST_MODES,
     SERVICE_NAME,
     SERVICE_REMARK,
+    WEIGHT,
     Field,
+    Range,
 )
 from custom_image.specification import (
     DEPLOY_TIMEOUT,
-    DEPLOY_TIMEOUT_RANGE,
     MAX_SURGE,
     MAX_UNAVAILABLE,
     MOUNT_COUNT,
     MOUNT_FORBIDDEN,
-    SERVICE_INSTANCES,
-    SERVICE_WEIGHTS,
 )
 from local_modelarts.errors import parameter, wrong_install_type
 from local_modelarts.platform import Platform
@@ -46,7 +49,8 @@ SERVICE: Final = {
 _LARGEST_ENVIRONMENT: Final = 100
 _FEWEST_CORES: Final = 0.01
 _MOST_CORES: Final = 1000
-_REAL_TIME: Final = "real-time"
+MEMORY_MIB: Final = Range(0, 2**31)
+_GRACE_S: Final = Range(0, 86_400)
 
 
 def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,7 +66,7 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": body["service_name"],
         "generation": 1,
-        "infer_type": _REAL_TIME,
+        "infer_type": REAL_TIME,
         "description": body.get("description") or "",
         "workspace_id": str(body.get("workspace_id") or "0"),
         "given": {},
@@ -85,7 +89,7 @@ def read_config(platform: Platform, config: object) -> dict[str, Any]:
         raise parameter("config must be a list of at least one object")
     models = [find_published(platform, entry.get("model_id")) for entry in config]
     for model in models:
-        if _REAL_TIME not in model.install_type:
+        if REAL_TIME not in model.install_type:
             raise wrong_install_type(model.name)
     modes = {model.request_mode for model in models}
     if len(modes) > 1:
@@ -95,7 +99,7 @@ def read_config(platform: Platform, config: object) -> dict[str, Any]:
     return {
         "config": entries,
         "pool": str(config[0].get("pool_name") or config[0].get("cluster_id") or ""),
-        "asynchronous": modes == {"async"},
+        "asynchronous": modes == {REQUEST_MODES[1]},
         "apis": [api for model in models for api in model.apis],
         "deploy_timeout_s": max(_deploy_timeout_s(entry) for entry in config),
     }
@@ -106,7 +110,7 @@ def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> Group:
     custom = given.get("custom_spec") or {}
     if not isinstance(more, dict) or not isinstance(custom, dict):
         raise parameter("additional_properties and custom_spec must be objects")
-    count = number(given, "instance_count", 1, 1, SERVICE_INSTANCES.value)
+    count = number(given, "instance_count", 1, INSTANCES)
     is_dedicated = bool(given.get("pool_name") or given.get("cluster_id"))
     volumes = more.get("persistent_volumes") or []
     if volumes and not is_dedicated:
@@ -114,8 +118,8 @@ def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> Group:
     spec = spec_of_model(
         model,
         environment=environment(given.get("envs")),
-        grace_s=number(more, "termination_grace_period_seconds", 0, 0, 86_400),
-        memory_mib=number(custom, "memory", 0, 0, 2**31),
+        grace_s=number(more, "termination_grace_period_seconds", 0, _GRACE_S),
+        memory_mib=number(custom, "memory", 0, MEMORY_MIB),
         cpus=cores(custom.get("cpu")),
         mounts=mounts(
             platform,
@@ -136,7 +140,7 @@ def _entry(platform: Platform, given: Mapping[str, Any], model: Model) -> Group:
     return Group(
         model_id=model.id,
         title=f"{model.name} {model.version}",
-        weight=number(given, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
+        weight=number(given, "weight", WEIGHT.last, WEIGHT),
         count=count,
         recreate=not is_dedicated,
         surge=surge,
@@ -176,8 +180,8 @@ def check_weights(entries: Sequence[Group]) -> None:
         ApiError: 400.
     """
     total = sum(entry.weight for entry in entries)
-    if total != SERVICE_WEIGHTS.value:
-        raise parameter(f"the sum of the weights is {total}, expected {SERVICE_WEIGHTS.value}")
+    if total != WEIGHT.last:
+        raise parameter(f"the sum of the weights is {total}, expected {WEIGHT.last}")
 
 
 def environment(given: object) -> dict[str, str]:
@@ -220,7 +224,7 @@ def mounts(
     return tuple(found)
 
 
-def number(given: Mapping[str, Any], name: str, default: int, smallest: int, largest: int) -> int:
+def number(given: Mapping[str, Any], name: str, default: int, allowed: Range) -> int:
     """Return a whole number, which may be written as a string.
 
     Raises:
@@ -230,8 +234,8 @@ def number(given: Mapping[str, Any], name: str, default: int, smallest: int, lar
     if value in (None, ""):
         return default
     found = whole(str(value))
-    if found is None or not smallest <= found <= largest:
-        raise parameter(f"{name} is {str(value)[:20]!r}, expected {smallest} to {largest}")
+    if found is None or not allowed.allows(found):
+        raise parameter(f"{name} is {str(value)[:20]!r}, expected {allowed}")
     return found
 
 
@@ -255,6 +259,5 @@ def cores(value: object) -> float:
 
 
 def _deploy_timeout_s(entry: Mapping[str, Any]) -> int:
-    shortest, longest = (60 * minutes for minutes in DEPLOY_TIMEOUT_RANGE)
-    default = 60 * DEPLOY_TIMEOUT.value
-    return number(entry, "deploy_timeout_in_seconds", default, shortest, longest)
+    allowed = Range(60 * DEPLOY_MINUTES.first, 60 * DEPLOY_MINUTES.last)
+    return number(entry, "deploy_timeout_in_seconds", 60 * DEPLOY_TIMEOUT.value, allowed)

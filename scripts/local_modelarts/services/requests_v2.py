@@ -12,27 +12,34 @@ from typing import Any, Final
 
 from custom_image.errors import Unavailable
 from custom_image.platform_api import (
+    DEPLOY_MINUTES_V2,
+    DEPLOY_TYPES_V2,
+    INSTANCES,
+    LIMITS_V2,
     PERCENT,
+    PORT_NUMBER,
     PROBE_COMMAND,
+    PROBE_NUMBER,
+    PROBE_NUMBERS,
     PROBE_URL,
+    PROBES_V2,
+    REAL_TIME,
     SERVICE_NAME_V2,
     SERVICE_REMARK_V2,
+    SERVICE_TYPES_V2,
     SERVICE_VERSION_V2,
+    WEIGHT,
+    Range,
+    next_version,
 )
 from custom_image.specification import (
     AUTHENTICATION_V2,
     DEPLOY_TIMEOUT,
-    DEPLOY_TIMEOUT_RANGE_2_0,
-    HEALTH_LARGEST,
     HEALTH_METHODS,
     MIB,
     PORT,
     PROTOCOLS_V2,
-    REQUEST_BODY_RANGE_2_0,
-    REQUEST_TIMEOUT_RANGE_2_0,
     ROLLING_2_0,
-    SERVICE_INSTANCES,
-    SERVICE_WEIGHTS,
     STOP_COMMAND_LENGTH,
     VERSION_RANGE_2_0,
 )
@@ -41,6 +48,7 @@ from local_modelarts.platform import Platform
 from local_modelarts.runtime import probes
 from local_modelarts.runtime.mounts import mounts_of
 from local_modelarts.services.requests_v1 import (
+    MEMORY_MIB,
     check_weights,
     cores,
     environment,
@@ -57,22 +65,12 @@ SERVICE: Final = {
     "version": SERVICE_VERSION_V2,
     "description": SERVICE_REMARK_V2,
 }
-_PROBE_NUMBERS: Final = (
-    "initial_delay_seconds",
-    "timeout_seconds",
-    "period_seconds",
-    "failure_threshold",
-)
 _SHARE: Final = f"{ROLLING_2_0.value}%"
-_USER_IDS: Final = (1, 60_000)
-_GRACE_S: Final = (1, 86_400)
-_RATE: Final = (1, 10_000)
+_USER_IDS: Final = Range(1, 60_000)
+_GRACE_S: Final = Range(1, 86_400)
+_RATE: Final = Range(1, 10_000)
 _PER_S: Final = {"SECONDS": 1, "MINUTES": 60}
-_PROBES: Final = {
-    "startup": "startup_health",
-    "readiness": "readiness_health",
-    "liveness": "liveness_health",
-}
+_PROBES: Final = dict(zip(probes.ROLES, PROBES_V2, strict=True))
 
 
 def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,17 +80,17 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
         ApiError: a field is missing, not allowed, or not rehearsed here.
     """
     check(body, SERVICE, required=("name",))
-    kind = choice(body, "type", ("REAL_TIME", "ASYNC_REAL_TIME"), "REAL_TIME")
-    if choice(body, "deploy_type", ("SINGLE", "MULTI"), "SINGLE") != "SINGLE":
+    kind = choice(body, "type", SERVICE_TYPES_V2, SERVICE_TYPES_V2[0])
+    if choice(body, "deploy_type", DEPLOY_TYPES_V2, DEPLOY_TYPES_V2[0]) != DEPLOY_TYPES_V2[0]:
         raise parameter("deploy_type MULTI is not rehearsed here")
     version = body.get("version") or VERSION_RANGE_2_0[0]
     return {
         "name": body["name"],
         "generation": 2,
-        "infer_type": "real-time",
+        "infer_type": REAL_TIME,
         "description": body.get("description") or "",
         "workspace_id": str(body.get("workspace_id") or "0"),
-        "asynchronous": kind == "ASYNC_REAL_TIME",
+        "asynchronous": kind == SERVICE_TYPES_V2[1],
         "versions": [version],
         **read_version(platform, body, version, dict(body)),
     }
@@ -110,7 +108,9 @@ def read_update(platform: Platform, row: Service, body: Mapping[str, Any]) -> di
     parts = ("group_configs", "runtime_config", "upgrade_config", "deploy_timeout_minutes")
     if not any(name in given for name in parts):
         return fields
-    version = given.get("version") or _next(row.version)
+    version = given.get("version") or next_version(row.version)  # inferred
+    if not version:
+        raise parameter(f"there is no version after {row.version}")
     if version in row.versions:
         raise parameter(f"version {version} exists already")
     if len(row.versions) >= platform.settings.service_versions:
@@ -148,8 +148,7 @@ def read_version(
     websocket = str(invoke.get("protocol")) in ("WS", "WSS")
     if websocket and "requests_per_s" in limit:
         raise parameter("a service of WS or WSS cannot have a rate_limit")
-    shortest, longest = DEPLOY_TIMEOUT_RANGE_2_0
-    minutes = number(body, "deploy_timeout_minutes", DEPLOY_TIMEOUT.value, shortest, longest)
+    minutes = number(body, "deploy_timeout_minutes", DEPLOY_TIMEOUT.value, DEPLOY_MINUTES_V2)
     rolling = _object(_object(body, "upgrade_config"), "rolling_update")
     config = [_group(platform, groups[0], invoke, rolling, version)]
     check_weights(config)
@@ -179,14 +178,14 @@ def _group(
     for name in ("max_surge", "max_unavailable"):
         if not PERCENT.allows(str(rolling.get(name) or _SHARE)):
             raise parameter(f"rolling_update.{name} is invalid, expected 1% to 100%")
-    count = number(group, "count", 1, 1, SERVICE_INSTANCES.value)
+    count = number(group, "count", 1, INSTANCES)
     surge, unavailable = read_surge(
         rolling.get("max_surge") or _SHARE, rolling.get("max_unavailable") or _SHARE, count, (1, 0)
     )
     spec = _unit(platform, units[0], invoke)
     return Group(
         title=f"{_name(spec.image)} {version}",
-        weight=number(group, "weight", SERVICE_WEIGHTS.value, 0, SERVICE_WEIGHTS.value),
+        weight=number(group, "weight", WEIGHT.last, WEIGHT),
         count=count,
         surge=surge,
         unavailable=unavailable,
@@ -218,9 +217,9 @@ def _unit(platform: Platform, unit: Mapping[str, Any], invoke: Mapping[str, Any]
     command = str(grace.get("pre_stop_cmd") or "")
     if len(command) > STOP_COMMAND_LENGTH.value:
         raise parameter(f"pre_stop_cmd is longer than {STOP_COMMAND_LENGTH}")
-    port = number(unit, "port", number(invoke, "port", PORT.value, 1, 65_535), 1, 65_535)
-    user_id = number(user, "user_id", 0, *_USER_IDS)
-    group_id = number(user, "group_id", 0, *_USER_IDS)
+    port = number(unit, "port", number(invoke, "port", PORT.value, PORT_NUMBER), PORT_NUMBER)
+    user_id = number(user, "user_id", 0, _USER_IDS)
+    group_id = number(user, "group_id", 0, _USER_IDS)
     found = {role: _probe(unit, name) for role, name in _PROBES.items()}
     return InstanceSpec(
         image=_image(platform, _object(unit, "image")),
@@ -231,11 +230,11 @@ def _unit(platform: Platform, unit: Mapping[str, Any], invoke: Mapping[str, Any]
         environment=environment(unit.get("envs")),
         user=f"{user_id}:{group_id}".removesuffix(":0") if user_id else "",
         mounts=mounts_of(platform, unit.get("files")),
-        memory_mib=number(custom, "memory", 0, 0, 2**31),
+        memory_mib=number(custom, "memory", 0, MEMORY_MIB),
         cpus=cores(custom.get("cpu")),
         probes={role: probe.to_json() for role, probe in found.items() if probe},
         pre_stop=command,
-        grace_s=number(grace, "termination_grace_period_seconds", 0, *_GRACE_S),
+        grace_s=number(grace, "termination_grace_period_seconds", 0, _GRACE_S),
     )
 
 
@@ -248,9 +247,9 @@ def _probe(unit: Mapping[str, Any], name: str) -> probes.Probe | None:
     if not rule.allows(health.get(field)):
         raise parameter(f"{name}.{field} is invalid: {str(health.get(field))[:80]!r}")
     choice(health, "protocol", ("HTTP", "HTTPS"), "HTTP")
-    for number_name in _PROBE_NUMBERS:
+    for number_name in PROBE_NUMBERS:
         try:
-            number(health, number_name, 1, 1, HEALTH_LARGEST.value)
+            number(health, number_name, 1, PROBE_NUMBER)
         except ApiError as error:
             raise parameter(f"{name}.{error.message.partition('. ')[2]}") from error
     return probes.inference_2_0(health)
@@ -285,12 +284,12 @@ def _name(image: str) -> str:
 def _limit(limit: Mapping[str, Any]) -> dict[str, float]:
     """Return what replaces the gateway's own limits."""
     found: dict[str, float] = {}
-    if size := number(limit, "request_size_limit", 0, *REQUEST_BODY_RANGE_2_0):
+    if size := number(limit, "request_size_limit", 0, LIMITS_V2["request_size_limit"]):
         found["body_bytes"] = size * MIB
-    if timeout_s := number(limit, "request_timeout", 0, *REQUEST_TIMEOUT_RANGE_2_0):
+    if timeout_s := number(limit, "request_timeout", 0, LIMITS_V2["request_timeout"]):
         found["timeout_s"] = timeout_s
     rate = _object(limit, "rate_limit")
-    if many := number(rate, "num", 0, *_RATE):
+    if many := number(rate, "num", 0, _RATE):
         found["requests_per_s"] = many / _PER_S[choice(rate, "unit", tuple(_PER_S), "SECONDS")]
     return found
 
@@ -300,9 +299,3 @@ def _object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise parameter(f"{name} must be an object")
     return value
-
-
-def _next(version: str) -> str:
-    """Return a version that follows another where a request names none (inferred)."""
-    first, second, third = (int(part) for part in version.split("."))
-    return f"{first}.{second}.{third + 1}" if third < 99 else f"{first}.{second + 1}.0"

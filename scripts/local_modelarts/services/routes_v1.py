@@ -9,6 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from custom_image.platform_api import (
+    BATCH,
+    EVENTS,
+    INFER_TYPES,
+    LOGS,
+    MODELS,
+    REAL_TIME,
+    SERVICES,
+    TIMELINE,
+    V1_PREFIX,
+)
 from local_modelarts.errors import ApiError, parameter
 from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
@@ -27,8 +38,8 @@ from local_modelarts.services.responses import (
 from local_modelarts.storage.resources import Batch, Model, Service
 from local_modelarts.validation import check, whole
 
-_MODELS: Final = "/v1/{project_id}/models"
-_SERVICES: Final = "/v1/{project_id}/services"
+_MODELS: Final = f"{V1_PREFIX}{MODELS}"
+_SERVICES: Final = f"{V1_PREFIX}{SERVICES}"
 _CLASSIC: Final = 1
 _PAGE: Final = 1000
 
@@ -92,7 +103,7 @@ def model_calls(platform: Platform, models: Models) -> Calls:
         ("GET", _MODELS, list_models),
         ("GET", one, lambda call: show(models.show(call.path["id"]))),
         ("DELETE", one, delete),
-        ("GET", f"{one}/events", events),
+        ("GET", f"{one}{EVENTS}", events),
     ]
 
 
@@ -112,12 +123,12 @@ def service_calls(
 
     def create(call: Call) -> Answer:
         kind = call.body.get("infer_type")
-        if kind == "batch" and batches:
+        if kind == BATCH and batches:
             service_id = batches.create(call.body).id
-        elif kind == "real-time":
+        elif kind == REAL_TIME:
             service_id = services.create(read_service(platform, call.body)).id
         else:
-            raise parameter(f"infer_type is {kind!r}, expected real-time or batch")
+            raise parameter(f"infer_type is {kind!r}, expected {' or '.join(INFER_TYPES)}")
         return Answer({"service_id": service_id, "resource_ids": [service_id]})
 
     def show(call: Call) -> Answer:
@@ -199,7 +210,7 @@ def service_calls(
         ("GET", one, show),
         ("PUT", one, update),
         ("DELETE", one, delete),
-        ("GET", f"{one}/events", events),
+        ("GET", f"{one}{EVENTS}", events),
     ]
 
 
@@ -208,12 +219,12 @@ def local_calls(services: Services) -> Calls:
     return [
         (
             "GET",
-            "/local/services/{id}/logs",
+            LOGS,
             lambda call: Answer(services.logs(call.path["id"])),
         ),
         (
             "GET",
-            "/local/services/{id}/timeline",
+            TIMELINE,
             lambda call: Answer({"entries": timeline(services.instances(call.path["id"]))}),
         ),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from custom_image.platform_api import DEPLOY_TYPES_V2, SERVICE_TYPES_V2
 from local_modelarts.errors import no_service, parameter
 from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.notebooks.responses import page
@@ -107,7 +108,7 @@ def service_document(row: Service, instances: list[Instance], address: str) -> d
         "name": row.name,
         "workspace_id": row.workspace_id,
         "type": _type(row),
-        "deploy_type": "SINGLE",
+        "deploy_type": DEPLOY_TYPES_V2[0],
         "status": row.status,
         "failure_reason": row.error_msg,
         "version": {
@@ -139,7 +140,7 @@ def service_item(row: Service) -> dict[str, Any]:
         "version_count": len(row.versions),
         "description": row.description,
         "type": _type(row),
-        "deploy_type": "SINGLE",
+        "deploy_type": DEPLOY_TYPES_V2[0],
         "user_name": "local",
         "workspace_id": row.workspace_id,
         "create_at": row.create_at,
@@ -152,7 +153,7 @@ def service_item(row: Service) -> dict[str, Any]:
 
 
 def _type(row: Service) -> str:
-    return "ASYNC_REAL_TIME" if row.asynchronous else "REAL_TIME"
+    return SERVICE_TYPES_V2[row.asynchronous]
 
 
 def _group(row: Service, entry: Group, instances: list[Instance]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from custom_image.cloud.validation.checks import region_of
 from custom_image.errors import UsageError
 from custom_image.extras import require
 from custom_image.local_platform import DEFAULT_FOLDER, LocalPlatform
+from custom_image.platform_api import V1_PREFIX
 from custom_image.progress import say
 from custom_image.specification import HUAWEICLOUD, OTC
 
@@ -189,7 +190,7 @@ class Cloud(NotebookInstances):
         _ = self.project_id
         request = {
             "method": method,
-            "resource_path": f"/v1/{{project_id}}{path}",
+            "resource_path": f"{V1_PREFIX}{path}",
             "query_params": [(name, value) for name, value in (query or {}).items()],
             "body": dict(body) if body is not None else None,
             "response_type": raw_answer(),

@@ -19,6 +19,7 @@ import requests
 
 from custom_image.cloud.api.recorder import masked
 from custom_image.errors import CustomImageError, Unavailable, UsageError
+from custom_image.platform_api import LOGS
 from custom_image.report import LAST_REPORT
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def service_logs(platform: LocalPlatform, service_id: str) -> str:
     Raises:
         Unavailable: it does not answer.
     """
-    url = f"{platform.endpoint}/local/services/{service_id}/logs"
+    url = f"{platform.endpoint}{LOGS.format(id=service_id)}"
     try:
         answer = requests.get(url, timeout=_ANSWER_TIMEOUT_S)
         answer.raise_for_status()

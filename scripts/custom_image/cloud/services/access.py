@@ -15,7 +15,8 @@ import requests
 
 from custom_image.cloud.api.credentials import find_api_key, find_token
 from custom_image.errors import CloudRefused, Unavailable, UsageError
-from custom_image.specification import API_KEY_HOURS, AUTHENTICATION_V2, SIGNED_BODY
+from custom_image.platform_api import API_KEY_LIFE_H, TOKEN_METHOD, TOKENS
+from custom_image.specification import AUTHENTICATION_V2, SIGNED_BODY
 
 if TYPE_CHECKING:
     from custom_image.cloud.api.client import Cloud
@@ -76,7 +77,7 @@ class Access:
                 CreateTempApiKeyReq,
             )
 
-            body = CreateTempApiKeyReq(expire_time=API_KEY_HOURS[0])
+            body = CreateTempApiKeyReq(expire_time=API_KEY_LIFE_H.first)
             made = self.cloud.ask(
                 lambda: self.cloud.modelarts.create_infer_temp_api_key(
                     CreateInferTempApiKeyRequest(body=body)
@@ -96,8 +97,8 @@ class Access:
             )
         keys = self.cloud.keys
         pair = {"access": {"key": keys.ak}, "secret": {"key": keys.sk}}
-        identity = {"methods": ["hw_ak_sk"], "hw_ak_sk": pair}
-        url = f"{platform.endpoint}/v3/auth/tokens"
+        identity = {"methods": [TOKEN_METHOD], TOKEN_METHOD: pair}
+        url = f"{platform.endpoint}{TOKENS}"
         try:
             answer = requests.post(
                 url, json={"auth": {"identity": identity}}, timeout=_ANSWER_TIMEOUT_S

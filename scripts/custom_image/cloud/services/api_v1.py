@@ -19,9 +19,8 @@ from custom_image.cloud.services.service_state import Seen
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
-from custom_image.specification import SERVICE_WEIGHTS
+from custom_image.platform_api import EVENTS, REAL_TIME, SERVICES, WEIGHT
 
-REAL_TIME: Final = "real-time"
 _LISTED: Final = 1000
 _NOT_THERE: Final = (404,)
 _PLANNED_URL: Final = "https://GATEWAY/v1/infers/SERVICE_ID"
@@ -43,31 +42,6 @@ class ApiV1:
         Raises:
             UsageError: the platform would refuse it.
         """
-        requests_v1.service_name(name)
-        requests_v1.description(options.description, of="service")
-        requests_v1.environment(options.environment)
-        requests_v1.deploy_timeout(options.deploy_timeout_min)
-        requests_v1.termination_grace(options.grace_s)
-        requests_v1.mount_paths(list(options.mounts))
-        if options.stop_command:
-            remediation = "Let the image heed SIGTERM, or deploy with v2."
-            refuse(
-                "stop_command", "none: v1 sends SIGTERM alone", options.stop_command, remediation
-            )
-        if options.mounts and not options.pool:
-            remediation = "Name one with pool, or put the files into the image."
-            refuse("mounts", "a dedicated resource pool", "the public pool", remediation)
-        if asynchronous:
-            requests_v1.async_service(REAL_TIME, to_protocol(model.config))
-        if options.websocket:
-            requests_v1.websocket(collects_data=asynchronous)
-        if asynchronous != model.is_asynchronous:
-            expected, found = ("later", "at once")[:: 1 if asynchronous else -1]
-            remediation = (
-                "A classic model is published for one of the two; publish a version that fits."
-            )
-            where = f"model {model.name} {model.version}"
-            refuse(where, f"one that answers {expected}", f"one that answers {found}", remediation)
         body = {
             "service_name": name,
             "infer_type": REAL_TIME,
@@ -75,13 +49,14 @@ class ApiV1:
             "config": [_part(model, options)],
             "additional_properties": {"websocket_upgrade": True} if options.websocket else {},
         }
-        requests_v1.service_config(body["config"], REAL_TIME)  # type: ignore[arg-type]
+        requests_v1.service_v1(body)
+        _refuse_unfit(model, options, asynchronous=asynchronous)
         return {key: value for key, value in body.items() if value not in ("", {})}
 
     def find(self, name: str) -> Seen | None:
         """Return the service of this name, or None."""
         query = {"service_name": name, "infer_type": REAL_TIME, "limit": _LISTED}
-        found = self._cloud.call("GET", "/services", query=query, what=f"list services {name}")
+        found = self._cloud.call("GET", SERVICES, query=query, what=f"list services {name}")
         for listed in found.get("services") or []:
             if listed.get("service_name") == name and listed.get("infer_type") == REAL_TIME:
                 return self.show(str(listed["service_id"]))
@@ -92,19 +67,19 @@ class ApiV1:
         what = f"deploy {body['service_name']}"
         planned = {"service_id": "SERVICE_ID"}
         return str(
-            self._cloud.call("POST", "/services", body, what=what, planned=planned)["service_id"]
+            self._cloud.call("POST", SERVICES, body, what=what, planned=planned)["service_id"]
         )
 
     def update(self, seen: Seen, body: Mapping[str, Any]) -> None:
         """Begin a rolling update to what a request to create the service would ask for."""
         change = {"config": body["config"]}
         what = f"update {body['service_name']}"
-        self._cloud.call("PUT", f"/services/{seen.id}", change, what=what)
+        self._cloud.call("PUT", f"{SERVICES}/{seen.id}", change, what=what)
 
     def restart(self, seen: Seen) -> None:
         """Begin to start a service that was stopped."""
         change = {"status": "running"}
-        self._cloud.call("PUT", f"/services/{seen.id}", change, what="start the service")
+        self._cloud.call("PUT", f"{SERVICES}/{seen.id}", change, what="start the service")
 
     def show(self, service_id: str, planned: Mapping[str, Any] | None = None) -> Seen | None:
         """Return a service as it is now; None where there is none any more.
@@ -112,7 +87,7 @@ class ApiV1:
         ``planned`` is the request that a dry run takes for granted.
         """
         answer = {**(planned or {}), "status": "running", "access_address": _PLANNED_URL}
-        path, what = f"/services/{service_id}", "show the service"
+        path, what = f"{SERVICES}/{service_id}", "show the service"
         try:
             shown = self._cloud.call("GET", path, what=what, planned=answer)
         except CloudRefused as error:
@@ -139,7 +114,7 @@ class ApiV1:
 
     def events(self, service_id: str) -> list[dict[str, Any]]:
         """Return what has happened to a service, oldest first."""
-        path = f"/services/{service_id}/events"
+        path = f"{SERVICES}/{service_id}{EVENTS}"
         found = self._cloud.call("GET", path, what="show the events of the service")
         return sorted(found.get("events") or [], key=lambda event: event.get("occur_time", 0))
 
@@ -150,7 +125,7 @@ class ApiV1:
     def delete(self, service_id: str) -> None:
         """Begin to delete a service. Harmless if repeated."""
         try:
-            self._cloud.call("DELETE", f"/services/{service_id}", what="delete the service")
+            self._cloud.call("DELETE", f"{SERVICES}/{service_id}", what="delete the service")
         except CloudRefused as error:
             if status_of(error) not in _NOT_THERE:
                 raise
@@ -185,6 +160,27 @@ def _said(number: object) -> str:
     return "" if number is None else str(number)
 
 
+def _refuse_unfit(model: Model, options: DeployOptions, *, asynchronous: bool) -> None:
+    """Refuse what v1 cannot do with this model, though the request has the right form."""
+    if options.stop_command:
+        remediation = "Let the image heed SIGTERM, or deploy with v2."
+        refuse("stop_command", "none: v1 sends SIGTERM alone", options.stop_command, remediation)
+    if options.mounts and not options.pool:
+        remediation = "Name one with pool, or put the files into the image."
+        refuse("mounts", "a dedicated resource pool", "the public pool", remediation)
+    if asynchronous:
+        requests_v1.async_service(REAL_TIME, to_protocol(model.config))
+    if options.websocket:
+        requests_v1.websocket(collects_data=asynchronous)
+    if asynchronous != model.is_asynchronous:
+        expected, found = ("later", "at once")[:: 1 if asynchronous else -1]
+        remediation = (
+            "A classic model is published for one of the two; publish a version that fits."
+        )
+        where = f"model {model.name} {model.version}"
+        refuse(where, f"one that answers {expected}", f"one that answers {found}", remediation)
+
+
 def _part(model: Model, options: DeployOptions) -> dict[str, Any]:
     """Return ``config[0]``: the model and all that its instances are made of."""
     more: dict[str, Any] = {"termination_grace_period_seconds": options.grace_s}
@@ -204,7 +200,7 @@ def _part(model: Model, options: DeployOptions) -> dict[str, Any]:
         ]
     part: dict[str, Any] = {
         "model_id": model.id,
-        "weight": SERVICE_WEIGHTS.value,
+        "weight": WEIGHT.last,
         "specification": options.flavor,
         "instance_count": options.instances,
         "envs": dict(options.environment),

@@ -21,10 +21,16 @@ from custom_image.cloud.services.access import API_KEY, V2
 from custom_image.cloud.services.service import DeployOptions
 from custom_image.cloud.services.service_state import Seen
 from custom_image.cloud.validation import requests_v1
-from custom_image.cloud.validation.checks import among, refuse
-from custom_image.cloud.validation.requests_v2 import stop_command
+from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
-from custom_image.specification import AUTHENTICATION_V2, SERVICE_WEIGHTS, VERSION_RANGE_2_0
+from custom_image.platform_api import (
+    DEPLOY_TYPES_V2,
+    REAL_TIME,
+    SERVICE_TYPES_V2,
+    WEIGHT,
+    next_version,
+)
+from custom_image.specification import VERSION_RANGE_2_0
 
 _LISTED: Final = 500
 _UNIT: Final = "unit"
@@ -49,28 +55,20 @@ class ApiV2:
         Raises:
             UsageError: the platform would refuse it.
         """
-        requests_v1.service_name(name, is_v2=True)
-        requests_v1.description(options.description, of="2.0")
-        requests_v1.environment(options.environment, is_2_0=True)
-        requests_v1.deploy_timeout(options.deploy_timeout_min, is_2_0=True)
         grace_s = max(options.grace_s, _exit_s(options.environment))
-        requests_v1.termination_grace(grace_s)
-        among("authentication", options.authentication, AUTHENTICATION_V2, "v2 knows no other.")
-        stop_command(options.stop_command)
-        requests_v1.mount_paths(list(options.mounts), is_2_0=True)
         protocol = to_protocol(model.config)
         if options.websocket:
             requests_v1.websocket(has_limit=asynchronous)
             protocol = {"http": "ws", "https": "wss"}[protocol]
         if asynchronous:
-            requests_v1.async_service("real-time", protocol)
+            requests_v1.async_service(REAL_TIME, protocol)
         body = _compact(
             {
                 "name": name,
                 "version": VERSION_RANGE_2_0[0],
                 "description": options.description,
-                "type": "ASYNC_REAL_TIME" if asynchronous else "REAL_TIME",
-                "deploy_type": "SINGLE",
+                "type": SERVICE_TYPES_V2[asynchronous],
+                "deploy_type": DEPLOY_TYPES_V2[0],
                 "deploy_timeout_minutes": options.deploy_timeout_min,
                 "group_configs": [_group(model, options, grace_s)],
                 "runtime_config": {
@@ -90,7 +88,7 @@ class ApiV2:
                 },
             }
         )
-        requests_v1.inference_2_0_service(body)
+        requests_v1.service_v2(body)
         return body
 
     def find(self, name: str) -> Seen | None:
@@ -129,6 +127,9 @@ class ApiV2:
         kept = ("name", "group_configs", "runtime_config", "upgrade_config", "description")
         change = {name: body[name] for name in (*kept, "deploy_timeout_minutes") if name in body}
         change["version"] = next_version(seen.version or VERSION_RANGE_2_0[0])
+        if not change["version"]:
+            remediation = "Deploy a service of another name."
+            refuse("version", f"one before {VERSION_RANGE_2_0[1]}", seen.version, remediation)
         requests_v1.inference_2_0_service({**body, **change})
         request = UpdateInferServiceRequest(service_id=seen.id, body=change)
         self._cloud.ask(
@@ -174,7 +175,7 @@ class ApiV2:
             is_ready=True,
             version=str(version.version if version else ""),
             options=_options(groups[0] if groups else {}, runtime),
-            is_asynchronous=shown.type == "ASYNC_REAL_TIME",
+            is_asynchronous=shown.type == SERVICE_TYPES_V2[1],
         )
 
     def content(self, document: Mapping[str, Any]) -> object:
@@ -259,20 +260,6 @@ class ApiV2:
                 raise
 
 
-def next_version(version: str) -> str:
-    """Return the version after this one, each part below 100.
-
-    Raises:
-        UsageError: this is the last one.
-    """
-    major, minor, patch = (int(part) for part in version.split("."))
-    number = major * 10_000 + minor * 100 + patch + 1
-    if number >= 1_000_000:
-        remediation = "Deploy a service of another name."
-        refuse("version", f"one before {VERSION_RANGE_2_0[1]}", version, remediation)
-    return f"{number // 10_000}.{number // 100 % 100}.{number % 100}"
-
-
 def _limit(options: DeployOptions) -> dict[str, Any]:
     """Return ``service_limit``, where there is any."""
     limit = {"request_timeout": options.request_timeout_s} if options.request_timeout_s else {}
@@ -334,7 +321,7 @@ def _group(model: Model, options: DeployOptions, grace_s: int) -> dict[str, Any]
         {
             "pool_id": options.pool,
             "count": options.instances,
-            "weight": SERVICE_WEIGHTS.value,
+            "weight": WEIGHT.last,
             "framework": "COMMON",
             "unit_configs": [_compact(unit)],
         }

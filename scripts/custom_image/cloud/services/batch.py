@@ -29,11 +29,11 @@ from custom_image.cloud.services.batch_files import (
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
+from custom_image.platform_api import BATCH, EVENTS, SERVICES
 from custom_image.progress import say
 from custom_image.specification import SERVICE_FLAVOR, SERVICE_NAME_LENGTH
 
-LONGEST_BATCH_S: Final = 3600.0
-_BATCH: Final = "batch"
+LONGESTBATCH_S: Final = 3600.0
 _ENDED: Final = ("finished", "failed", "stopped")
 _LISTED: Final = 1000
 _SHOWN: Final = 5
@@ -97,7 +97,7 @@ def batch(
     environment: Mapping[str, str] | None = None,
     url_path: str = "",
     cloud: Cloud | None = None,
-    timeout_s: float = LONGEST_BATCH_S,
+    timeout_s: float = LONGESTBATCH_S,
 ) -> BatchJob:
     """Ask a model about each file and wait for the end; what was done before is found.
 
@@ -146,10 +146,10 @@ def batch(
         part["mapping_rule"] = dict(rule)
     if address.partition("?")[0].endswith(MANIFEST):
         part["src_type"] = "ManifestFile"
-    requests_v1.service_config([part], _BATCH)
-    body = {"service_name": name, "infer_type": _BATCH, "config": [part]}
+    requests_v1.service_config([part], BATCH)
+    body = {"service_name": name, "infer_type": BATCH, "config": [part]}
     began = time.monotonic()
-    with Bundle(cloud, _BATCH, name) as bundle:
+    with Bundle(cloud, BATCH, name) as bundle:
         bundle.add("request.json", body)
         bundle.add("config.json", model.config.to_json())
         bundle.add("image.json", {"reference": model.image, "digest": model.digest})
@@ -157,7 +157,7 @@ def batch(
         service_id = found or str(
             cloud.call(
                 "POST",
-                "/services",
+                SERVICES,
                 body,
                 what=f"begin the batch {name}",
                 planned={"service_id": "SERVICE_ID"},
@@ -167,7 +167,7 @@ def batch(
         bundle.add("logs.txt", lambda: bundle.logs_of(service_id))
         if found and _show(cloud, found, name).get("status") in _ENDED[1:]:
             say(f"{name} had not been finished; it is begun again")
-            cloud.call("PUT", f"/services/{found}", {"status": "running"}, what=f"restart {name}")
+            cloud.call("PUT", f"{SERVICES}/{found}", {"status": "running"}, what=f"restart {name}")
             found = ""
         shown = _wait(cloud, service_id, name, timeout_s)
         if shown["status"] != "finished":
@@ -195,21 +195,21 @@ def _name(model: Model, what: str) -> str:
 
 
 def _find(cloud: Cloud, name: str) -> str:
-    query = {"service_name": name, "infer_type": _BATCH, "limit": _LISTED}
-    found = cloud.call("GET", "/services", query=query, what=f"list the batches {name}")
+    query = {"service_name": name, "infer_type": BATCH, "limit": _LISTED}
+    found = cloud.call("GET", SERVICES, query=query, what=f"list the batches {name}")
     for listed in found.get("services") or []:
-        if listed.get("service_name") == name and listed.get("infer_type") == _BATCH:
+        if listed.get("service_name") == name and listed.get("infer_type") == BATCH:
             return str(listed["service_id"])
     return ""
 
 
 def _events(cloud: Cloud, service_id: str) -> list[dict[str, Any]]:
-    found = cloud.call("GET", f"/services/{service_id}/events", what="show the batch's events")
+    found = cloud.call("GET", f"{SERVICES}/{service_id}{EVENTS}", what="show the batch's events")
     return sorted(found.get("events") or [], key=lambda event: event.get("occur_time", 0))
 
 
 def _show(cloud: Cloud, service_id: str, name: str) -> dict[str, Any]:
-    path, planned = f"/services/{service_id}", {"status": "finished"}
+    path, planned = f"{SERVICES}/{service_id}", {"status": "finished"}
     return cloud.call("GET", path, what=f"show the batch {name}", planned=planned)
 
 

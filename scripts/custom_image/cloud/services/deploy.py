@@ -17,6 +17,7 @@ from custom_image.cloud.services.rollout import Rollout, describe
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.cloud.services.service_state import Generation
 from custom_image.cloud.validation.checks import among
+from custom_image.platform_api import SERVICES
 from custom_image.specification import REQUEST_TIMEOUT_RANGE_2_0
 
 WEIGHTS_MOUNT: Final = "/model/"
@@ -136,7 +137,7 @@ def services_left(cloud: Cloud) -> int:
     found = cloud.ask(
         lambda: cloud.modelarts.list_infer_services(ListInferServicesRequest()), what=what
     )
-    old = cloud.call("GET", "/services", what=what).get("services") or []
+    old = cloud.call("GET", SERVICES, what=what).get("services") or []
     return len(old) + len((found.data if found else None) or [])
 
 

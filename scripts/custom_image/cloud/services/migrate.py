@@ -22,6 +22,7 @@ from custom_image.cloud.services.api_v2 import ApiV2
 from custom_image.cloud.services.deploy import deploy
 from custom_image.cloud.services.service import DeployOptions, Service
 from custom_image.errors import UsageError
+from custom_image.platform_api import REAL_TIME, SERVICE_TYPES_V2, SERVICES
 
 if TYPE_CHECKING:
     from custom_image.cloud.api.client import Cloud
@@ -132,7 +133,7 @@ def migrate(
             f"the service: expected one model under config, found {found}.\n"
             "A v2 service is made of one image: migrate each model as a service of its own."
         )
-    if service.get("infer_type", "real-time") != "real-time":
+    if service.get("infer_type", REAL_TIME) != REAL_TIME:
         raise UsageError(
             f"the service: expected infer_type real-time, found {service['infer_type']!r}.\n"
             "v2 has no batch services: keep it with --generation v1."
@@ -162,15 +163,15 @@ def find_v1(cloud: Cloud, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         UsageError: there is no such service.
     """
     what = f"find the service {name}"
-    query = {"service_name": name, "infer_type": "real-time"}
-    listed = cloud.call("GET", "/services", query=query, what=what).get("services") or []
+    query = {"service_name": name, "infer_type": REAL_TIME}
+    listed = cloud.call("GET", SERVICES, query=query, what=what).get("services") or []
     ids = [s["service_id"] for s in listed if s.get("service_name") == name]
     if not ids:
         raise UsageError(
             f"service {name}: expected a classic service (v1), found none of this name.\n"
             "Name one that `custom-image predict NAME FILE --generation v1` can ask."
         )
-    service = cloud.call("GET", f"/services/{ids[0]}", what=what)
+    service = cloud.call("GET", f"{SERVICES}/{ids[0]}", what=what)
     models = [part.get("model_id", "") for part in service.get("config") or []]
     return service, show_model(cloud, str(models[0]) if models else "", name)
 
@@ -285,5 +286,5 @@ def _of_model(model: Mapping[str, Any]) -> list[Moved]:
     if document.get("metrics"):
         found.append(Moved("model.config.metrics", "", NONE, "it is kept with the model"))
     if model.get("request_mode") == "async":
-        found.append(Moved("model.request_mode", "type", CHANGED, "ASYNC_REAL_TIME"))
+        found.append(Moved("model.request_mode", "type", CHANGED, SERVICE_TYPES_V2[1]))
     return found

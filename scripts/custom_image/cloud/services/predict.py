@@ -24,13 +24,13 @@ from custom_image.cloud.services.access import Access
 from custom_image.cloud.services.answers import advice, who_answered
 from custom_image.engines.client import OnPart, Prediction, read_text
 from custom_image.errors import CloudRefused, Unavailable, UsageError
+from custom_image.platform_api import TASKS
 from custom_image.specification import CONTENT_TYPES, SYNCHRONOUS_LATENCY
 
 if TYPE_CHECKING:
     from custom_image.model_config import Api
 
 LONGEST_TASK_S: Final = 3600.0
-_TASKS: Final = "async-tasks"
 _ENDED: Final = ("SUCCEEDED", "FAILED")
 
 
@@ -90,7 +90,7 @@ def ask_later(
     submitted = ask_now(access, base_url, api, body, filename=filename, token=token)
     if submitted.status != HTTPStatus.ACCEPTED:
         return submitted
-    task = f"{base_url.rstrip('/')}/{_TASKS}/{submitted.json['task_id']}"
+    task = f"{base_url.rstrip('/')}{TASKS}/{submitted.json['task_id']}"
 
     def look() -> dict[str, Any]:
         found: dict[str, Any] = json.loads(_send(access, "get", task, ({}, b""), token, None).text)

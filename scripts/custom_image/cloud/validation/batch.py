@@ -6,17 +6,22 @@ https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/deploying_a_mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
 from custom_image.cloud.validation.checks import among, refuse
 from custom_image.model_config import Api
+from custom_image.platform_api import (
+    MAPPING_TYPES,
+    file_member,
+    member_type,
+    members_of,
+    scalars_of,
+)
 from custom_image.specification import BATCH_CSV, BATCH_PICTURE
 
-MAPPINGS: Final = ("file", "csv")
 _MB: Final = 10**6
-_SCALARS: Final = ("string", "number", "integer", "boolean")
 _STORES: Final = ("obs://", "s3://", "https://")
 
 
@@ -28,20 +33,18 @@ def batch_mapping(mapping_type: str, api: Api, rule: Mapping[str, Any] | None) -
         api: the one that is asked.
         rule: of ``csv``: the schema of a request, an ``index`` at each scalar.
     """
-    among("mapping_type", mapping_type, MAPPINGS, "A picture is a file, a table is a csv.")
+    among("mapping_type", mapping_type, MAPPING_TYPES, "A picture is a file, a table is a csv.")
     if mapping_type == "file":
-        properties = (api.request.data if api.request else None) or {}
-        members: Mapping[str, Any] = properties.get("properties") or {}
-        kinds = [str(member.get("type")) for member in members.values()]
-        if kinds != ["file"]:
-            found = ", ".join(kinds) or "no members"
+        schema = api.request.data if api.request else None
+        if not file_member(schema):
+            found = ", ".join(map(member_type, members_of(schema).values())) or "no members"
             remediation = "Declare one member of this type in config.json, or map from csv."
             refuse(f"request of {api.url}", "exactly one member, of type file", found, remediation)
         return
     if not rule:
         remediation = "Give the schema of a request, with the number of its column at each scalar."
         refuse("mapping_rule", "a schema, as mapping_type is csv", "none", remediation)
-    leaves = list(_scalars(rule, "mapping_rule"))
+    leaves = list(scalars_of(rule, "mapping_rule"))
     if not leaves:
         refuse("mapping_rule", "at least one scalar", "none", "Describe the whole request.")
     for where, leaf in leaves:
@@ -73,19 +76,6 @@ def batch_service(source: str, destination: str) -> None:
     if below.startswith(above) or above.startswith(below):
         remediation = "Choose an empty folder for the results, beside the input."
         refuse("dest_path", "a folder apart from the input", destination, remediation)
-
-
-def _scalars(schema: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the scalars of a schema, each with its place."""
-    if not isinstance(schema, Mapping):
-        return
-    if schema.get("type") in _SCALARS:
-        yield where, schema
-    for name, member in (schema.get("properties") or {}).items():
-        yield from _scalars(member, f"{where}.{name}")
-    items = schema.get("items") or []
-    for index, member in enumerate(items if isinstance(items, list) else [items]):
-        yield from _scalars(member, f"{where}[{index}]")
 
 
 def _mb(size_bytes: int) -> str:

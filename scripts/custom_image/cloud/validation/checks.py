@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 from custom_image.errors import UsageError
+from custom_image.platform_api import Range
 
 _LONGEST: Final = 60
 _REGION: Final = re.compile(r"(?:modelarts|swr)\.(?P<region>[a-z0-9-]+)\.[a-z]")
@@ -22,12 +23,10 @@ def refuse(where: str, expected: str, found: Any, remediation: str) -> NoReturn:
     raise UsageError(f"{where}: expected {expected}, found {shown(found)}.\n{remediation}")
 
 
-def in_range(where: str, number: Any, bounds: tuple[int, int]) -> None:
-    """Refuse what is no whole number from the first of ``bounds`` to the last."""
-    first, last = bounds
-    if type(number) is not int or not first <= number <= last:
-        expected = f"a whole number from {first} to {last}"
-        refuse(where, expected, number, "Choose one in this range.")
+def in_range(where: str, number: Any, bounds: Range) -> None:
+    """Refuse what is no whole number in a range."""
+    if not bounds.allows(number):
+        refuse(where, f"a whole number from {bounds}", number, "Choose one in this range.")
 
 
 def among(where: str, value: str, choices: Sequence[str], remediation: str) -> None:

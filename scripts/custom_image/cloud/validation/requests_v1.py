@@ -2,47 +2,49 @@
 
 Each function holds one row of ``rules/catalogue.yaml`` and is named there. All of them raise
 :class:`~custom_image.errors.UsageError`, which says what was expected, what was found, where, and
-what to do. What is about batch services stands in :mod:`custom_image.cloud.validation.batch`.
+what to do. What is about images and batch services stands in modules of their own beside this one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from itertools import combinations
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from custom_image.cloud.validation.batch import batch_input, batch_mapping, batch_service
-from custom_image.cloud.validation.checks import (
-    among,
-    characters,
-    in_range,
-    refuse,
-    region_of,
-    shown,
+from custom_image.cloud.validation.checks import among, characters, in_range, refuse, shown
+from custom_image.cloud.validation.images import (
+    image_digest,
+    image_tag,
+    login,
+    private_image,
+    region,
+    save_image,
+    single_manifest,
+    source_copy,
 )
-from custom_image.cloud.validation.requests_v2 import inference_2_0_service
-from custom_image.image_reference import ImageReference
+from custom_image.cloud.validation.requests_v2 import inference_2_0_service, stop_command
 from custom_image.platform_api import (
+    BATCH,
+    DEPLOY_MINUTES,
+    DEPLOY_MINUTES_V2,
     ENVIRONMENT_KEY,
+    INSTANCES,
     MODEL_NAME,
     MODEL_VERSION,
     MOUNT_PATH,
     MOUNT_PATH_V2,
-    ORGANIZATION,
-    REPOSITORY,
-    RESERVED,
+    REAL_TIME,
     SERVICE_NAME,
     SERVICE_NAME_V2,
-    TAG,
+    WEIGHT,
     Field,
+    find_nested,
 )
 from custom_image.progress import say
 from custom_image.specification import (
-    DEPLOY_TIMEOUT_RANGE,
-    DEPLOY_TIMEOUT_RANGE_2_0,
+    AUTHENTICATION_V2,
     ENVIRONMENT_KEY_LENGTH,
     ENVIRONMENT_VALUE_FORBIDDEN_2_0,
     MODEL_DOCUMENTS,
@@ -53,20 +55,28 @@ from custom_image.specification import (
     MOUNT_HOME,
     MOUNT_PATH_LENGTH,
     MOUNT_PATH_LENGTH_2_0,
-    ORGANIZATION_LENGTH,
     REMARK_LENGTH,
     REMARK_LENGTH_2_0,
-    REPOSITORY_LENGTH,
-    SERVICE_INSTANCES,
     SERVICE_NAME_LENGTH,
     SERVICE_NAME_LENGTH_V2,
     SERVICE_REMARK_FORBIDDEN,
-    SERVICE_WEIGHTS,
     SIGTERM_EXIT,
-    TAG_LENGTH,
 )
 
-__all__ = ["batch_input", "batch_mapping", "batch_service", "inference_2_0_service"]
+__all__ = [
+    "batch_input",
+    "batch_mapping",
+    "batch_service",
+    "image_digest",
+    "image_tag",
+    "inference_2_0_service",
+    "login",
+    "private_image",
+    "region",
+    "save_image",
+    "single_manifest",
+    "source_copy",
+]
 
 
 # --- names and texts ------------------------------------------------------------------------------
@@ -121,92 +131,27 @@ def model_docs(documents: Sequence[Mapping[str, str]]) -> None:
             refuse(f"{where}.doc_url", "an address of http or https", url, "Write it in full.")
 
 
-def save_image(name: str, namespace: str, tag: str) -> None:
-    """Refuse the name under which an image is saved, pushed or registered."""
-    for where, text, field, longest in (
-        ("organization", namespace, ORGANIZATION, ORGANIZATION_LENGTH),
-        ("image name", name, REPOSITORY, REPOSITORY_LENGTH),
-        ("tag", tag, TAG, TAG_LENGTH),
-    ):
-        if len(text) > longest.value:
-            refuse(where, f"at most {longest}", f"{len(text)} characters", "Shorten it.")
-        if not field.allows(text) or text == RESERVED:
-            expected = "letters and digits with single separators between them"
-            refuse(where, expected, text, "Name the image as in my-org/mnist:1.0.0.")
-
-
-# --- the image ------------------------------------------------------------------------------------
-def region(image: str, endpoint: str) -> None:
-    """Refuse an image of another region than the platform's; nothing else tells a region."""
-    here, there = region_of(endpoint), region_of(ImageReference.parse(image).registry)
-    if here and there and here != there:
-        remediation = f"Push the image to swr.{here}.myhuaweicloud.com."
-        refuse("source_location", f"an image in {here}", there, remediation)
-
-
-def private_image(image: str, *, is_public: bool) -> None:
-    """Refuse an image that is shared with everybody, which no model can be made of."""
-    if is_public:
-        refuse(image, "a private image", "a public one", "Make it private in SWR, then publish.")
-
-
-def image_tag(image: str, *, is_there: bool) -> None:
-    """Refuse an image whose tag the registry does not hold."""
-    if not is_there:
-        refuse(image, "a tag that is in the registry", "none of this name", "Push it first.")
-
-
-def image_digest(image: str, expected: str, found: str, remediation: str) -> None:
-    """Refuse a tag that was moved: what it names is no longer what it named."""
-    if expected != found:
-        refuse(image, f"the image {expected[:19]}", f"{found[:19]}: its tag was moved", remediation)
-
-
-def single_manifest(image: str, is_list: bool) -> None:
-    """Refuse a tag that names several images, one for each architecture."""
-    if is_list:
-        remediation = "Build for one platform: docker build --platform linux/amd64."
-        refuse(image, "one manifest", "a list of several", remediation)
-
-
-def source_copy(image: str, users: Collection[str]) -> None:
-    """Refuse to replace a tag that models were made of without a copy of it."""
-    if users:
-        remediation = "Push under another tag, or publish those models with a copy."
-        expected = "a tag that no model depends on (source_copy is false)"
-        refuse(image, expected, f"used by {', '.join(sorted(users))}", remediation)
-
-
-def login(expires_at: datetime, now: datetime | None = None) -> None:
-    """Refuse a login to the registry that has expired."""
-    if expires_at <= (now or datetime.now(UTC)):
-        remediation = "Ask for a new one; compare this machine's clock with the platform's."
-        refuse(
-            "login to the registry", "one that holds", f"expired at {expires_at:%H:%M}", remediation
-        )
-
-
 # --- services -------------------------------------------------------------------------------------
 def service_config(config: Sequence[Mapping[str, Any]], infer_type: str) -> None:
     """Refuse ``config[]`` of a service: models, their weights and their instances."""
     if not config:
         refuse("config", "at least one model", "none", "Name the model to deploy.")
     for index, part in enumerate(config):
-        count = part.get("instance_count", 1)
-        in_range(f"config[{index}].instance_count", count, (1, SERVICE_INSTANCES.value))
-    if infer_type == "batch":
+        in_range(f"config[{index}].instance_count", part.get("instance_count", 1), INSTANCES)
+    if infer_type == BATCH:
         if len(config) != 1:
             refuse("config", "one model in a batch service", len(config), "Deploy one of them.")
         return
     weights = [int(part.get("weight", 0)) for part in config]
-    if sum(weights) != SERVICE_WEIGHTS.value or min(weights) < 0:
+    if sum(weights) != WEIGHT.last or min(weights) < WEIGHT.first:
         remediation = "Divide 100 among the models."
-        refuse("config[].weight", f"a sum of {SERVICE_WEIGHTS.value}", weights, remediation)
+        refuse("config[].weight", f"a sum of {WEIGHT.last}", weights, remediation)
 
 
 def deploy_timeout(minutes: int, *, is_2_0: bool = False) -> None:
     """Refuse the time that a deployment may take."""
-    in_range("deploy timeout, in minutes", minutes, _timeouts(is_2_0))
+    allowed = DEPLOY_MINUTES_V2 if is_2_0 else DEPLOY_MINUTES
+    in_range("deploy timeout, in minutes", minutes, allowed)
 
 
 def environment(variables: Mapping[str, str], *, is_2_0: bool = False) -> None:
@@ -238,12 +183,10 @@ def mount_paths(paths: Sequence[str], *, is_2_0: bool = False) -> None:
             refuse("mount path", f"none of {' '.join(MOUNT_FORBIDDEN)}", path, remediation)
         if _is_below(MOUNT_HOME.value, path):
             refuse("mount path", f"none at {MOUNT_HOME} or above", path, remediation)
-    for upper, lower in combinations(sorted(_folder(path) for path in paths), 2):
-        if _is_below(lower, upper):
-            remediation = "Mount them beside each other."
-            refuse(
-                "mount paths", "folders apart from each other", f"{lower} in {upper}", remediation
-            )
+    if nested := find_nested(paths):
+        upper, lower = map(_folder, nested)
+        remediation = "Mount them beside each other."
+        refuse("mount paths", "folders apart from each other", f"{lower} in {upper}", remediation)
 
 
 def termination_grace(seconds: int) -> None:
@@ -262,20 +205,45 @@ def websocket(*, has_limit: bool = False, collects_data: bool = False) -> None:
 
 def async_service(infer_type: str, protocol: str) -> None:
     """Refuse an asynchronous service that is no real-time one over HTTP or HTTPS."""
-    if infer_type != "real-time":
+    if infer_type != REAL_TIME:
         remediation = "A batch service answers when it is done anyway."
         refuse("asynchronous service", "a real-time service", infer_type, remediation)
     among("protocol", protocol.lower(), ("http", "https"), "Other protocols keep a connection.")
+
+
+def service_v1(body: Mapping[str, Any]) -> None:
+    """Refuse the body of a request for a real-time service of v1."""
+    service_name(str(body.get("service_name") or ""))
+    description(str(body.get("description") or ""), of="service")
+    for part in body["config"]:
+        more = part["additional_properties"]
+        environment(part["envs"])
+        deploy_timeout(part["deploy_timeout_in_seconds"] // 60)
+        termination_grace(more["termination_grace_period_seconds"])
+        mount_paths([volume["mount_path"] for volume in more.get("persistent_volumes") or []])
+    service_config(body["config"], body["infer_type"])
+
+
+def service_v2(body: Mapping[str, Any]) -> None:
+    """Refuse the body of a request for a service of v2."""
+    service_name(str(body.get("name") or ""), is_v2=True)
+    description(str(body.get("description") or ""), of="2.0")
+    deploy_timeout(body["deploy_timeout_minutes"], is_2_0=True)
+    authentication = body["runtime_config"]["service_invoke"]["auth_type"]
+    among("authentication", authentication, AUTHENTICATION_V2, "v2 knows no other.")
+    for unit in body["group_configs"][0]["unit_configs"]:
+        stopping = unit["termination_grace"]
+        environment(unit.get("envs") or {}, is_2_0=True)
+        termination_grace(stopping["termination_grace_period_seconds"])
+        stop_command(stopping.get("pre_stop_cmd") or "")
+        mount_paths([file["mount_path"] for file in unit.get("files") or []], is_2_0=True)
+    inference_2_0_service(body)
 
 
 def _name(where: str, name: str, field: Field) -> None:
     if not field.allows(name):
         expected = f"1 to {field.longest} letters, digits, - or _"
         refuse(where, expected, name, "Rename it, as in mnist-1.")
-
-
-def _timeouts(is_2_0: bool) -> tuple[int, int]:
-    return DEPLOY_TIMEOUT_RANGE_2_0 if is_2_0 else DEPLOY_TIMEOUT_RANGE
 
 
 def _folder(path: str) -> str:

@@ -9,13 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from custom_image.cloud.validation.checks import characters, in_range, refuse
-from custom_image.platform_api import PERCENT, PROBE_URL, SERVICE_VERSION_V2
+from custom_image.platform_api import (
+    DEPLOY_TYPES_V2,
+    INSTANCES,
+    LIMITS_V2,
+    PERCENT,
+    PROBE_NUMBER,
+    PROBE_NUMBERS,
+    PROBE_URL,
+    PROBES_V2,
+    SERVICE_VERSION_V2,
+)
 from custom_image.specification import (
     HEALTH_COMMAND_FORBIDDEN,
     HEALTH_TEXT_LENGTH,
-    REQUEST_BODY_RANGE_2_0,
-    REQUEST_TIMEOUT_RANGE_2_0,
-    SERVICE_INSTANCES,
     STOP_COMMAND_LENGTH,
     VERSION_RANGE_2_0,
 )
@@ -31,12 +38,12 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
         refuse("group_configs", "at most one", len(groups), "Make the others deployments.")
     for group in groups:
         units = group.get("unit_configs") or []
-        if body.get("deploy_type") == "SINGLE" and len(units) != 1:
+        if body.get("deploy_type") == DEPLOY_TYPES_V2[0] and len(units) != 1:
             refuse("unit_configs", "one, as deploy_type is SINGLE", len(units), "Keep one.")
-        in_range("group_configs[0].count", group.get("count") or 1, (1, SERVICE_INSTANCES.value))
+        in_range("group_configs[0].count", group.get("count") or 1, INSTANCES)
         for unit in units:
             mounts(unit.get("files") or [])
-            for name in ("startup_health", "readiness_health", "liveness_health"):
+            for name in PROBES_V2:
                 if unit.get(name):
                     _probe(name, unit[name])
     rolling = (body.get("upgrade_config") or {}).get("rolling_update") or {}
@@ -44,10 +51,7 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
         if share is not None and not PERCENT.allows(str(share)):
             refuse(f"rolling_update.{name}", "1% to 100%", share, "Write it as 100%.")
     limit = (body.get("runtime_config") or {}).get("service_limit") or {}
-    for name, bounds in (
-        ("request_size_limit", REQUEST_BODY_RANGE_2_0),
-        ("request_timeout", REQUEST_TIMEOUT_RANGE_2_0),
-    ):
+    for name, bounds in LIMITS_V2.items():
         if limit.get(name) is not None:
             in_range(f"service_limit.{name}", limit[name], bounds)
 
@@ -80,6 +84,6 @@ def _probe(where: str, probe: Mapping[str, Any]) -> None:
             refuse(f"{where}.cmd", "a plain command", found, "Put it into a script.")
     elif not PROBE_URL.allows(url):
         refuse(f"{where}.url", "a plain path: letters, digits, - _ / :", url, "Serve it there.")
-    for name in ("initial_delay_seconds", "timeout_seconds", "period_seconds", "failure_threshold"):
-        if probe.get(name) is not None and probe[name] < 1:
-            refuse(f"{where}.{name}", "at least 1", probe[name], "Raise it.")
+    for name in PROBE_NUMBERS:
+        if probe.get(name) is not None:
+            in_range(f"{where}.{name}", probe[name], PROBE_NUMBER)
