@@ -14,8 +14,7 @@ from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.conversion import to_protocol
 from custom_image.cloud.model import Model
 from custom_image.cloud.services.access import V1
-from custom_image.cloud.services.service import DeployOptions
-from custom_image.cloud.services.service_state import Seen
+from custom_image.cloud.services.service import DeployOptions, Seen
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused

@@ -18,8 +18,7 @@ from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.conversion import to_probes, to_protocol
 from custom_image.cloud.model import Model
 from custom_image.cloud.services.access import API_KEY, V2
-from custom_image.cloud.services.service import DeployOptions
-from custom_image.cloud.services.service_state import Seen
+from custom_image.cloud.services.service import DeployOptions, Seen
 from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
@@ -56,7 +55,7 @@ class ApiV2:
             UsageError: the platform would refuse it.
         """
         grace_s = max(options.grace_s, _exit_s(options.environment))
-        protocol = to_protocol(model.config)
+        protocol, probes = to_protocol(model.config), to_probes(model.config)
         if options.websocket:
             requests_v1.websocket(has_limit=asynchronous)
             protocol = {"http": "ws", "https": "wss"}[protocol]
@@ -70,7 +69,7 @@ class ApiV2:
                 "type": SERVICE_TYPES_V2[asynchronous],
                 "deploy_type": DEPLOY_TYPES_V2[0],
                 "deploy_timeout_minutes": options.deploy_timeout_min,
-                "group_configs": [_group(model, options, grace_s)],
+                "group_configs": [_group(model, options, probes, grace_s)],
                 "runtime_config": {
                     "service_invoke": {
                         "port": model.port,
@@ -296,7 +295,9 @@ def _options(group: Mapping[str, Any], runtime: Mapping[str, Any]) -> DeployOpti
     )
 
 
-def _group(model: Model, options: DeployOptions, grace_s: int) -> dict[str, Any]:
+def _group(
+    model: Model, options: DeployOptions, probes: Mapping[str, Any], grace_s: int
+) -> dict[str, Any]:
     unit = {
         "name": _UNIT,
         "image": {"source": "SWR", "swr_path": model.image, "category": "CPU"},
@@ -315,7 +316,7 @@ def _group(model: Model, options: DeployOptions, grace_s: int) -> dict[str, Any]
             _file(path, address, read_only=not options.writable)
             for path, address in options.mounts.items()
         ],
-        **to_probes(model.config),
+        **probes,
     }
     return _compact(
         {

@@ -14,8 +14,7 @@ from custom_image.cloud.services.access import V1, V2
 from custom_image.cloud.services.api_v1 import ApiV1
 from custom_image.cloud.services.api_v2 import ApiV2
 from custom_image.cloud.services.rollout import Rollout, describe
-from custom_image.cloud.services.service import DeployOptions, Service
-from custom_image.cloud.services.service_state import Generation
+from custom_image.cloud.services.service import DeployOptions, Generation, Service
 from custom_image.cloud.validation.checks import among
 from custom_image.platform_api import SERVICES
 from custom_image.specification import REQUEST_TIMEOUT_RANGE_2_0

@@ -14,8 +14,7 @@ from custom_image.cloud.images import registered
 from custom_image.cloud.model import Model
 from custom_image.cloud.models import last_trouble
 from custom_image.cloud.services.access import V2
-from custom_image.cloud.services.service import DeployOptions, Service
-from custom_image.cloud.services.service_state import Generation, Seen
+from custom_image.cloud.services.service import DeployOptions, Generation, Seen, Service
 from custom_image.cloud.validation import requests_v1
 from custom_image.errors import CloudRefused
 from custom_image.progress import say
@@ -47,13 +46,18 @@ class Rollout:
         """The body of the request."""
         return self.api.request(self.model, self.name, self.options, asynchronous=self.asynchronous)
 
+    @cached_property
+    def content(self) -> object:
+        """What tells the service that is wanted from others."""
+        return self.api.content(self.body)
+
     def check(self) -> None:
         """Refuse what the platform would.
 
         Raises:
             UsageError: the platform would refuse it.
         """
-        _ = self.body
+        _ = self.content
 
     def run(self, timeout_s: float = 0) -> Service:
         """Bring the service to what is wanted; one that is so already is left alone.
@@ -122,7 +126,7 @@ class Rollout:
 
     def _change(self, seen: Seen) -> None:
         """Update a service; one that is stopped is started behind that."""
-        if seen.content != self.api.content(self.body):
+        if seen.content != self.content:
             self.api.update(seen, self.body)
         elif seen.status != "running":
             self.api.restart(seen)
@@ -132,11 +136,7 @@ class Rollout:
             self.api.restart(now)
 
     def _is_so(self, seen: Seen | None) -> bool:
-        return (
-            seen is not None
-            and seen.status == "running"
-            and seen.content == self.api.content(self.body)
-        )
+        return seen is not None and seen.status == "running" and seen.content == self.content
 
     def _count_events(self, seen: Seen | None) -> int:
         return len(self.api.events(seen.id)) if seen and not self.cloud.wire.dry_run else 0

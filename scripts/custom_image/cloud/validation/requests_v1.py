@@ -24,7 +24,7 @@ from custom_image.cloud.validation.images import (
     single_manifest,
     source_copy,
 )
-from custom_image.cloud.validation.requests_v2 import inference_2_0_service, stop_command
+from custom_image.cloud.validation.requests_v2 import inference_2_0_service
 from custom_image.platform_api import (
     BATCH,
     DEPLOY_MINUTES,
@@ -232,10 +232,8 @@ def service_v2(body: Mapping[str, Any]) -> None:
     authentication = body["runtime_config"]["service_invoke"]["auth_type"]
     among("authentication", authentication, AUTHENTICATION_V2, "v2 knows no other.")
     for unit in body["group_configs"][0]["unit_configs"]:
-        stopping = unit["termination_grace"]
         environment(unit.get("envs") or {}, is_2_0=True)
-        termination_grace(stopping["termination_grace_period_seconds"])
-        stop_command(stopping.get("pre_stop_cmd") or "")
+        termination_grace(unit["termination_grace"]["termination_grace_period_seconds"])
         mount_paths([file["mount_path"] for file in unit.get("files") or []], is_2_0=True)
     inference_2_0_service(body)
 

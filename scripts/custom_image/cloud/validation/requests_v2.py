@@ -43,6 +43,7 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
         in_range("group_configs[0].count", group.get("count") or 1, INSTANCES)
         for unit in units:
             mounts(unit.get("files") or [])
+            stop_command((unit.get("termination_grace") or {}).get("pre_stop_cmd") or "")
             for name in PROBES_V2:
                 if unit.get(name):
                     _probe(name, unit[name])
