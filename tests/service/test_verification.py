@@ -406,7 +406,7 @@ def test_an_interrupt_ends_every_drill_and_removes_what_was_started(service, wai
     verifier.send_signal(signal.SIGINT)
     _, error = verifier.communicate(timeout=15)
 
-    assert verifier.returncode == -signal.SIGINT
+    assert verifier.returncode == -signal.SIGINT, error
     assert error.endswith("KeyboardInterrupt\n")
     assert len(pids(service)) == wanted
     assert [pid for pid in pids(service) if Path(f"/proc/{pid}").exists()] == []
