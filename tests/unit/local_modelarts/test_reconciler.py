@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,33 @@ ServiceLife.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestServiceLife = ServiceLife.TestCase
+
+
+def test_the_place_that_is_left_goes_to_the_one_that_has_waited_longer() -> None:
+    life = ServiceLife()
+    life.platform = replace(life.platform, settings=replace(Settings(), pool_instances=2))
+    life.begin()
+    ids = []
+    for _ in range(3):
+        life.create(GOOD, 1)
+        ids.append(life.id)
+        life.go_on(0, [False])
+    statuses = lambda: [life.services.show(each).status for each in ids]  # noqa: E731
+
+    life.go_on(1, [True] * 5)
+    assert statuses() == ["RUNNING", "RUNNING", "DEPLOYING"]
+    life.create(GOOD, 1)
+    ids.append(life.id)
+    life.go_on(0, [False])
+    life.services.delete(ids.pop(0))
+    life.go_on(300, [True] * 5)
+    assert statuses() == ["RUNNING", "RUNNING", "DEPLOYING"]
+    assert len(life.host.running) == 2
+
+    for each in ids:
+        life.services.delete(each)
+    life.go_on(300, [True] * 5)
+    life.teardown()
 
 
 def test_the_end_of_the_platform_ends_instances_and_the_next_one_can_start_them_again() -> None:
