@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from ecs_machine import PROJECT
@@ -33,7 +34,9 @@ class Podman:
         self.runtime.write_text(RUNTIME)
         self.runtime.chmod(0o755)
         self.config.write_text(CONFIG)
-        self._folders = ["--root", str(folder / "root"), "--runroot", str(folder / "run")]
+        # Podman refuses one whose path is longer than 50 characters, as those of pytest are.
+        self._run = tempfile.TemporaryDirectory(prefix="podman-")
+        self._folders = ["--root", str(folder / "root"), "--runroot", self._run.name]
 
     def __call__(self, *arguments: str | Path) -> str:
         """Run podman; return what it printed."""
@@ -53,3 +56,4 @@ class Podman:
     def __exit__(self, *_: object) -> None:
         self("pod", "rm", "--all", "--force")
         self("rmi", "--all", "--force")
+        self._run.cleanup()

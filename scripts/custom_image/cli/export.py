@@ -39,7 +39,7 @@ def kubernetes(
         ),
     ] = None,
     kserve: Annotated[
-        bool, typer.Option("--kserve", help="An InferenceService in place of the three objects.")
+        bool, typer.Option("--kserve", help="An InferenceService in place of these objects.")
     ] = False,
     cce_npu: Annotated[
         bool, typer.Option("--cce-npu", help="For Ascend NPUs on CCE, scheduled by volcano.")
@@ -63,8 +63,9 @@ def kubernetes(
         Path | None, typer.Option(dir_okay=False, help="The file; standard output without it.")
     ] = None,
 ) -> None:
-    """Write Kubernetes objects for an image: Deployment, Service, PodDisruptionBudget.
+    """Write Kubernetes objects for an image.
 
+    Deployment, Service, PodDisruptionBudget, and a NetworkPolicy that opens the one port.
     Probes come from config.json; grace, stop command, memory and the read-only root from what a
     verification measured; the user from the image. The head of the file says which is which.
 

@@ -32,7 +32,7 @@ _DRIVER: Final = {
 
 
 def deployment(pod: Pod, name: str, *, namespace: str, replicas: int) -> list[dict[str, Any]]:
-    """Return a Deployment, a Service and a PodDisruptionBudget."""
+    """Return a Deployment, a Service, a PodDisruptionBudget and a NetworkPolicy."""
     labels = {"app.kubernetes.io/name": _checked(name)}
     spec = pod.spec(name)
     if pod.options.npus:
@@ -63,6 +63,18 @@ def deployment(pod: Pod, name: str, *, namespace: str, replicas: int) -> list[di
             "kind": "PodDisruptionBudget",
             "metadata": _metadata(name, namespace, labels),
             "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}},
+        },
+        {
+            # Only the port that serves is open. Probes come from the node, which is always let in.
+            # Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": _metadata(name, namespace, labels),
+            "spec": {
+                "podSelector": {"matchLabels": labels},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"ports": [{"protocol": "TCP", "port": PORT_NAME}]}],
+            },
         },
     ]
 

@@ -55,12 +55,13 @@ def test_the_objects_are_valid(made, version):
 
     for each in objects:
         kubernetes_validate.validate(each, version, strict=True)
-    assert [each["kind"] for each in objects] == ["Deployment", "Service", "PodDisruptionBudget"]
+    kinds = ["Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"]
+    assert [each["kind"] for each in objects] == kinds
     labels = objects[0]["spec"]["template"]["metadata"]["labels"]
-    assert all(
-        (each["spec"]["selector"].get("matchLabels") or each["spec"]["selector"]) == labels
-        for each in objects
-    )
+    selectors = [each["spec"].get("selector") or each["spec"]["podSelector"] for each in objects]
+    assert [each.get("matchLabels") or each for each in selectors] == [labels] * len(kinds)
+    (port,) = objects[0]["spec"]["template"]["spec"]["containers"][0]["ports"]
+    assert objects[3]["spec"]["ingress"] == [{"ports": [{"protocol": "TCP", "port": port["name"]}]}]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
