@@ -16,7 +16,7 @@ from custom_image.cloud import open_cloud
 from custom_image.cloud.images import log_in
 from custom_image.ecs import Job, attach_push, engine_of, probe, push
 from custom_image.ecs.push.plan import forecast
-from custom_image.ecs.push.registry_client import Registry
+from custom_image.ecs.push.registry import Registry
 from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import ConnectionLost, PackageError, Unavailable
 from custom_image.image_reference import ImageReference
@@ -58,8 +58,9 @@ def test_pushing_again_sends_nothing_and_a_new_layer_alone_is_foreseen(
     )
     with closing(engine_of(connection, probe(connection))) as engine:
         facts = engine.inspect("ecs-tests:more")
-    asked = Registry(connection, registry.host, registry.login.user, registry.login.password)
-    foreseen = forecast(facts, reference, asked.known_layers(ImageReference.parse(reference)))
+    with Registry(connection, registry.host, registry.login) as asked:
+        known = asked.known_layers(ImageReference.parse(reference))
+    foreseen = forecast(facts, reference, known)
     assert [made_by.split()[0] for made_by, _ in foreseen.lacking] == ["COPY"]
     assert sum(size for _, size in foreseen.lacking) < 100
 

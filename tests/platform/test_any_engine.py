@@ -15,7 +15,7 @@ from local_models import docker
 
 from custom_image import cloud
 from custom_image.cloud.images import log_in
-from custom_image.cloud.upload.registry import Registry
+from custom_image.cloud.upload.repository import Repository
 from custom_image.engines.docker.host import DockerHost
 from custom_image.errors import Unavailable
 from custom_image.image_archive import media_types
@@ -86,18 +86,18 @@ def test_the_index_that_the_engine_itself_would_push_is_refused_in_swrs_words(he
     login = log_in(here)
     index = json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": []})
     with (
-        Registry(login.registry, "team/index", login.user, login.password) as registry,
+        Repository(login.registry, "team/index", login.user, login.password) as repository,
         pytest.raises(
             Unavailable, match=r"400 MANIFEST_INVALID: Invalid image, fail to parse 'man"
         ),
     ):
-        registry.put_manifest("1", media_types.OCI_INDEX, index.encode())
+        repository.put_manifest("1", media_types.OCI_INDEX, index.encode())
 
 
 def test_a_login_that_is_refused_is_told_in_the_registrys_words(here):
     login = log_in(here)
     with (
-        Registry(login.registry, "team/any", login.user, "wrong") as registry,
+        Repository(login.registry, "team/any", login.user, "wrong") as repository,
         pytest.raises(Unavailable, match=r"refuses the login: 401 UNAUTHORIZED"),
     ):
-        registry.send([b"x"])
+        repository.send([b"x"])

@@ -19,11 +19,11 @@ from image_archives import (
     tar_of,
 )
 
-from custom_image.cloud.upload.registry import Blob
 from custom_image.cloud.upload.single_image import read_single_image, saved_parts
 from custom_image.cloud.upload.upload import manifest_of
 from custom_image.errors import ArchiveError, UsageError
 from custom_image.image_archive import media_types
+from custom_image.registry_client import Blob
 
 LAYERS = [layer_of({"a": b"a" * 3000}), layer_of({"b": b"b" * 3000}), layer_of({"c": b"c" * 3000})]
 PACKED = [gzipped(LAYERS[0]), zstandard.compress(LAYERS[1]), LAYERS[2]]

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pytest
 from image_archives import containerd_archive, gzipped, layer_of
 
-from custom_image.cloud.upload.registry import Registry
+from custom_image.cloud.upload.repository import Repository
 from custom_image.cloud.upload.single_image import read_single_image
 from custom_image.cloud.upload.upload import upload
 from custom_image.errors import Unavailable
@@ -150,7 +150,7 @@ def test_a_refusal_is_told_in_the_registrys_words_and_what_arrived_stays(host):
 
 def test_a_registry_that_is_not_there_is_named():
     with (
-        Registry("127.0.0.1:9", "team/any", "me", "secret") as registry,
+        Repository("127.0.0.1:9", "team/any", "me", "secret") as repository,
         pytest.raises(Unavailable, match=r"127\.0\.0\.1:9 does not answer"),
     ):
-        registry.find("sha256:aa")
+        repository.find("sha256:aa")

@@ -11,9 +11,9 @@ from custom_image.build_context import BuildContext
 from custom_image.ecs import Estimate, Forecast, Limits, estimate_size
 from custom_image.ecs.image_build.logs import BuildKitLog, ClassicLog
 from custom_image.ecs.push.plan import forecast
-from custom_image.ecs.push.registry_client import RemoteLayer
 from custom_image.ecs.server.server import _has_buildkit
 from custom_image.errors import PackageError
+from custom_image.registry_client import Blob
 from custom_image.specification import GB
 
 BUILDKIT = """\
@@ -126,7 +126,7 @@ def test_the_forecast_puts_layers_beside_what_made_them():
     history = (("ADD rootfs", 100), ("ENV A=1", 0), ("COPY weights/1/ /x", 0), ("RUN make", 50))
     facts = SimpleNamespace(layers=("sha256:a", "sha256:b", "sha256:c"), history=history)
 
-    foreseen = forecast(facts, "swr.example.com/org/mnist:1", {"sha256:a": RemoteLayer("d", 9)})
+    foreseen = forecast(facts, "swr.example.com/org/mnist:1", {"sha256:a": Blob("d", 9)})
 
     assert foreseen.lacking == [("COPY weights/1/ /x", 0), ("RUN make", 50)]
     assert "lacks 2 of 3 layers, 50 B uncompressed" in str(foreseen)
@@ -136,4 +136,4 @@ def test_the_forecast_puts_layers_beside_what_made_them():
 
 
 def test_a_layer_that_is_there_may_be_as_large_as_it_is():
-    Forecast("x/y:1", (("ADD", 20 * GB, RemoteLayer("d", 9)),)).check()
+    Forecast("x/y:1", (("ADD", 20 * GB, Blob("d", 9)),)).check()

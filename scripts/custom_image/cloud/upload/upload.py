@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
-from custom_image.cloud.upload.registry import Blob, Registry
+from custom_image.cloud.upload.repository import Repository
 from custom_image.cloud.upload.single_image import SingleImage, saved_parts
 from custom_image.image_archive import media_types
 from custom_image.image_reference import ImageReference
 from custom_image.progress import progress_bar
+from custom_image.registry_client import Blob
 
 
 def upload(
@@ -36,20 +37,20 @@ def upload(
     target = ImageReference.parse(reference)
     layers = {layer.part: layer for layer in image.layers}
     with (
-        Registry(target.registry, target.repository, user, password) as registry,
+        Repository(target.registry, target.repository, user, password) as repository,
         progress_bar(len(layers), f"pushing {reference}", "layer") as bar,
     ):
-        known = {p: registry.find(layer.digest) for p, layer in layers.items() if layer.digest}
+        known = {p: repository.find(layer.digest) for p, layer in layers.items() if layer.digest}
         there = {part: blob for part, blob in known.items() if blob is not None}
         bar.update(len(there))
         lacking = {part: layer for part, layer in layers.items() if part not in there}
         if lacking:
             for layer, chunks in saved_parts(reference, saved(), lacking):
-                there[layer.part] = registry.send(chunks)
+                there[layer.part] = repository.send(chunks)
                 bar.update()
-        config = registry.find(image.id) or registry.send([image.config])
+        config = repository.find(image.id) or repository.send([image.config])
         blobs = [there[layer.part] for layer in image.layers]
-        registry.put_manifest(target.tag, media_types.DOCKER_IMAGE, manifest_of(config, blobs))
+        repository.put_manifest(target.tag, media_types.DOCKER_IMAGE, manifest_of(config, blobs))
 
 
 def manifest_of(config: Blob, layers: list[Blob]) -> bytes:

@@ -11,8 +11,8 @@ from custom_image.errors import PackageError
 from custom_image.specification import GB, LAYER_SIZE, PUSHED_LAYERS
 
 if TYPE_CHECKING:
-    from custom_image.ecs.push.registry_client import RemoteLayer
     from custom_image.engines import ImageFacts
+    from custom_image.registry_client import Blob
 
 _MAKES_LAYER: Final = ("RUN", "COPY", "ADD")
 
@@ -26,7 +26,7 @@ class Forecast:
     """
 
     reference: str
-    layers: tuple[tuple[str, int, RemoteLayer | None], ...]
+    layers: tuple[tuple[str, int, Blob | None], ...]
 
     @property
     def lacking(self) -> list[tuple[str, int]]:
@@ -64,7 +64,7 @@ class Forecast:
 
 
 def forecast(
-    facts: ImageFacts, reference: str, known: Mapping[str, RemoteLayer] | None = None
+    facts: ImageFacts, reference: str, known: Mapping[str, Blob] | None = None
 ) -> Forecast:
     """Return what a push of an image would send, all of it where nothing is ``known`` there."""
     known = known or {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from custom_image.cloud.images import PublishedImage
 from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, new_id
 from custom_image.ecs.push.plan import forecast
-from custom_image.ecs.push.registry_client import Registry
+from custom_image.ecs.push.registry import Registry
 from custom_image.ecs.server.server import engine_of, probe
 from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import Unavailable
@@ -66,10 +66,9 @@ def push(
     server = probe(connection)
     with closing(engine_of(connection, server)) as engine:
         facts = engine.inspect(image)
-    user, password = (login.user, login.password) if login else ("", "")
-    registry = Registry(connection, target.registry, user, password)
     try:
-        foreseen = forecast(facts, reference, registry.known_layers(target))
+        with Registry(connection, target.registry, login) as registry:
+            foreseen = forecast(facts, reference, registry.known_layers(target))
         say(str(foreseen))
     except Unavailable as error:
         foreseen = forecast(facts, reference)
@@ -77,7 +76,7 @@ def push(
     foreseen.check(layer_bytes, most_layers)
     job_id = new_id()
     if login:
-        auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+        auth = base64.b64encode(f"{login.user}:{login.password}".encode()).decode()
         config = json.dumps({"auths": {target.registry: {"auth": auth}}})
         done = connection.script("login.sh", STORE, job_id, input=config.encode())
         if done.code:
@@ -93,7 +92,7 @@ def push(
         note=json.dumps(note),
     )
     say(f"job {job.id}: pushing {reference} from {server.address}")
-    return _finish(job, registry)
+    return _finish(job, login)
 
 
 def attach_push(connection: Connection, job_id: str, login: Login | None = None) -> PublishedImage:
@@ -102,13 +101,10 @@ def attach_push(connection: Connection, job_id: str, login: Login | None = None)
     Raises:
         As :func:`push`.
     """
-    job = Job.attach(connection, job_id)
-    host = ImageReference.parse(str(job.note()["reference"])).registry
-    user, password = (login.user, login.password) if login else ("", "")
-    return _finish(job, Registry(connection, host, user, password))
+    return _finish(Job.attach(connection, job_id), login)
 
 
-def _finish(job: Job, registry: Registry) -> PublishedImage:
+def _finish(job: Job, login: Login | None) -> PublishedImage:
     note = job.note()
     reference, layers = str(note["reference"]), int(note["layers"])
     began = time.monotonic()
@@ -124,8 +120,10 @@ def _finish(job: Job, registry: Registry) -> PublishedImage:
                 say(line)
     if job.code != 0 or not digest:
         raise Unavailable(_explain(job, reference))
+    target = ImageReference.parse(reference)
     try:
-        size_bytes = registry.size_bytes(ImageReference.parse(reference))
+        with Registry(job.connection, target.registry, login) as registry:
+            size_bytes = registry.size_bytes(target)
     except Unavailable:
         size_bytes = 0
     return PublishedImage(
