@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from urllib3.filepost import encode_multipart_formdata
+
 from benchmarks.peer import ROOT_DIR
 from custom_image.mnist import encode_jpeg, load_mnist
 from custom_image.training import export_onnx, train_or_load
@@ -47,12 +49,7 @@ class Workload:
 
 def multipart(data: bytes, filename: str) -> bytes:
     """Return ``data`` as the one part ``images`` of a multipart/form-data body."""
-    head = (
-        f"--{BOUNDARY}\r\n"
-        f'Content-Disposition: form-data; name="images"; filename="{filename}"\r\n'
-        "Content-Type: image/jpeg\r\n\r\n"
-    )
-    return head.encode() + data + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return encode_multipart_formdata({"images": (filename, data, "image/jpeg")}, BOUNDARY)[0]
 
 
 def prepare_workload(folder: Path) -> Workload:

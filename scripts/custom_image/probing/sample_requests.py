@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+from urllib3.filepost import encode_multipart_formdata
+
 from custom_image.model_config import Api, ModelConfig
 from custom_image.probing.http import Request
 from custom_image.specification import CONTENT_TYPES, INFERENCE_URL
@@ -63,15 +65,19 @@ def is_file(schema: Any) -> bool:
 
 def form(values: dict[str, bytes | str], filename: str = "seven.jpg") -> bytes:
     """Return a multipart/form-data body, its boundary that of :data:`FORM_HEADER`."""
-    parts = []
-    for name, value in values.items():
-        disposition = f'Content-Disposition: form-data; name="{name}"'
-        if isinstance(value, bytes):
-            disposition += f'; filename="{filename}"\r\nContent-Type: image/jpeg'
-        content = value if isinstance(value, bytes) else value.encode(errors="replace")
-        head = f"--{BOUNDARY}\r\n{disposition}\r\n\r\n".encode(errors="replace")
-        parts.append(head + content + b"\r\n")
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+    file = _sendable(filename)
+    fields: dict[str, Any] = {
+        _sendable(name): (file, value, "image/jpeg")
+        if isinstance(value, bytes)
+        else _sendable(value)
+        for name, value in values.items()
+    }
+    return encode_multipart_formdata(fields, BOUNDARY)[0]
+
+
+def _sendable(text: str) -> str:
+    # Half of a surrogate pair, which JSON can name, has no bytes.
+    return text.encode(errors="replace").decode()
 
 
 def sample_value(schema: Any, depth: int = 0) -> Any:

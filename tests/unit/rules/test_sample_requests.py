@@ -189,5 +189,15 @@ def test_a_form_without_a_schema_still_has_something_to_get_wrong():
     assert "an empty part" in bad_requests(api(content_type="multipart/form-data"))
 
 
+def test_a_name_adds_no_header_to_a_form_and_half_a_character_is_sent_as_a_question_mark():
+    name = 'a"\r\nX-Evil: 1\r\n\r\nb'
+    ((head, content),) = parts(form({name: "1"}))
+    ((half, text),) = parts(form({"\ud800": "\udfff"}))
+
+    assert head == 'form-data; name="a%22%0D%0AX-Evil: 1%0D%0A%0D%0Ab"'
+    assert content == b"1"
+    assert (half, text) == ('form-data; name="?"', b"?")
+
+
 def test_a_form_ends_with_its_boundary():
     assert form({}).endswith(f"--{BOUNDARY}--\r\n".encode())
