@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -59,15 +60,12 @@ def ensure_base_image(
         Unavailable: none is there, and none can be made on this machine.
         BuildFailed: the recipe failed; with its log.
     """
-    named = "" if packages else reference or os.environ.get("BASE_IMAGE", "")
     python = python or DEFAULT
-    wanted = named or ("" if batch or packages else slim_python(python))
     own = own_base_image(batch=batch, python=python, packages=packages)
-    if wanted and engine.has_image(wanted):
-        return wanted
-    if not named and engine.has_image(own):
-        return own  # no need to ask a registry each time for what was not there last time
-    if wanted and wanted not in _refused:
+
+    def pull(wanted: str) -> bool:
+        if wanted in _refused:
+            return False
         try:
             say(f"pulling base image {wanted}")
             engine.pull(wanted, _SILENCE_S)
@@ -76,11 +74,46 @@ def ensure_base_image(
             say(str(error))
             if python in _DEBIANS:
                 say(f"Using a base made of Debian packages instead (docker/base): {own}")
-        else:
-            return wanted
-    if not engine.has_image(own):
-        _make(own, batch, python, packages, engine)
-    return own
+            return False
+        return True
+
+    def make(_: str) -> str:
+        if not engine.has_image(own):
+            _make(own, batch, python, packages, engine)
+        return own
+
+    named = "" if packages else reference or os.environ.get("BASE_IMAGE", "")
+    slim = "" if batch or packages else slim_python(python)
+    return choose_base_image(named, slim, own, has=engine.has_image, pull=pull, provide=make)
+
+
+def choose_base_image(
+    named: str,
+    slim: str,
+    own: str,
+    *,
+    has: Callable[[str], bool],
+    pull: Callable[[str], bool],
+    provide: Callable[[str], str],
+) -> str:
+    """Return the name of a base image that an engine holds, wherever the engine is.
+
+    Args:
+        named: by somebody; empty where none is.
+        slim: what is pulled where none is named; empty where it would not do.
+        own: the one that docker/base makes.
+        has: whether the engine has an image.
+        pull: whether the engine could pull it.
+        provide: brings one there, by other ways than a pull, in place of the one that was wanted.
+    """
+    wanted = named or slim
+    if wanted and has(wanted):
+        return wanted
+    if not named and has(own):
+        return own  # no need to ask a registry each time for what was not there last time
+    if wanted and pull(wanted):
+        return wanted
+    return provide(wanted)
 
 
 def can_make(python: str) -> bool:

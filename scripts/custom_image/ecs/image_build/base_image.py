@@ -6,9 +6,15 @@ import os
 import shlex
 from collections.abc import Mapping
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from custom_image.builders.base import ensure_base_image, own_base_image, slim_python
+from custom_image.builders.base import (
+    choose_base_image,
+    ensure_base_image,
+    own_base_image,
+    slim_python,
+)
 from custom_image.builders.base_libraries import missing_packages
 from custom_image.builders.base_python import find_python
 from custom_image.ecs.server.server import Server, engine_of, probe
@@ -59,10 +65,7 @@ def add_libraries(
         packages = missing_packages(base, needed, python=python, engine=engine)
     if not packages:
         return base
-    reference = _provide_here(server, "", batch, python.minor, packages)
-    if not _has(connection, reference):
-        _send(connection, reference)
-    return reference
+    return _bring(connection, server, "", batch, python.minor, packages)
 
 
 def provide_base_image(
@@ -82,19 +85,14 @@ def provide_base_image(
         Unavailable: it is nowhere.
     """
     python = python or DEFAULT
-    named = reference or os.environ.get("BASE_IMAGE", "")
-    wanted = named or ("" if batch else slim_python(python))
-    own = own_base_image(batch=batch, python=python)
-    if wanted and _has(connection, wanted):
-        return wanted
-    if not named and _has(connection, own):
-        return own
-    if wanted and _pull(connection, wanted):
-        return wanted
-    reference = _provide_here(server, wanted, batch, python)
-    if not _has(connection, reference):
-        _send(connection, reference)
-    return reference
+    return choose_base_image(
+        reference or os.environ.get("BASE_IMAGE", ""),
+        "" if batch else slim_python(python),
+        own_base_image(batch=batch, python=python),
+        has=partial(_has, connection),
+        pull=partial(_pull, connection),
+        provide=lambda wanted: _bring(connection, server, wanted, batch, python),
+    )
 
 
 def provide_image(connection: Connection, server: Server, reference: str) -> None:
@@ -134,9 +132,15 @@ def _pull(connection: Connection, reference: str) -> bool:
     return not done.code
 
 
-def _provide_here(
-    server: Server, wanted: str, batch: bool, python: str, packages: tuple[str, ...] = ()
+def _bring(
+    connection: Connection,
+    server: Server,
+    wanted: str,
+    batch: bool,
+    python: str,
+    packages: tuple[str, ...] = (),
 ) -> str:
+    """Send a base image that this machine has, can pull or can make, unless it is there."""
     from custom_image.engines.docker.engine import DockerEngine
 
     try:
@@ -155,6 +159,8 @@ def _provide_here(
             f"{server.address} is {server.architecture}, and the base image {reference} here is "
             f"{architecture}.\nName one that the server has or can pull: --base-image"
         )
+    if not _has(connection, reference):
+        _send(connection, reference)
     return reference
 
 
