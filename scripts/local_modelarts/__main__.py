@@ -46,6 +46,7 @@ from local_modelarts.swr.routes import registry_token, swr_calls
 LOOPBACK: Final = "127.0.0.1"
 _GRACE_S: Final = 3
 _PATIENCE_S: Final = 5.0
+_JOBS_AT_ONCE: Final = 4
 
 
 def main() -> int:
@@ -89,7 +90,8 @@ def _assemble(folder: Folder, settings: Settings) -> Platform:
     logins = Logins(identity, certificates)
     registry = Registry(folder.registry, identity, certificates, logins)
     state = State(folder.database, die=settings.die)
-    return Platform(folder, identity, settings, state, host, registry, logins, Jobs(), gateway)
+    jobs = Jobs(at_once=_JOBS_AT_ONCE)
+    return Platform(folder, identity, settings, state, host, registry, logins, jobs, gateway)
 
 
 def _serve(platform: Platform, presets: list[str]) -> None:
@@ -166,7 +168,8 @@ def _serve(platform: Platform, presets: list[str]) -> None:
         }
     )
     uvicorn.Server(config).run(sockets)
-    platform.jobs.stop()
+    platform.jobs.begin_stop()
+    platform.jobs.join()
     tasks.end()
     batches.end()
     real_time.join()

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from custom_image.cloud.images import PublishedImage
+from custom_image.files import write_whole
 
 RECEIPTS: Final = Path("build/pushed.json")
 
 
 def keep(published: PublishedImage) -> None:
     """Keep the receipt of a push."""
-    RECEIPTS.parent.mkdir(parents=True, exist_ok=True)
-    new = RECEIPTS.with_suffix(".new")
-    new.write_text(json.dumps(_read() | {published.reference: published.digest}, indent=1) + "\n")
-    new.replace(RECEIPTS)
+    known = _read() | {published.reference: published.digest}
+    write_whole(RECEIPTS, json.dumps(known, indent=1) + "\n")
 
 
 def as_pushed(found: PublishedImage) -> PublishedImage:

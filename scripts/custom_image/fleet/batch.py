@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, as_completed
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from custom_image.engines.client import predict
 from custom_image.engines.docker.engine import DockerEngine
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError, Unavailable, UsageError
+from custom_image.files import write_whole
 from custom_image.fleet.unit import Outcome, Unit, run
 from custom_image.model_config import Api, ModelConfig
 from custom_image.probing.sample_requests import is_file
@@ -200,9 +200,7 @@ def _asked(instance: Instance, api: Api, file: Path, result: Path) -> dict[str, 
         return {"result": FAILED, "error_message": f"{error}".splitlines()[0][:_SHOWN]}
     if status != HTTPStatus.OK:
         return {"result": FAILED, "error_message": f"{status} {text[:_SHOWN]}"}
-    part = result.with_name(f"{result.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(result)  # a lost worker leaves no half answer
+    write_whole(result, text)  # a lost worker leaves no half answer
     return {"result": SUCCESSFUL, "inference-loc": str(result)}
 
 

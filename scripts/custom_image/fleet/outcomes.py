@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_image.errors import UsageError
+from custom_image.files import write_whole
 from custom_image.fleet.unit import Outcome
 
 
@@ -94,6 +95,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
     """Write a file whole: a kill at any moment leaves the old one or the new one."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(document, ensure_ascii=False))

@@ -16,6 +16,7 @@ from typing import Any
 import nbformat
 
 from custom_image.errors import NotebookFailed, UsageError
+from custom_image.files import write_whole
 from custom_image.notebooks.parameters import Value, choose_values, find_notebook, read_notebook
 from custom_image.notebooks.run import run_notebook
 from custom_image.settings import find_workplace
@@ -52,9 +53,7 @@ def refresh_outputs(
         "parameters": values,
         "sources_sha256": hash_sources(node, values),
     }
-    beside = notebook.with_suffix(".ipynb.part")
-    nbformat.write(node, beside)
-    beside.replace(notebook)
+    write_whole(notebook, nbformat.writes(node) + "\n")
     return notebook
 
 

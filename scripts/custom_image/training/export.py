@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from custom_image.errors import ModelError
+from custom_image.files import write_whole
 from custom_image.mnist import Digits
 from custom_image.training.loop import predict
 from custom_image.training.model import TrainedModel
@@ -69,10 +70,7 @@ def export_onnx(model: TrainedModel, path: str | Path, digits: Digits) -> OnnxEx
     network = model.load_network()
     content = _export(network, _properties(model))
     export = check_parity(network, content, path, digits)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
+    write_whole(path, content)
     return export
 
 

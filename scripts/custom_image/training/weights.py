@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from custom_image.errors import ModelError
+from custom_image.files import write_whole
 
 # A zip archive is what torch.save writes; the others begin a pickle of protocol 2 to 5.
 _PICKLE_BEGINNINGS: Final = (
@@ -30,10 +31,7 @@ _CONVERT: Final = (
 def write_weights(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
     """Write the weights of ``network``; ``path`` is there only once it is whole."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(_in_order(save(tensors, dict(metadata))))
-    unfinished.replace(path)
+    write_whole(path, _in_order(save(tensors, dict(metadata))))
 
 
 def _in_order(content: bytes) -> bytes:

@@ -25,7 +25,7 @@ from local_modelarts.errors import (
     too_many_services,
     wrong_service_state,
 )
-from local_modelarts.jobs import LongJobs
+from local_modelarts.jobs import Jobs
 from local_modelarts.platform import Platform
 from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.resources import Batch, Service
@@ -43,7 +43,7 @@ class Batches:
         self._platform = platform
         self._state = platform.state
         self._obs = Obs(platform.folder.obs)
-        self._jobs = LongJobs()
+        self._jobs = Jobs()
         self._work = BatchWork(platform, lambda: self._jobs.is_stopping)
 
     def create(self, body: Mapping[str, Any]) -> Batch:

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.files import write_whole
 from local_modelarts.errors import no_path, parameter
-from local_modelarts.storage.obs import Obs, objects, write_whole
+from local_modelarts.storage.obs import Obs, objects
 
 MANIFEST_FILE: Final = "ManifestFile"
 _SUFFIX: Final = ".manifest"

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.files import write_whole
 from local_modelarts.batch.inputs import Input
-from local_modelarts.storage.obs import Obs, write_whole
+from local_modelarts.storage.obs import Obs
 
 SUCCESSFUL: Final = "SUCCESSFUL"
 FAILED: Final = "FAILED"

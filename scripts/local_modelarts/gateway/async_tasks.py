@@ -24,6 +24,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.files import write_whole
 from custom_image.platform_api import TASKS
 from custom_image.specification import REQUEST_TIMEOUT_RANGE_2_0, TASK_COUNT
 from local_modelarts.errors import (
@@ -34,11 +35,10 @@ from local_modelarts.errors import (
     too_many_tasks,
 )
 from local_modelarts.gateway.app import check_api
-from local_modelarts.jobs import LongJobs
+from local_modelarts.jobs import Jobs
 from local_modelarts.platform import Platform
 from local_modelarts.runtime.states import DEPLOYING, SERVING
 from local_modelarts.storage.clock import now_ms
-from local_modelarts.storage.obs import write_whole
 from local_modelarts.storage.resources import Service, Task
 from local_modelarts.storage.store import WrongStatus
 
@@ -63,7 +63,7 @@ class Tasks:
 
     def __init__(self, platform: Platform, send: SendRequest, pause_s: float = _PAUSE_S) -> None:
         self._platform, self._state, self._send = platform, platform.state, send
-        self._jobs = LongJobs()
+        self._jobs = Jobs()
         self._pause_s = pause_s
         self._lock = threading.Lock()
 

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from custom_image.files import UNFINISHED
 from local_modelarts.errors import no_access, no_path, parameter
 
 # https://support.huaweicloud.com/intl/en-us/usermanual-obs/obs_03_0306.html
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_UNFINISHED: Final = ".unfinished-"
 
 
 class Obs:
@@ -78,22 +77,10 @@ class Obs:
         return f"obs://{path.relative_to(self.root).as_posix()}"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, as OBS does; it survives a kill, not a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
-    try:
-        new.write_bytes(content)
-        new.replace(path)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-
-
 def objects(folder: Path) -> list[Path]:
     """Return the files of a folder by name, without those of its folders and unfinished ones."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.is_file() and not e.name.startswith(_UNFINISHED)]
+        names = [e.name for e in entries if e.is_file() and not e.name.startswith(UNFINISHED)]
     return [folder / name for name in sorted(names)]
 
 

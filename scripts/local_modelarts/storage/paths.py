@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from custom_image.errors import Unavailable
+from custom_image.files import write_whole
 
 LABEL = "custom-image.platform"
 """Label of every container, volume and network of a platform; its value is the platform's id."""
@@ -139,13 +140,8 @@ def credentials_text(identity: Identity) -> str:
 
 
 def write_secret(path: Path, text: str, mode: int = 0o600) -> None:
-    """Write a file whole or not at all."""
-    new = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    """Write a file whole or not at all, which its owner alone reads where no mode is given."""
+    write_whole(path, text, mode=mode, fsync=True)
 
 
 def free_port() -> int:

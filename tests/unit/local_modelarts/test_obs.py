@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from custom_image.files import write_whole
 from local_modelarts.errors import ApiError
-from local_modelarts.storage.obs import Obs, objects, write_whole
+from local_modelarts.storage.obs import Obs, objects
 
 SIGNED = "https://pictures.obs.region.example.com:443/in/1.jpg?AccessKeyId=A&Expires=1&Signature=b"
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from custom_image.build_context.archive import mode_of
 from custom_image.errors import UsageError
+from custom_image.files import write_whole
 
 CHUNK_BYTES: Final = 8 * 2**20
 """What is sent again, at most, after a break or an edit in a large file."""
@@ -192,7 +193,4 @@ def _read_cache(path: Path | None) -> dict[str, list[str]]:
 
 def _write_cache(path: Path | None, hashes: dict[str, list[str]]) -> None:
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f"{path.name}.new")
-        new.write_text(json.dumps(hashes))
-        new.replace(path)
+        write_whole(path, json.dumps(hashes))
