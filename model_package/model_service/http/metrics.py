@@ -1,5 +1,8 @@
 """Counters of all workers, in the text format that Prometheus reads.
 
+By hand: prometheus_client shares counters between processes by files, which a read-only root file
+system has no place for; these are in the memory that workers share anyway.
+
 Source: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 

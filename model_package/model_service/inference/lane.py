@@ -12,7 +12,8 @@ replaces it. A service that must not be begun twice asks for ``PREDICT_IN_THREAD
 Services keep state on ``self`` between the steps, so that predictions run one at a time unless
 ``PREDICT_THREADS`` says otherwise. And some are bound to the thread that loaded them, as graphs of
 TensorFlow 1: the model is loaded in the thread that predicts, and one that answers nowhere else
-never leaves it.
+never leaves it. By hand: executors of the standard library know neither a change of place nor a
+limit of who may wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""A request to warm a model up with, made from what config.json declares."""
+"""A request to warm a model up with, made from what config.json declares.
+
+A second maker of samples beside the tool's ``probing.sample_requests``: what ships in an image
+imports nothing of the tool, and this one guesses at what the model's code accepts.
+"""
 
 from __future__ import annotations
 

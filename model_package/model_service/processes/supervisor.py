@@ -3,7 +3,8 @@
 On SIGTERM nothing changes at first, because the platform goes on routing to this instance for a
 while: new connections, kept-alive ones and health are served for ``DRAIN_SECONDS``. A few seconds
 before the end responses start to close their connections; then workers stop accepting, answer what
-they have, and leave; what does not leave is killed before ``EXIT_SECONDS``. The exit code is 0.
+they have, and leave; what does not leave is killed before ``EXIT_SECONDS``. The exit code is 0. By
+hand: the supervisors of gunicorn and uvicorn stop accepting at once on SIGTERM.
 
 Source: Specifications for Custom Images ("wait 60 s, exit within 90 s").
 """

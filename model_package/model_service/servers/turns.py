@@ -3,6 +3,7 @@
 All workers accept from one socket, and the kernel wakes them all. Left to chance, eight connections
 end up six to two, or eight to none: half the service idles while the other half has a queue. And a
 worker that still loads would take its share and answer 503, while another could have answered.
+By hand: SO_REUSEPORT spreads by a hash of addresses, and resets what waits for a worker that ends.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The standard library's ``tarfile`` reads a long name or an extended header of any size into memory,
 recurses from one to the next, and keeps every member it has seen: a layer made to harm stops it.
-This one reads headers, and content only where it is asked for.
+By hand, then: this one reads headers, and content only where it is asked for.
 
 Source: https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html (ustar, pax) and
 https://www.gnu.org/software/tar/manual/html_node/Standard.html (GNU).

@@ -1,7 +1,7 @@
 """Requests and answers, one connection at a time.
 
 ``http.client`` and nothing above it: drills have to know which connection a request travels on,
-when the server closes it, and whether an answer was cut off. A pool would hide all three.
+when the server closes it, and whether an answer was cut off. By hand: a pool hides all three.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The first process is the master: it alone has a TCP connection, and everything else (commands,
 streams, forwarded sockets) goes through it. So the author's ``~/.ssh/config``, agent, jump hosts
-and hardware keys work as they do in a terminal, and the server needs no port but that of SSH.
+and hardware keys work as they do in a terminal, and the server needs no port but that of SSH. By
+hand: libraries of SSH (paramiko, asyncssh) read only a part of that configuration.
 
 Source: ControlMaster and ControlPath in ssh_config(5), https://man.openbsd.org/ssh_config
 """
