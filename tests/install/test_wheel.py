@@ -29,7 +29,8 @@ DATA = "custom_image/data/project/"
 FOREIGN = [
     *("PIL", "cryptography", "distributed", "gevent", "gunicorn", "huaweicloudsdkcore", "jinja2"),
     *("huaweicloudsdkmodelarts", "huaweicloudsdkswr", "jwt", "matplotlib", "nbformat", "numpy"),
-    *("onnx", "onnxruntime", "papermill", "safetensors", "starlette", "torch", "uvicorn"),
+    *("onnx", "onnxruntime", "papermill", "safetensors", "starlette", "torch", "trustme"),
+    "uvicorn",
 ]
 BARE = f"""
 import sys

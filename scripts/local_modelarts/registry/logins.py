@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ssl
 import time
 import uuid
 from collections.abc import Collection
@@ -19,8 +20,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from local_modelarts.registry.certificates import Certificates
 from local_modelarts.storage.paths import Identity
@@ -53,8 +52,8 @@ class Logins:
     def __init__(self, identity: Identity, certificates: Certificates) -> None:
         self._identity = identity
         self._key = certificates.key.read_bytes()
-        leaf = x509.load_pem_x509_certificate(certificates.certificate.read_bytes())
-        self._chain = [base64.b64encode(leaf.public_bytes(Encoding.DER)).decode()]
+        leaf = ssl.PEM_cert_to_DER_cert(certificates.certificate.read_text())
+        self._chain = [base64.b64encode(leaf).decode()]
 
     def temporary(self, project: str, lifetime_s: int) -> Login:
         """Return a login for a project (by name) that holds for ``lifetime_s``."""

@@ -139,9 +139,9 @@ def credentials_text(identity: Identity) -> str:
     )
 
 
-def write_secret(path: Path, text: str, mode: int = 0o600) -> None:
+def write_secret(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     """Write a file whole or not at all, which its owner alone reads where no mode is given."""
-    write_whole(path, text, mode=mode, fsync=True)
+    write_whole(path, content, mode=mode, fsync=True)
 
 
 def free_port() -> int:

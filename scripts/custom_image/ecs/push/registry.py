@@ -79,8 +79,9 @@ class _ThroughServer(HTTPAdapter):
 
     def build_connection_pool_key_attributes(
         self, request: PreparedRequest, verify: Any, cert: Any = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
+    ) -> Any:
+        host, own = super().build_connection_pool_key_attributes(request, verify, cert)
+        tls: dict[str, Any] = {**own}
         end = (host["host"], host["port"] or _PORTS[host["scheme"]])
         if end not in self._ports:
             self._ports[end] = self._connection.forward_port(end[1], end[0])
