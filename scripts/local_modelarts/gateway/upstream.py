@@ -221,10 +221,12 @@ class _Connection(asyncio.Protocol):
         return self.is_open and self._is_complete and self._is_sent and self._keeps_alive
 
     def close(self) -> None:
-        """Close it. Harmless when repeated."""
+        """Close it. Idempotent."""
         self.is_open = False
-        if self._transport is not None:
+        if self._transport is not None and self._is_sent:
             self._transport.close()
+        elif self._transport is not None:
+            self._transport.abort()  # the rest of the request is for nobody
 
     async def _wait(self) -> None:
         self._news.clear()
@@ -274,6 +276,7 @@ class _Connection(asyncio.Protocol):
             self._headers = []
         else:
             self._has_head = True
+            self._may_write.set()  # who answers early may read no more: nothing is left to wait for
             self._keeps_alive = bool(self._parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
