@@ -161,6 +161,7 @@ def test_the_core_needs_no_extra(arguments, bare, tmp_path):
     [
         (["train", "--sample"], "author"),
         (["notebooks", "run"], "author"),
+        (["build", "dockerfile_build"], "author"),
         (["publish", "my-org/mnist:1"], "cloud"),
     ],
 )

@@ -113,9 +113,11 @@ class Audit:
     def __str__(self) -> str:
         lines = [self.summary]
         for finding in self.findings[:_MOST_SHOWN]:
-            head = f"{finding.kind:<12} {_size(finding.size_bytes):>9}  {finding.path}"
-            lines.append(f"  {head.rstrip()}")
-            lines.append(f"  {'':<12} {'':>9}  {_explained(finding)}")
+            head = f"  {finding.kind:<12} {_size(finding.size_bytes):>9}  "
+            if finding.path:
+                lines.append(f"{head}{finding.path}")
+                head = " " * len(head)
+            lines.append(f"{head}{_explained(finding)}")
         if left := len(self.findings) - _MOST_SHOWN:
             lines += [f"  ... and {left} more: --format json"] if left > 0 else []
         lines += [f"  {n.kind:<12} {Verdict.NOT_CHECKED}: {n.reason}" for n in self.not_audited]

@@ -42,7 +42,7 @@ def audit(
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Look through a notebook instance before it is saved as an image.
+    """Look through a notebook instance before its image is saved.
 
     Finds what the image would carry along: caches, files over 10 MB, .git, .ssh, keys and tokens,
     histories, checkpoints, packages that differ from the lock, too many layers. And what it would

@@ -178,6 +178,8 @@ def build(
         )
         _build_own(context, tag, server, ssh_config, builder, form)
         return
+    if not package:
+        from custom_image import training  # noqa: F401 - what it lacks is said before a base is made
     given = adopt(package, strict) if package else None
 
     def fetch(target: TargetPython) -> PackageWheels | None:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="fleet",
     no_args_is_help=True,
-    help="Judge or build many images, run many notebooks, or ask an image about many files, on "
-    "this machine or on many.",
+    help="Judge, build or run what a list names, here or on many machines.",
 )
 FOLDER = Path("build/fleet")
 
@@ -249,10 +248,11 @@ def batch(
     tls_key: TlsKey = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Ask an image about every file, in shards, each of which starts the image where it runs.
+    """Ask an image about every file, in shards.
 
-    Files and results have to lie in folders that every worker sees at the same path. The manifest
-    is the same for any number of shards. Exits 1 where a file got no answer.
+    Each shard starts the image where it runs. Files and results have to lie in folders that every
+    worker sees at the same path. The manifest is the same for any number of shards. Exits 1 where a
+    file got no answer.
 
     \b
     Examples:

@@ -17,7 +17,7 @@ JobId = Annotated[
 app = typer.Typer(
     name="jobs",
     no_args_is_help=True,
-    help="Builds and pushes on a build server, which go on when a connection breaks off.",
+    help="Follow or cancel what runs on a build server, also when a connection breaks off.",
 )
 
 

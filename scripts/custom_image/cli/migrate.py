@@ -27,7 +27,9 @@ def migrate(
     name: Annotated[str, typer.Option(help="Of the new service; the old one's with -v2.")] = "",
     compare: Annotated[
         list[Path] | None,
-        typer.Option(exists=True, dir_okay=False, help="Sent to both services; repeatable."),
+        typer.Option(
+            exists=True, dir_okay=False, metavar="FILE", help="Sent to both services; repeatable."
+        ),
     ] = None,
     endpoint: EndpointOption = Endpoint.AUTO,
     dry_run: Annotated[

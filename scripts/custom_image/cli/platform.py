@@ -70,7 +70,7 @@ def down(
         bool, typer.Option("--purge", help="Also remove its images, volumes, network and state.")
     ] = False,
 ) -> None:
-    """Stop the local ModelArts; its instances stop as on the platform, keeping what is in work.
+    """Stop the local ModelArts; its instances stop as on the platform and keep their work.
 
     \b
     Examples:

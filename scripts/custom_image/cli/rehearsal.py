@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from custom_image.cli.options import show
 from custom_image.cli.ship import Config, Generation, config_of, enter, read_config
+from custom_image.extras import explain
 from custom_image.progress import say
+
+if TYPE_CHECKING:
+    from custom_image.rehearsal.result import Rehearsal
 
 
 def rehearse(
@@ -57,7 +61,6 @@ def rehearse(
     from custom_image.cloud import open_cloud
     from custom_image.kubernetes.rollout import Rollout
     from custom_image.model_config import read_model_config
-    from custom_image.plots import Picture, plot_upgrade_timeline
     from custom_image.rehearsal.run import platform_settings
     from custom_image.rehearsal.run import rehearse as run
 
@@ -91,10 +94,19 @@ def rehearse(
     finally:
         local_platform.stop(folder, purge=True)
     show(found)
+    _draw(found, picture)
+    if not found.is_proved:
+        raise typer.Exit(1)
+
+
+def _draw(found: Rehearsal, picture: Path) -> None:
+    try:
+        from custom_image.plots import Picture, plot_upgrade_timeline
+    except ModuleNotFoundError as error:
+        say(f"the timeline is not drawn: {explain(error) or error}")
+        return
     drawn = plot_upgrade_timeline(found)
     assert isinstance(drawn, Picture)  # another noun stands for what was not rehearsed
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_bytes(drawn._repr_png_())
     say(f"the timeline is drawn in {picture}")
-    if not found.is_proved:
-        raise typer.Exit(1)

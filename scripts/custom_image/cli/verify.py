@@ -142,6 +142,7 @@ def verify(
         list[Path] | None,
         typer.Option(
             dir_okay=False,
+            metavar="FILE",
             help="Write the report to a file, and print the table; may be repeated. Without "
             "--format its name decides: .json, .xml (JUnit), .sarif, .html, .md, else a table.",
         ),

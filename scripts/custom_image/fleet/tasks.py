@@ -122,7 +122,8 @@ class TaskResults:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{number} {state.lower()}" for state, number in self.counts.items())
-        lines = [f"{len(self.rows)} tasks: {counts or 'none'}"]
+        tasks = f"{len(self.rows)} task{'' if len(self.rows) == 1 else 's'}"
+        lines = [f"{tasks}: {counts or 'none'}"]
         if known := sum(not row.ran for row in self.rows):
             lines.append(f"  {known} of them done before, not again")
         lines += [f"  {line}" for line in self.bad_lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -69,13 +70,25 @@ def test_importing_the_command_line_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_explains_itself(command, custom_image):
+def test_every_command_explains_itself(command, custom_image, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
     helped = custom_image(*command, "--help")
 
     assert helped.returncode == 0
     assert helped.stderr == ""
     assert "Usage: custom-image " + " ".join(command) in helped.stdout
     assert helped.stdout.count("custom-image " + " ".join(command)) >= 2, "an example is missing"
+    assert max(map(len, helped.stdout.splitlines())) <= 100
+    assert re.findall("-- *.*<list.*", helped.stdout) == [], "a type in place of what it takes"
+
+
+@pytest.mark.parametrize("group", [[], ["notebooks"], ["platform"], ["jobs"], ["fleet"]])
+def test_no_summary_of_a_command_is_cut_off(group, custom_image, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    helped = custom_image(*group, "--help")
+
+    assert "Commands:" in helped.stdout
+    assert "..." not in helped.stdout.partition("Commands:")[2]
 
 
 def test_a_misspelt_command_is_wrong_usage(custom_image):

@@ -37,6 +37,15 @@ def kinds(folder: Path, **settings) -> list[tuple[str, str]]:
     return [(finding.kind, str(Path(finding.path).relative_to(folder))) for finding in found]
 
 
+def test_what_is_no_file_takes_one_line():
+    package = Finding("packages", "", 0, "no h11", "Install it.")
+    file = Finding("caches", "/b", 1, "made again", "Remove it.")
+    rows = str(Audit("/home/x", (package, file))).splitlines()[1:]
+
+    assert [row.split()[0] for row in rows] == ["packages", "caches", "made"]
+    assert rows[0].endswith("no h11. Install it.")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "kind", "where"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from fake_api import fake_api, name_in_environment
@@ -121,3 +122,17 @@ def test_clients_come_at_a_steady_rate_and_carry_the_headers_of_their_request():
     seconds = routed[-1].sent_at - routed[0].sent_at
     assert all(one.ok and one.by == "mnist 1.0.1 instance" for one in routed)
     assert len(routed) / seconds < 130  # 100 a second, and what a busy machine adds
+
+
+def test_without_matplotlib_the_timeline_is_not_drawn_and_that_is_said(
+    tmp_path, monkeypatch, capsys
+):
+    """The local ModelArts rehearses without the extra that draws."""
+    from custom_image.cli.rehearsal import _draw
+
+    monkeypatch.delitem(sys.modules, "custom_image.plots", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    _draw(None, tmp_path / "upgrade.png")
+
+    assert "the timeline is not drawn: " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
