@@ -28,7 +28,7 @@ from benchmarks.ecs_page import page
 from benchmarks.machine import this_machine
 from custom_image import ecs
 from custom_image.build_context import write_build_context
-from custom_image.ecs.image_build.build import context_key
+from custom_image.ecs.transfer.manifest import context_key
 from custom_image.ecs.transfer.send import STORE
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError
@@ -105,7 +105,7 @@ class Bench:
         context = self._context(package)
         values["second_context_s"] = time.monotonic() - began
         before = self.connection.traffic.copy()
-        second = ecs.build(context, tag, connection=self.connection)
+        second = ecs.build(context, tag, on=ecs.BuildServer(self.connection))
         values["second_s"] = second.seconds
         values["second_sent_kb"] = (self.connection.traffic.sent - before.sent) / 1000
         assert second.facts.id != image.facts.id
@@ -192,7 +192,7 @@ class Bench:
         _reset_peak()
         self._run_as_root("for p in $(pgrep -x dockerd); do echo 5 >/proc/$p/clear_refs; done")
         before = self.connection.traffic.copy()
-        image = ecs.build(context, tag, connection=self.connection)
+        image = ecs.build(context, tag, on=ecs.BuildServer(self.connection))
         assert image.sent is not None
         values["total_s"] = image.seconds
         values["send_s"] = image.sent.seconds

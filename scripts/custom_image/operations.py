@@ -39,7 +39,7 @@ def build(context: BuildContext, tag: str, *, on: Engine | BuildServer, **option
         As :func:`custom_image.builders.build` and :func:`custom_image.ecs.build`.
     """
     if isinstance(on, BuildServer):
-        return ecs.build(context, tag, connection=on.connection, **options)
+        return ecs.build(context, tag, on=on, **options)
     return builders.build(context, tag, engine=on)
 
 
@@ -92,5 +92,5 @@ def verify(target: Any, *, on: Engine | BuildServer | None = None, **options: An
         return verification.verify(target.target(), **options)
     target = getattr(target, "reference", target)
     if isinstance(on, BuildServer):
-        return ecs.verify(target, connection=on.connection, **options)
+        return ecs.verify(target, on=on, **options)
     return verification.verify(target, engine=on, **options)

@@ -14,7 +14,7 @@ from ecs_server import EcsServer
 from tiny_package import write_tiny_package
 
 from custom_image.build_context import BuildContext, write_build_context
-from custom_image.ecs import Connection, ServerImage, build
+from custom_image.ecs import BuildServer, Connection, ServerImage, build
 
 BARE_PACKAGES = "openssh-server,sudo,cloud-init"
 
@@ -102,12 +102,12 @@ def there(shared_server, docker_engine, tmp_path_factory):
             package = write_tiny_package(folder / "model")
             contexts[scenario] = write_build_context(package, scenario, folder=folder / "context")
         if (builder, scenario) not in images:
-            with Connection.open(
-                shared_server.host, config_file=str(shared_server.ssh_config)
-            ) as connection:
+            config_file = str(shared_server.ssh_config)
+            connection = Connection.open(shared_server.host, config_file=config_file)
+            with BuildServer(connection) as server:
                 tag = f"{scenario}:{builder}"
                 images[builder, scenario] = build(
-                    contexts[scenario], tag, connection=connection, builder=builder
+                    contexts[scenario], tag, on=server, builder=builder
                 )
         return images[builder, scenario], contexts[scenario]
 

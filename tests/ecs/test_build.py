@@ -18,7 +18,7 @@ from interrupting import INTERRUPTIBLE
 
 from custom_image.build_context import BuildContext
 from custom_image.builders.base import ensure_base_image
-from custom_image.ecs import Job, Limits, attach, build
+from custom_image.ecs import BuildServer, Job, Limits, attach, build
 from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import BuildFailed, ConnectionLost, PackageError, Unavailable
 
@@ -38,11 +38,11 @@ AUTHOR = f"""{INTERRUPTIBLE}
 import sys
 from pathlib import Path
 from custom_image.build_context import BuildContext
-from custom_image.ecs import Connection, build
+from custom_image.ecs import BuildServer, Connection, build
 host, config, folder, base = sys.argv[1:]
 context = BuildContext(Path(folder), "ecs_build", "digest", base_image=base)
 with Connection.open(host, config_file=config) as connection:
-    build(context, "ecs-tests:interrupted", connection=connection)
+    build(context, "ecs-tests:interrupted", on=BuildServer(connection))
 """
 
 
@@ -140,7 +140,7 @@ def test_a_second_build_after_an_edit_sends_kilobytes_and_reuses_layers(
     edited = BuildContext(copy, "ecs_build", "edited", arguments=context.arguments)
     before = connection.traffic.copy()
 
-    image = build(edited, "ecs_build:buildkit", connection=connection)
+    image = build(edited, "ecs_build:buildkit", on=BuildServer(connection))
 
     assert image.sent.files == 1
     assert image.sent.bytes == code.stat().st_size
@@ -155,7 +155,7 @@ def test_a_step_that_fails_is_named_and_leaves_nothing(write_context, connection
         context = write_context("RUN echo the reason >&2 && exit 7", builder)
 
         with pytest.raises(BuildFailed) as failed:
-            build(context, "ecs-tests:fails", connection=connection, builder=builder)
+            build(context, "ecs-tests:fails", on=BuildServer(connection), builder=builder)
 
         assert "echo the reason >&2 && exit 7" in str(failed.value).splitlines()[0]
         assert "the reason" in str(failed.value)
@@ -166,7 +166,7 @@ def test_a_step_has_no_network(write_context, connection):
     context = write_context('RUN test "$(ls /sys/class/net)" = lo')
 
     for builder in BUILDERS:
-        build(context, f"ecs-tests:{builder}", connection=connection, builder=builder)
+        build(context, f"ecs-tests:{builder}", on=BuildServer(connection), builder=builder)
 
 
 def test_a_cut_leaves_the_build_running_and_attach_goes_on(write_context, connect, ecs_server):
@@ -177,10 +177,10 @@ def test_a_cut_leaves_the_build_running_and_attach_goes_on(write_context, connec
         pytest.raises(ConnectionLost, match="goes on") as lost,
         when(ecs_server, "first line", ecs_server.cut),
     ):
-        build(context, "ecs-tests:cut", connection=connection, builder="classic")
+        build(context, "ecs-tests:cut", on=BuildServer(connection), builder="classic")
     ecs_server.restore()
     job_id = str(lost.value).split("Job ")[1].split()[0]
-    image = attach(connect(), job_id)
+    image = attach(BuildServer(connect()), job_id)
 
     assert image.reference == "ecs-tests:cut"
     job = Job.attach(connect(), job_id)
@@ -197,7 +197,7 @@ def test_an_interrupt_leaves_the_build_running(write_context, connect, ecs_serve
 
     with when(ecs_server, "first line", lambda: author.send_signal(signal.SIGINT)):
         said = author.communicate(timeout=60)[1]
-    image = attach(connect(), newest_job(ecs_server))
+    image = attach(BuildServer(connect()), newest_job(ecs_server))
 
     assert author.returncode != 0
     assert f"Job {newest_job(ecs_server)} goes on" in said
@@ -220,7 +220,7 @@ def test_a_job_is_cancelled_from_another_connection_and_leaves_nothing(
             build(
                 write_context(slow_step(60), builder),
                 f"ecs-tests:cancelled-{builder}",
-                connection=connections[0],
+                on=BuildServer(connections[0]),
                 builder=builder,
             )
     wait_for(lambda: leftovers(ecs_server) == NOTHING, f"nothing left: {leftovers(ecs_server)}")
@@ -228,7 +228,7 @@ def test_a_job_is_cancelled_from_another_connection_and_leaves_nothing(
 
 def test_a_build_that_takes_too_long_is_ended(write_context, connection, ecs_server):
     with pytest.raises(BuildFailed, match="longer than the time limit"):
-        build(write_context(slow_step(60)), "ecs-tests:slow", connection=connection, limit_s=2)
+        build(write_context(slow_step(60)), "ecs-tests:slow", on=BuildServer(connection), limit_s=2)
 
     wait_for(lambda: leftovers(ecs_server) == NOTHING, f"nothing left: {leftovers(ecs_server)}")
 
@@ -239,7 +239,7 @@ def test_two_builds_at_once_do_not_harm_each_other(write_context, connect, ecs_s
     def run(name: str) -> None:
         context = write_context(f"COPY mine /mine\n{slow_step(2)}", name)
         (context.folder / "mine").write_text(name)
-        built[name] = build(context, f"ecs-tests:{name}", connection=connections[name])
+        built[name] = build(context, f"ecs-tests:{name}", on=BuildServer(connections[name]))
 
     connections = {name: connect() for name in ("one", "two")}
     threads = [threading.Thread(target=run, args=(name,)) for name in connections]
@@ -261,7 +261,7 @@ def test_a_second_build_of_the_same_name_is_told_of_the_first(write_context, con
 
     def build_again() -> None:
         try:
-            build(context, "ecs-tests:same", connection=connections[1])
+            build(context, "ecs-tests:same", on=BuildServer(connections[1]))
         except Unavailable as error:
             refused.append(str(error))
         Job.attach(connections[1], newest_job(ecs_server)).cancel()
@@ -270,7 +270,7 @@ def test_a_second_build_of_the_same_name_is_told_of_the_first(write_context, con
         pytest.raises(BuildFailed, match="was cancelled"),
         when(ecs_server, "first line", build_again),
     ):
-        build(context, "ecs-tests:same", connection=connections[0])
+        build(context, "ecs-tests:same", on=BuildServer(connections[0]))
 
     assert "builds this image on the server already" in refused[0]
     assert newest_job(ecs_server) in refused[0]
@@ -283,7 +283,7 @@ def test_an_engine_that_restarts_in_mid_build_ends_in_the_image(
     context = write_context(f"RUN echo kept\n{slow_step(2)}")
 
     with when(ecs_server, "first line", lambda: ecs_server.restart_engine(signal.SIGKILL)):
-        image = build(context, "ecs-tests:restart", connection=connection, builder=builder)
+        image = build(context, "ecs-tests:restart", on=BuildServer(connection), builder=builder)
 
     # Killed, an engine may forget the step that it did last, and do it again.
     assert [layer.instruction.split()[0] for layer in image.layers] == ["FROM", "RUN", "RUN"]
@@ -302,11 +302,11 @@ def test_a_full_disk_is_told_and_what_filled_it_is_given_back(
         context = write_context(
             "RUN head -c 100000000 /dev/urandom >/first\nRUN head -c 900000000 /dev/zero >/second"
         )
-        build(write_context("RUN true", "before"), "ecs-tests:before", connection=connection)
+        build(write_context("RUN true", "before"), "ecs-tests:before", on=BuildServer(connection))
         free_bytes = small.free_bytes()
 
         with pytest.raises(BuildFailed, match="its disk became full") as failed:
-            build(context, "ecs-tests:full", connection=connection, builder=builder)
+            build(context, "ecs-tests:full", on=BuildServer(connection), builder=builder)
 
         assert "GB are free" in str(failed.value)
         assert small.free_bytes() > free_bytes - 20_000_000
@@ -327,7 +327,7 @@ def test_a_server_of_another_architecture_is_refused_before_anything_is_sent(
 
     try:
         with pytest.raises(Unavailable, match=r"is arm64, and the Python packages .* nothing was"):
-            build(context, "ecs-tests:arm", connection=connection)
+            build(context, "ecs-tests:arm", on=BuildServer(connection))
     finally:
         ecs_server.run("rm /usr/local/bin/docker")
 
@@ -342,7 +342,7 @@ def test_an_image_that_no_deployment_takes_is_refused_before_anything_is_sent(th
         build(
             context,
             "ecs-tests:large",
-            connection=connection,
+            on=BuildServer(connection),
             limits=Limits(notebook_bytes=10**8, image_bytes=2 * 10**8),
         )
 

@@ -12,7 +12,7 @@ from small_digits import small_digits
 from tiny_package import write_tiny_package
 
 from custom_image.build_context import write_build_context
-from custom_image.ecs import build, engine_of, probe, verify
+from custom_image.ecs import BuildServer, build, engine_of, probe, verify
 from custom_image.engines.client import predict
 from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.readiness import wait_until_ready
@@ -40,7 +40,7 @@ def test_an_image_is_judged_there_and_no_port_of_the_server_is_opened(
 
     looking = threading.Thread(target=look)
     looking.start()
-    report = verify(image, connection=connection, only=RULES)
+    report = verify(image, on=BuildServer(connection), only=RULES)
     looking.join()
 
     checks = {check.id: check.verdict for check in report.checks}
@@ -62,7 +62,7 @@ def test_a_cut_ends_in_no_verdict_and_what_was_left_is_found_again(image, connec
     cutter = threading.Thread(target=cut)
     cutter.start()
     with pytest.raises(ConnectionLost, match="there is no verdict"):
-        verify(image, connection=connection, only=("api.answers", "sigterm.exit-code"))
+        verify(image, on=BuildServer(connection), only=("api.answers", "sigterm.exit-code"))
     cutter.join()
     ecs_server.restore()
 
@@ -85,7 +85,7 @@ def test_a_file_in_parts_is_whole_again_in_the_container(connection, tmp_path):
     )
     assert len(list(context.folder.glob("weights/*/*.part-*"))) == 3
 
-    image = build(context, "ecs-tests:parts", connection=connection)
+    image = build(context, "ecs-tests:parts", on=BuildServer(connection))
 
     sizes = [layer.bytes for layer in image.layers if "weights/" in layer.instruction]
     assert max(sizes) <= 15_000

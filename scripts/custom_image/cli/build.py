@@ -215,12 +215,14 @@ def build(
         from custom_image.ecs import build as build_there
         from custom_image.ecs import find_base as find_there
 
-        with build_server.connected(server, ssh_config) as connection:
-            base, target = find_there(connection, base_image, batch=batch, python=python)
+        with build_server.connected(server, ssh_config) as there:
+            base, target = find_there(there.connection, base_image, batch=batch, python=python)
             if wheels := fetch(target):
-                base = add_there(connection, base, wheels.libraries, batch=batch, python=target)
+                base = add_there(
+                    *(there.connection, base, wheels.libraries), batch=batch, python=target
+                )
             context = write_context(base, target, wheels)
-            show_as(build_there(context, tag, connection=connection, builder=builder), form)
+            show_as(build_there(context, tag, on=there, builder=builder), form)
         return
     engine = open_engine("docker")
     base, target = find_base(base_image, batch=batch, python=python, engine=engine)
@@ -237,8 +239,8 @@ def _build_own(
 
     say(str(context))
     if server:
-        with build_server.connected(server, ssh_config) as connection:
-            show_as(build_there(context, tag, connection=connection, builder=builder), form)
+        with build_server.connected(server, ssh_config) as there:
+            show_as(build_there(context, tag, on=there, builder=builder), form)
     else:
         show_as(build_image(context, tag, engine=open_engine()), form)
 

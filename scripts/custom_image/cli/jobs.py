@@ -37,11 +37,11 @@ def follow(
 
     ssh_config = absolute(ssh_config)
     enter_project()
-    with build_server.connected(server, ssh_config) as connection:
-        if "reference" in ecs.Job.attach(connection, job).note():
-            build_server.keep_push(ecs.attach_push(connection, job))
+    with build_server.connected(server, ssh_config) as there:
+        if "reference" in ecs.Job.attach(there.connection, job).note():
+            build_server.keep_push(ecs.attach_push(there.connection, job))
         else:
-            show(ecs.attach(connection, job))
+            show(ecs.attach(there, job))
 
 
 @app.command()
@@ -58,5 +58,5 @@ def cancel(
     """
     from custom_image import ecs
 
-    with build_server.connected(server, ssh_config) as connection:
-        ecs.Job.attach(connection, job).cancel()
+    with build_server.connected(server, ssh_config) as there:
+        ecs.Job.attach(there.connection, job).cancel()

@@ -13,7 +13,7 @@ from custom_image.errors import UsageError
 
 if TYPE_CHECKING:
     from custom_image.cloud import PublishedImage
-    from custom_image.ecs import Connection
+    from custom_image.ecs import BuildServer
     from custom_image.report import Report
 
 Server = Annotated[
@@ -42,14 +42,14 @@ def push(image: str, name: str, server: str, ssh_config: str) -> None:
 
     if not name:
         raise UsageError("to where? Name it: --to ORG/NAME:TAG")
-    with connected(server, ssh_config) as connection:
+    with connected(server, ssh_config) as there:
         target, login, reference = ImageReference.parse(name), None, name
         if target.registry == DEFAULT_REGISTRY:
             cloud = open_cloud("cloud")
             login = log_in(cloud)
             cloud.create_organization(target.namespace)
             reference = f"{login.registry}/{target.repository}:{target.tag}"
-        keep_push(ecs.push(connection, image, reference, login=login))
+        keep_push(ecs.push(there.connection, image, reference, login=login))
 
 
 def keep_push(pushed: PublishedImage) -> None:
@@ -68,16 +68,16 @@ def verify(image: str, server: str, ssh_config: str, **options: Any) -> Report:
     """
     from custom_image import ecs
 
-    with connected(server, ssh_config) as connection:
-        return ecs.verify(image, connection=connection, **options)
+    with connected(server, ssh_config) as there:
+        return ecs.verify(image, on=there, **options)
 
 
 @contextmanager
-def connected(server: str, ssh_config: str) -> Iterator[Connection]:
-    """Yield a connection to a server, closed at the end."""
+def connected(server: str, ssh_config: str) -> Iterator[BuildServer]:
+    """Yield a server, disconnected at the end."""
     from custom_image import ecs
 
     if not server:
         raise UsageError("which server? Name it: --server user@host")
-    with ecs.Connection.open(server, config_file=ssh_config) as connection:
-        yield connection
+    with ecs.BuildServer(ecs.Connection.open(server, config_file=ssh_config)) as there:
+        yield there

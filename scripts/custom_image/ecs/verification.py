@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from custom_image.ecs.server.server import engine_of, probe
 from custom_image.errors import ConnectionLost
 from custom_image.verification import verify as judge
 
 if TYPE_CHECKING:
-    from custom_image.ecs.ssh.connection import Connection
+    from custom_image.ecs.server.server import BuildServer
     from custom_image.report import Report
 
 
-def verify(image: str, *, connection: Connection, **options: Any) -> Report:
+def verify(image: str, *, on: BuildServer, **options: Any) -> Report:
     """Judge an image on the engine of a server; see :func:`custom_image.verification.verify`.
 
     Raises:
@@ -23,16 +21,16 @@ def verify(image: str, *, connection: Connection, **options: Any) -> Report:
         Unavailable: the server's engine does not answer.
     """
     lost = ConnectionLost(
-        f"the connection to {connection.address} broke off while {image} was judged; there is no "
+        f"the connection to {on.address} broke off while {image} was judged; there is no "
         "verdict.\nVerify again: containers that were left there are removed then."
     )
-    with closing(engine_of(connection, probe(connection))) as engine:
-        try:
-            report = judge(image, engine=engine, **options)
-        except Exception as error:
-            if connection.is_open():
-                raise
-            raise lost from error
-    if not connection.is_open():
+    engine = on.engine
+    try:
+        report = judge(image, engine=engine, **options)
+    except Exception as error:
+        if on.connection.is_open():
+            raise
+        raise lost from error
+    if not on.connection.is_open():
         raise lost
     return report

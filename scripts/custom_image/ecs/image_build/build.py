@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -16,17 +14,16 @@ from custom_image.builders import BuiltImage, Layer
 from custom_image.builders.base_python import fit_python
 from custom_image.builders.build_log import Step
 from custom_image.ecs.image_build.base_image import provide_base_image, provide_image
-from custom_image.ecs.image_build.logs import AGAIN, BuildKitLog, ClassicLog, Log
+from custom_image.ecs.image_build.logs import Log, read_log
 from custom_image.ecs.image_build.size_estimate import Limits, estimate_size
 from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, ObjectMissing
-from custom_image.ecs.server.server import Server, engine_of, probe
-from custom_image.ecs.ssh.connection import Connection
-from custom_image.ecs.transfer.manifest import Manifest
+from custom_image.ecs.server.server import BuildServer
+from custom_image.ecs.transfer.manifest import Manifest, context_key
 from custom_image.ecs.transfer.send import Sent, send
-from custom_image.errors import BuildFailed, Unavailable, UsageError
+from custom_image.errors import BuildFailed, UsageError
 from custom_image.image_reference import ImageReference
 from custom_image.images import Location
-from custom_image.progress import progress_bar, say
+from custom_image.progress import say
 from custom_image.specification import GB
 
 if TYPE_CHECKING:
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
 
 LIMIT_S: Final = 6 * 3600
 BUILDERS: Final = ("auto", "buildkit", "classic")
-_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 _WITH_FILES: Final = ("RUN", "COPY", "ADD")
 
 
@@ -69,7 +65,7 @@ def build(
     context: BuildContext,
     tag: str,
     *,
-    connection: Connection,
+    on: BuildServer,
     builder: str = "auto",
     limit_s: int = LIMIT_S,
     limits: Limits | None = None,
@@ -81,7 +77,7 @@ def build(
     Args:
         context: written here; only what the server lacks of it is sent.
         tag: the name of the image there.
-        connection: to the server.
+        on: the server.
         builder: ``buildkit``, ``classic``, or ``auto``: BuildKit where the server has it, because
             it writes less to the disk and looks at changed files only.
         limit_s: after it the build is ended.
@@ -101,12 +97,13 @@ def build(
     if not context.is_own:  # of that nobody knows what the image takes
         estimate.check()
     say(f"estimated size: {estimate.advice}")
-    server = probe(connection)
+    server = on.refresh()
     say(str(server))
-    buildkit = _choose(builder, server)
-    _check_machine(context, server)
+    buildkit = server.has_buildkit_for(builder)
+    wheels = [wheel.name for wheel in (context.folder / "wheelhouse").glob("*.whl")]
+    server.check_wheels(wheels, context.folder)
     began = time.monotonic()
-    base, values = _prepare(connection, server, context)
+    base, values = _prepare(on, context)
     key = context_key(tag)
     cache = context.folder.parent / "hashes.json"
     manifest = Manifest.read(context.folder, cache, is_own=context.is_own)
@@ -114,12 +111,12 @@ def build(
     options = [w for name, value in values.items() for w in ("--build-arg", f"{name}={value}")]
 
     def start() -> tuple[Sent, Job]:
-        sent = send(connection, manifest, key, server.store_free_bytes)
+        sent = send(on.connection, manifest, key, server.store_free_bytes)
         if server.docker_free_bytes < estimate.total_bytes + manifest.size_bytes:
             free = size(server.docker_free_bytes)
             say(f"the disk of {server.address} may be too small: {free} are free")
         job = Job.start(
-            connection,
+            on.connection,
             "build.sh",
             key,
             [tag, int(buildkit), "default" if context.network else "none", *options],
@@ -134,90 +131,49 @@ def build(
     except ObjectMissing:  # another build tidied up between the two steps
         sent, job = start()
     say(f"job {job.id}: sent {size(sent.bytes)} of {size(manifest.size_bytes)}")
-    return _finish(job, server, sent, began)
+    return _finish(job, on, sent, began)
 
 
-def context_key(tag: str) -> str:
-    """Return what the context of an image of this name is called on the server."""
-    return hashlib.sha256(tag.encode()).hexdigest()[:16]
-
-
-def attach(connection: Connection, job_id: str) -> ServerImage:
+def attach(on: BuildServer, job_id: str) -> ServerImage:
     """Go on with a build that was started before, from the first line of its log.
 
     Raises:
         As :func:`build`.
     """
-    job = Job.attach(connection, job_id)
-    return _finish(job, probe(connection), None, time.monotonic())
+    return _finish(Job.attach(on.connection, job_id), on, None, time.monotonic())
 
 
-def _finish(job: Job, server: Server, sent: Sent | None, began: float) -> ServerImage:
+def _finish(job: Job, on: BuildServer, sent: Sent | None, began: float) -> ServerImage:
     """Follow a build to its end, and return what came of it."""
     note = job.note()
     tag, base = str(note["tag"]), str(note["base"])
-    new_log: type[Log] = BuildKitLog if note["buildkit"] else ClassicLog
-    log: Log = new_log()
-    with progress_bar(None, f"building {tag} on {server.address}", "step") as bar:
-        for line in job.follow():
-            if line.startswith(AGAIN):
-                log = new_log()
-                say(line)
-            log.read(line)
-            bar.total = log.total
-            bar.update(len(log.steps) - bar.n)
+    log = read_log(job, tag, buildkit=bool(note["buildkit"]))
     if job.code != 0:
-        raise BuildFailed(_explain(job, log, tag), [line for line in job.log if line])
-    with closing(engine_of(job.connection, server)) as engine:
-        facts = engine.inspect(tag)
+        raise BuildFailed(_explain(job, on, log, tag), [line for line in job.log if line])
+    facts = on.engine.inspect(tag)
     layers = _layers(log.last_stage, facts, base)
     seconds = time.monotonic() - began
     image = ServerImage(
-        *(tag, facts, layers, seconds, str(note["digest"])), server.address, job.id, sent
+        *(tag, facts, layers, seconds, str(note["digest"])), on.address, job.id, sent
     )
     say(image.summary)
     return image
 
 
-def _choose(builder: str, server: Server) -> bool:
-    """Return whether to build with BuildKit."""
-    if builder == "buildkit" and not server.buildkit:
-        raise Unavailable(
-            f"the docker command of {server.address} ({server.client}) has no BuildKit.\n"
-            "Install its plugin buildx there, or build with the classic builder."
-        )
-    return server.buildkit and builder != "classic"
-
-
-def _check_machine(context: BuildContext, server: Server) -> None:
-    """Refuse a server of another architecture than the context's wheels are for."""
-    names = [wheel.name for wheel in (context.folder / "wheelhouse").glob("*.whl")]
-    for machine, architecture in _MACHINES.items():
-        if architecture != server.architecture and any(f"_{machine}." in name for name in names):
-            raise Unavailable(
-                f"{server.address} is {server.architecture}, and the Python packages of "
-                f"{context.folder} are for {architecture}; nothing was sent.\n"
-                f"Choose a server of {architecture}: what the model is deployed on decides."
-            )
-
-
-def _prepare(
-    connection: Connection, server: Server, context: BuildContext
-) -> tuple[str, dict[str, str]]:
+def _prepare(on: BuildServer, context: BuildContext) -> tuple[str, dict[str, str]]:
     """Return what the last stage is made from, and the build arguments, once the server has it."""
     if context.is_own:
         arguments = {"BASE_IMAGE": context.base_image} if context.base_image else {}
         dockerfile = context.read("Dockerfile")
         for image in external_images(dockerfile, arguments):
-            provide_image(connection, server, image)
+            provide_image(on.connection, on.facts, image)
         return final_base(dockerfile, arguments), arguments
     base = provide_base_image(
-        *(connection, server, context.base_image),
+        *(on.connection, on.facts, context.base_image),
         batch=context.batch,
         python=context.python.minor,
     )
-    with closing(engine_of(connection, server)) as engine:
-        return base, {"BASE_IMAGE": base, **fit_python(context, base, engine=engine)}
+    return base, {"BASE_IMAGE": base, **fit_python(context, base, engine=on.engine)}
 
 
 def _layers(steps: list[Step], facts: ImageFacts, base: str) -> tuple[Layer, ...]:
@@ -243,9 +199,9 @@ def _layers(steps: list[Step], facts: ImageFacts, base: str) -> tuple[Layer, ...
     )
 
 
-def _explain(job: Job, log: Log, tag: str) -> str:
+def _explain(job: Job, on: BuildServer, log: Log, tag: str) -> str:
     """Say how a build ended that made no image."""
-    where = f"{tag} could not be built on {job.connection.address}"
+    where = f"{tag} could not be built on {on.address}"
     if job.code == CANCELLED:
         return f"{tag}: job {job.id} was cancelled."
     if job.code == TIMED_OUT:
@@ -256,7 +212,7 @@ def _explain(job: Job, log: Log, tag: str) -> str:
             "Build again: what was sent is there, and steps that the engine knows are reused."
         )
     if any("no space left on device" in line.lower() for line in job.log):
-        free = probe(job.connection)
+        free = on.refresh()
         return (
             f"{where}: its disk became full ({free.docker_free_bytes / GB:.1f} GB are free at "
             f"{free.docker_root} now that the build is tidied up).\n"

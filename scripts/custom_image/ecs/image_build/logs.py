@@ -7,6 +7,8 @@ from typing import Final, Protocol
 
 from custom_image.builders import shorten
 from custom_image.builders.build_log import BuildLog, Step
+from custom_image.ecs.job import Job
+from custom_image.progress import progress_bar, say
 
 AGAIN: Final = "The engine was restarted; building again"
 """Said by ``on_server/build.sh``."""
@@ -20,6 +22,21 @@ _CLASSIC_ERROR = re.compile(
     r"|unexpected EOF|.*[Nn]o space left on device.*|(?:COPY|ADD|RUN) failed: .*"
     r"|dockerfile parse .*"
 )
+
+
+def read_log(job: Job, tag: str, *, buildkit: bool) -> Log:
+    """Return what a build has said, once it has ended; what was said last, if it began again."""
+    new_log: type[Log] = BuildKitLog if buildkit else ClassicLog
+    log: Log = new_log()
+    with progress_bar(None, f"building {tag} on {job.connection.address}", "step") as bar:
+        for line in job.follow():
+            if line.startswith(AGAIN):
+                log = new_log()
+                say(line)
+            log.read(line)
+            bar.total = log.total
+            bar.update(len(log.steps) - bar.n)
+    return log
 
 
 class Log(Protocol):

@@ -1,18 +1,22 @@
-"""What a build server is and has: its engine, its builders, its disk."""
+"""A build server: the connection to it, what it is and has, and its engine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
-from typing import Final
+from pathlib import Path
+from typing import Final, Self
 
-from custom_image.ecs.ssh.connection import Connection
+from custom_image.ecs.ssh.connection import Connection, open_connection
 from custom_image.ecs.transfer.send import STORE
 from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import Unavailable
 from custom_image.specification import GB
 
 _PROBE_S: Final = 60.0
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
 # From this one on the client needs the plugin buildx to build with BuildKit; see its release notes:
 # https://docs.docker.com/engine/release-notes/23.0/
 _NEEDS_BUILDX: Final = 23
@@ -44,6 +48,33 @@ class Server:
     docker_free_bytes: int
     same_disk: bool
 
+    def has_buildkit_for(self, builder: str) -> bool:
+        """Return whether to build with BuildKit.
+
+        Raises:
+            Unavailable: ``builder`` asks for it, and the server has none.
+        """
+        if builder == "buildkit" and not self.buildkit:
+            raise Unavailable(
+                f"the docker command of {self.address} ({self.client}) has no BuildKit.\n"
+                "Install its plugin buildx there, or build with the classic builder."
+            )
+        return self.buildkit and builder != "classic"
+
+    def check_wheels(self, names: Iterable[str], folder: Path) -> None:
+        """Refuse wheels of another architecture.
+
+        Raises:
+            Unavailable: one of them is; ``folder`` holds them.
+        """
+        for machine, architecture in _MACHINES.items():
+            if architecture != self.architecture and any(f"_{machine}." in n for n in names):
+                raise Unavailable(
+                    f"{self.address} is {self.architecture}, and the Python packages of "
+                    f"{folder} are for {architecture}; nothing was sent.\n"
+                    f"Choose a server of {architecture}: what the model is deployed on decides."
+                )
+
     def __str__(self) -> str:
         builder = "BuildKit" if self.buildkit else "the classic builder"
         return (
@@ -53,6 +84,63 @@ class Server:
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(str(self))}</p>"
+
+
+@dataclass(frozen=True)
+class BuildServer:
+    """A server with a Docker engine that SSH leads to; leaving its ``with`` block disconnects."""
+
+    connection: Connection
+
+    @property
+    def address(self) -> str:
+        """As ssh takes it."""
+        return self.connection.address
+
+    @cached_property
+    def facts(self) -> Server:
+        """What it is and has; it is asked once, see :meth:`refresh`."""
+        return probe(self.connection)
+
+    def refresh(self) -> Server:
+        """Ask it anew: what is free on its disks changes."""
+        self.__dict__.pop("facts", None)
+        return self.facts
+
+    @cached_property
+    def engine(self) -> DockerEngine:
+        """Its Docker engine, used from here; see :func:`engine_of`."""
+        return engine_of(self.connection, self.facts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "engine" in self.__dict__:
+            self.engine.close()
+        self.connection.close()
+
+    def __str__(self) -> str:
+        return str(self.facts)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(str(self))}</p>"
+
+
+def open_server(address: str = "") -> BuildServer:
+    """Connect to a build server; the connection lasts as long as this Python.
+
+    Args:
+        address: ``user@host``, or a name of the ssh configuration; empty for the one that the
+            variable ``ECS_SERVER`` names, with ``ECS_SSH_CONFIG`` in place of ``~/.ssh/config``.
+
+    Raises:
+        UsageError: neither names a server.
+        Unavailable: it does not answer, is not who it was, refuses the key, or has no engine.
+    """
+    server = BuildServer(open_connection(address))
+    assert server.facts  # asked here, so that a server that cannot build is refused at once
+    return server
 
 
 def probe(connection: Connection) -> Server:

@@ -139,6 +139,11 @@ class Manifest:
         return buffer.getvalue()
 
 
+def context_key(tag: str) -> str:
+    """Return what the context of an image of this name is called on the server."""
+    return hashlib.sha256(tag.encode()).hexdigest()[:16]
+
+
 def _walk(folder: Path, ignored: frozenset[str]) -> Iterator[str]:
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
