@@ -18,20 +18,25 @@ from custom_image.specification import (
     API_KEY_HOURS,
     DEPLOY_TIMEOUT_RANGE,
     DEPLOY_TIMEOUT_RANGE_2_0,
+    DESCRIPTION_LENGTH,
     ENVIRONMENT_KEY_LENGTH,
     HEALTH_COMMAND_FORBIDDEN,
     HEALTH_LARGEST,
     HEALTH_TEXT_LENGTH,
+    IMAGE_PATH_LENGTHS,
+    IMAGE_README,
     MODEL_NAME_LENGTH,
     MODEL_REMARK_FORBIDDEN,
     MOUNT_PATH_LENGTH,
     MOUNT_PATH_LENGTH_2_0,
+    NOTEBOOK_NAME,
     ORGANIZATION_LENGTH,
     REMARK_LENGTH,
     REMARK_LENGTH_2_0,
     REPOSITORY_LENGTH,
     REQUEST_BODY_RANGE_2_0,
     REQUEST_TIMEOUT_RANGE_2_0,
+    SAVED_IMAGE_NAME,
     SERVICE_INSTANCES,
     SERVICE_NAME_LENGTH,
     SERVICE_NAME_LENGTH_V2,
@@ -117,6 +122,44 @@ PERCENT: Final = Field(re.compile(r"(?:[1-9]\d?|100)%"), 4, 2)
 API_KEY_NAME: Final = Field(_NAME, 64)
 API_KEY_REMARK: Final = text("!<>=&'\"", 256)
 API_KEY_LIFE_H: Final = Range(*API_KEY_HOURS)
+
+# --- the texts of each request, by field ----------------------------------------------------------
+_REMARK: Final = Field(re.compile(r".*", re.DOTALL), DESCRIPTION_LENGTH.value, 0)
+MODEL_FIELDS: Final = {
+    "model_name": MODEL_NAME,
+    "model_version": MODEL_VERSION,
+    "source_location": Field(re.compile(r"\S+"), 2048),
+    "description": MODEL_REMARK,
+}
+SERVICE_FIELDS: Final = {"service_name": SERVICE_NAME, "description": SERVICE_REMARK}
+SERVICE_FIELDS_V2: Final = {
+    "name": SERVICE_NAME_V2,
+    "version": SERVICE_VERSION_V2,
+    "description": SERVICE_REMARK_V2,
+}
+API_KEY_FIELDS: Final = {"name": API_KEY_NAME, "description": API_KEY_REMARK}
+ORGANIZATION_FIELDS: Final = {"namespace": ORGANIZATION}
+REPOSITORY_FIELDS: Final = {"repository": REPOSITORY}
+NOTEBOOK_FIELDS: Final = {
+    "name": Field(_NAME, NOTEBOOK_NAME.value),
+    "description": text("<>", DESCRIPTION_LENGTH.value),
+}
+# The page of saving takes more than the registry does; the client goes by the registry's forms.
+SAVED_IMAGE_FIELDS: Final = {
+    "name": Field(re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"), SAVED_IMAGE_NAME.value),
+    "namespace": Field(re.compile(r"[a-z][A-Za-z0-9._-]*"), ORGANIZATION_LENGTH.value),
+    "tag": Field(re.compile(r"[A-Za-z0-9._-]+"), TAG_LENGTH.value),
+    "description": _REMARK,
+}
+REGISTERED_IMAGE_FIELDS: Final = {
+    "swr_path": Field(
+        re.compile(r"[^/\s]+(?:/[^/\s:]+)+:[A-Za-z0-9_][A-Za-z0-9_.-]*"),
+        IMAGE_PATH_LENGTHS[1],
+        IMAGE_PATH_LENGTHS[0],
+    ),
+    "description": _REMARK,
+    "read_me": Field(re.compile(r".*", re.DOTALL), IMAGE_README.value, 0),
+}
 
 # --- numbers of services --------------------------------------------------------------------------
 INSTANCES: Final = Range(1, SERVICE_INSTANCES.value)

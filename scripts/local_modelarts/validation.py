@@ -1,54 +1,18 @@
-"""What may stand in a name: the length and the characters of each field of a request.
+"""Refusing a request whose fields are not as :mod:`custom_image.platform_api` has them.
 
 Source: the docstrings of huaweicloudsdkmodelarts and huaweicloudsdkswr 3.1.219, which are the API
-reference; each limit stands in :mod:`custom_image.specification`.
+reference.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from custom_image import platform_api
 from custom_image.platform_api import Field
-from custom_image.specification import (
-    DESCRIPTION_LENGTH,
-    IMAGE_PATH_LENGTHS,
-    IMAGE_README,
-    NOTEBOOK_NAME,
-    ORGANIZATION_LENGTH,
-    SAVED_IMAGE_NAME,
-    TAG_LENGTH,
-)
 from local_modelarts.errors import parameter, swr_parameter
 
 _MOST_DIGITS: Final = 18
-
-
-_TEXT = Field(re.compile(r".*", re.DOTALL), DESCRIPTION_LENGTH.value, 0)
-
-NOTEBOOK: Final = {
-    "name": Field(re.compile(r"[A-Za-z0-9_\u4e00-\u9fff-]+"), NOTEBOOK_NAME.value),
-    "description": Field(re.compile(r"[^<>]*", re.DOTALL), DESCRIPTION_LENGTH.value, 0),
-}
-SAVED_IMAGE: Final = {
-    "name": Field(re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?"), SAVED_IMAGE_NAME.value),
-    "namespace": Field(re.compile(r"[a-z][A-Za-z0-9._-]*"), ORGANIZATION_LENGTH.value),
-    "tag": Field(re.compile(r"[A-Za-z0-9._-]+"), TAG_LENGTH.value),
-    "description": _TEXT,
-}
-REGISTERED_IMAGE: Final = {
-    "swr_path": Field(
-        re.compile(r"[^/\s]+(?:/[^/\s:]+)+:[A-Za-z0-9_][A-Za-z0-9_.-]*"),
-        IMAGE_PATH_LENGTHS[1],
-        IMAGE_PATH_LENGTHS[0],
-    ),
-    "description": _TEXT,
-    "read_me": Field(re.compile(r".*", re.DOTALL), IMAGE_README.value, 0),
-}
-ORGANIZATION: Final = {"namespace": platform_api.ORGANIZATION}
-REPOSITORY: Final = {"repository": platform_api.REPOSITORY}
 
 
 def check(

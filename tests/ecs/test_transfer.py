@@ -47,7 +47,12 @@ def build(connection, folder, key) -> Sent:
     manifest = Manifest.read(folder)
     sent = send(connection, manifest, key)
     job = Job.start(
-        connection, "build.sh", key, [f"transfer:{key}", 1, "none"], limit_s=60, manifest=manifest
+        connection,
+        "build.sh",
+        key,
+        [f"transfer:{key}", 1, "none"],
+        limit_s=60,
+        tree=manifest.tree(f"contexts/{key}/new"),
     )
     list(job.follow())
     assert job.code == 0, job.log

@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Any, Final
 
 from custom_image.ecs.ssh.connection import Connection, script_command
-from custom_image.ecs.transfer.manifest import Manifest
 from custom_image.ecs.transfer.send import STORE, Busy
 from custom_image.errors import ConnectionLost, Unavailable, UsageError
 from custom_image.progress import say
@@ -55,13 +54,21 @@ class Job:
         arguments: Sequence[str | int],
         *,
         limit_s: int,
-        manifest: Manifest | None = None,
+        tree: bytes = b"",
         job_id: str = "",
         note: str = "{}",
     ) -> Job:
-        """Start a script of ``on_server/`` as a job, on the tree of a manifest where one is given.
+        """Start a script of ``on_server/`` as a job.
 
-        ``note`` is JSON, kept there for whoever attaches to it.
+        Args:
+            connection: to the server.
+            script: its name.
+            key: no two jobs of one key run at a time; with a tree, the name of the context.
+            arguments: of the script.
+            limit_s: after it the job is ended.
+            tree: of a manifest, what the job works on.
+            job_id: empty for a new one.
+            note: JSON, kept there for whoever attaches to it.
 
         Raises:
             Busy: another job has this key.
@@ -70,12 +77,12 @@ class Job:
         """
         job_id = job_id or new_id()
         text = "\n".join(_read(name) for name in ("job.sh", script))
-        place = "yes" if manifest else "no"
+        place = "yes" if tree else "no"
         with _going_on(connection, job_id):
             done = connection.script(
                 "start.sh",
                 *(STORE, job_id, key, place, note, text, limit_s, *arguments),
-                input=manifest.tree(f"contexts/{key}/new") if manifest else b"",
+                input=tree,
                 timeout_s=None,
             )
         if done.code == _BUSY:

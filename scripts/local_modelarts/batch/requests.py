@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from custom_image.model_config import Api, ModelConfig
-from custom_image.platform_api import BATCH, INSTANCES, SERVICE_NAME, SERVICE_REMARK
+from custom_image.platform_api import BATCH, INSTANCES, SERVICE_FIELDS
 from custom_image.specification import (
     DEPLOY_TIMEOUT,
     INFERENCE_URL,
@@ -25,10 +25,6 @@ from local_modelarts.storage.obs import Obs
 from local_modelarts.storage.resources import Batch, Model
 from local_modelarts.validation import check
 
-_SERVICE: Final = {
-    "service_name": SERVICE_NAME,
-    "description": SERVICE_REMARK,
-}
 _SHOWN: Final = (
     "model_id",
     "model_name",
@@ -52,7 +48,7 @@ def read_request(platform: Platform, obs: Obs, body: Mapping[str, Any]) -> dict[
         ApiError: a field is missing or not allowed, the model is none for batches, or a path is
             not there.
     """
-    check(body, _SERVICE, required=("service_name",))
+    check(body, SERVICE_FIELDS, required=("service_name",))
     config = body.get("config")
     if not isinstance(config, list) or len(config) != 1 or not isinstance(config[0], dict):
         raise parameter("config of a batch service must have exactly one entry")

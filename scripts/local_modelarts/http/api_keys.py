@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from custom_image.platform_api import API_KEY_LIFE_H, API_KEY_NAME, API_KEY_REMARK
+from custom_image.platform_api import API_KEY_FIELDS, API_KEY_LIFE_H
 from custom_image.specification import API_KEY_BATCH, API_KEY_COUNT
 from local_modelarts.errors import ApiError, api_key_not_bound, parameter, wrong_api_key
 from local_modelarts.platform import Platform
@@ -24,10 +24,6 @@ from local_modelarts.validation import check, choice
 USER: Final = "USER"
 SERVICE_SCOPE: Final = "SERVICE"
 TEMPORARY: Final = "TEMPORARY"
-_RULES: Final = {
-    "name": API_KEY_NAME,
-    "description": API_KEY_REMARK,
-}
 _ALIVE: Final = "ACTIVE"
 
 
@@ -45,7 +41,7 @@ class ApiKeys:
         Raises:
             ApiError: a field is not allowed, the name is taken, or there are too many.
         """
-        check(body, _RULES, required=("name",))
+        check(body, API_KEY_FIELDS, required=("name",))
         scope = choice(body, "scope", (USER, SERVICE_SCOPE), USER)
         with self._state.transaction():
             known = self.find({})

@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 from custom_image.builders.build_log import BuildLog
 from custom_image.engines.docker.engine import DockerEngine
 from custom_image.errors import Unavailable
+from custom_image.platform_api import SAVED_IMAGE_FIELDS
 from local_modelarts import errors, validation
 from local_modelarts.errors import ApiError, image_exists, parameter
 from local_modelarts.http.messages import Answer, Call, Calls
@@ -54,7 +55,7 @@ def _build(platform: Platform, query: Mapping[str, str], context: IO[bytes]) -> 
     repository, _, tag = path.rpartition(":")
     namespace, _, name = repository.partition("/")
     fields = {"name": name, "namespace": namespace, "tag": tag}
-    validation.check(fields, validation.SAVED_IMAGE, required=tuple(fields))
+    validation.check(fields, SAVED_IMAGE_FIELDS, required=tuple(fields))
     if platform.state.get(Organization, namespace) is None:
         raise parameter(f"swr_path: there is no organization {namespace!r} in SWR")
     if query.get("force") != "true" and platform.registry.manifest(repository, tag):

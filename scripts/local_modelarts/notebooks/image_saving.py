@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from custom_image.engines.docker.images import RUN_LABEL
 from custom_image.errors import CustomImageError, Unavailable
+from custom_image.platform_api import SAVED_IMAGE_FIELDS
 from local_modelarts import errors, validation
 from local_modelarts.errors import ApiError, image_exists, no_instance, parameter, wrong_state
 from local_modelarts.notebooks.containers import NOTEBOOK_LABEL, Containers, container_name
@@ -50,7 +51,7 @@ class Saving:
             ApiError: there is no such instance, it does not run or is being saved, a name is not
                 allowed, the organization does not exist, or the image does already.
         """
-        validation.check(body, validation.SAVED_IMAGE, required=("name", "namespace", "tag"))
+        validation.check(body, SAVED_IMAGE_FIELDS, required=("name", "namespace", "tag"))
         name, namespace, tag = body["name"], body["namespace"], body["tag"]
         if self._platform.registry.manifest(f"{namespace}/{name}", tag):
             raise image_exists(f"{namespace}/{name}:{tag}")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from custom_image.errors import UsageError
 from custom_image.image_reference import ImageReference
+from custom_image.platform_api import REGISTERED_IMAGE_FIELDS
 from custom_image.specification import IMAGE_TAGS
 from local_modelarts import validation
 from local_modelarts.errors import image_exists, no_image, parameter
@@ -57,7 +58,7 @@ class Images:
         Raises:
             ApiError: a field is not allowed, the image is not there, or it is registered.
         """
-        validation.check(body, validation.REGISTERED_IMAGE, required=("swr_path",))
+        validation.check(body, REGISTERED_IMAGE_FIELDS, required=("swr_path",))
         path = body["swr_path"]
         if len(body.get("tags") or []) > IMAGE_TAGS.value:
             raise parameter(f"tags: at most {IMAGE_TAGS} are allowed")

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from custom_image.platform_api import NOTEBOOK_FIELDS
 from custom_image.specification import NOTEBOOK_FLAVOR, NOTEBOOK_LEASE_LONGEST
 from local_modelarts import validation
 from local_modelarts.errors import no_instance, parameter, too_many_instances, wrong_state
@@ -34,7 +35,7 @@ class Instances:
         Raises:
             ApiError: a field is not allowed, the image is unknown, or the quota is used up.
         """
-        validation.check(body, validation.NOTEBOOK, required=("name",))
+        validation.check(body, NOTEBOOK_FIELDS, required=("name",))
         image = usable_image(self._state, body.get("image_id"))
         feature = validation.choice(body, "feature", ("NOTEBOOK", "DEFAULT"), "NOTEBOOK")
         lease = body.get("lease") or {}
@@ -100,7 +101,7 @@ class Instances:
         Raises:
             ApiError: there is none, it is in a state that forbids it, or a field is not allowed.
         """
-        validation.check(body, validation.NOTEBOOK, required=())
+        validation.check(body, NOTEBOOK_FIELDS, required=())
         changes = {k: body[k] for k in ("name", "description") if body.get(k) is not None}
         allowed: tuple[str, ...] = (*_AT_REST, "RUNNING")
         if body.get("image_id"):

@@ -6,15 +6,13 @@ Source: https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateModel.htm
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from custom_image import platform_api
 from custom_image.model_config import ModelConfig
-from custom_image.platform_api import INFER_TYPES, PORT_NUMBER, REQUEST_MODES, Field
+from custom_image.platform_api import INFER_TYPES, MODEL_FIELDS, PORT_NUMBER, REQUEST_MODES
 from custom_image.specification import (
     API_METHODS,
     CONTENT_TYPES,
@@ -27,12 +25,6 @@ from local_modelarts.errors import parameter
 from local_modelarts.storage import events
 from local_modelarts.validation import check, choice, whole
 
-MODEL: Final = {
-    "model_name": platform_api.MODEL_NAME,
-    "model_version": platform_api.MODEL_VERSION,
-    "source_location": Field(re.compile(r"\S+"), 2048),
-    "description": platform_api.MODEL_REMARK,
-}
 _INSTALL: Final = (*INFER_TYPES, "edge")
 _HEALTHS: Final = ("health", "readiness_health", "startup_health")
 
@@ -43,7 +35,7 @@ def read_request(body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ApiError: a field is missing, or not allowed.
     """
-    check(body, MODEL, required=("model_name", "model_version", "source_location"))
+    check(body, MODEL_FIELDS, required=("model_name", "model_version", "source_location"))
     if body.get("model_type") != MODEL_TYPE.value:
         raise parameter(f"model_type must be {MODEL_TYPE}: no other is rehearsed here")
     copied = str(body.get("source_copy") or "true").lower()

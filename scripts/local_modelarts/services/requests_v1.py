@@ -18,8 +18,7 @@ from custom_image.platform_api import (
     MOUNT_PATH,
     REAL_TIME,
     REQUEST_MODES,
-    SERVICE_NAME,
-    SERVICE_REMARK,
+    SERVICE_FIELDS,
     WEIGHT,
     Field,
     Range,
@@ -42,10 +41,6 @@ from local_modelarts.storage.resources import Model
 from local_modelarts.storage.specs import Group, InstanceSpec, Mount
 from local_modelarts.validation import check, whole
 
-SERVICE: Final = {
-    "service_name": SERVICE_NAME,
-    "description": SERVICE_REMARK,
-}
 _LARGEST_ENVIRONMENT: Final = 100
 _FEWEST_CORES: Final = 0.01
 _MOST_CORES: Final = 1000
@@ -59,7 +54,7 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ApiError: a field is missing or not allowed, or a model cannot be used.
     """
-    check(body, SERVICE, required=("service_name",))
+    check(body, SERVICE_FIELDS, required=("service_name",))
     more = body.get("additional_properties") or {}
     if not isinstance(more, dict):
         raise parameter("additional_properties must be an object")

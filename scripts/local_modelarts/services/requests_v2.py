@@ -24,10 +24,8 @@ from custom_image.platform_api import (
     PROBE_URL,
     PROBES_V2,
     REAL_TIME,
-    SERVICE_NAME_V2,
-    SERVICE_REMARK_V2,
+    SERVICE_FIELDS_V2,
     SERVICE_TYPES_V2,
-    SERVICE_VERSION_V2,
     WEIGHT,
     Range,
     next_version,
@@ -60,11 +58,6 @@ from local_modelarts.storage.resources import Image, Service
 from local_modelarts.storage.specs import Group, InstanceSpec
 from local_modelarts.validation import check, choice
 
-SERVICE: Final = {
-    "name": SERVICE_NAME_V2,
-    "version": SERVICE_VERSION_V2,
-    "description": SERVICE_REMARK_V2,
-}
 _SHARE: Final = f"{ROLLING_2_0.value}%"
 _USER_IDS: Final = Range(1, 60_000)
 _GRACE_S: Final = Range(1, 86_400)
@@ -79,7 +72,7 @@ def read_service(platform: Platform, body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ApiError: a field is missing, not allowed, or not rehearsed here.
     """
-    check(body, SERVICE, required=("name",))
+    check(body, SERVICE_FIELDS_V2, required=("name",))
     kind = choice(body, "type", SERVICE_TYPES_V2, SERVICE_TYPES_V2[0])
     if choice(body, "deploy_type", DEPLOY_TYPES_V2, DEPLOY_TYPES_V2[0]) != DEPLOY_TYPES_V2[0]:
         raise parameter("deploy_type MULTI is not rehearsed here")
@@ -102,7 +95,7 @@ def read_update(platform: Platform, row: Service, body: Mapping[str, Any]) -> di
     Raises:
         ApiError: a field is not allowed, or there was this version.
     """
-    check(body, SERVICE, required=())
+    check(body, SERVICE_FIELDS_V2, required=())
     given = {name: value for name, value in body.items() if value is not None}
     fields: dict[str, Any] = {n: given[n] for n in ("name", "description") if n in given}
     parts = ("group_configs", "runtime_config", "upgrade_config", "deploy_timeout_minutes")

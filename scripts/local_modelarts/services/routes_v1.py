@@ -16,6 +16,7 @@ from custom_image.platform_api import (
     LOGS,
     MODELS,
     REAL_TIME,
+    SERVICE_FIELDS,
     SERVICES,
     TIMELINE,
     V1_PREFIX,
@@ -25,7 +26,6 @@ from local_modelarts.http.messages import Answer, Call, Calls
 from local_modelarts.platform import Platform
 from local_modelarts.services.backend import Services
 from local_modelarts.services.models import Models
-from local_modelarts.services.requests_v1 import SERVICE as SERVICE_RULES
 from local_modelarts.services.requests_v1 import read_config, read_service
 from local_modelarts.services.responses import (
     caller_endpoint,
@@ -172,7 +172,7 @@ def service_calls(
         elif wanted not in (None, ""):
             raise parameter(f"status is {wanted!r}, expected running or stopped")
         else:
-            check(body, SERVICE_RULES, required=())
+            check(body, SERVICE_FIELDS, required=())
             fields = read_config(platform, body["config"]) if body.get("config") else {}
             if body.get("description") is not None:
                 fields["description"] = body["description"]

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from local_modelarts import validation
+from custom_image.platform_api import ORGANIZATION_FIELDS, REPOSITORY_FIELDS
 from local_modelarts.errors import SwrError, swr_exists, swr_not_empty, swr_not_found
 from local_modelarts.platform import Platform
 from local_modelarts.registry.client import Manifest
 from local_modelarts.registry.logins import Login
 from local_modelarts.storage.resources import Organization, Repository
+from local_modelarts.validation import check_swr
 
 _MANAGE: Final = 7
 _CREATOR: Final = "local"
@@ -49,7 +50,7 @@ class Swr:
         Raises:
             SwrError: its name is not allowed or taken, or the quota is used up.
         """
-        validation.check_swr(body, validation.ORGANIZATION)
+        check_swr(body, ORGANIZATION_FIELDS)
         name = body["namespace"]
         if name == "library":
             raise SwrError(400, "SVCSTG.SWR.4000014", "Invalid API parameters. library is reserved")
@@ -99,7 +100,7 @@ class Swr:
             SwrError: there is no such organization, or the name is not allowed or taken.
         """
         self.organization(organization)
-        validation.check_swr(body, validation.REPOSITORY)
+        check_swr(body, REPOSITORY_FIELDS)
         full = f"{organization}/{body['repository']}"
         with self._state.transaction():
             if self._state.get(Repository, full):

@@ -107,6 +107,7 @@ def build(
     key = context_key(tag)
     cache = context.folder.parent / "hashes.json"
     manifest = Manifest.read(context.folder, cache, is_own=context.is_own)
+    tree = manifest.tree(f"contexts/{key}/new")
     note = {"tag": tag, "base": base, "digest": context.digest, "buildkit": buildkit}
     options = [w for name, value in values.items() for w in ("--build-arg", f"{name}={value}")]
 
@@ -121,7 +122,7 @@ def build(
             key,
             [tag, int(buildkit), "default" if context.network else "none", *options],
             limit_s=limit_s,
-            manifest=manifest,
+            tree=tree,
             note=json.dumps(note),
         )
         return sent, job
@@ -154,7 +155,7 @@ def _finish(job: Job, on: BuildServer, sent: Sent | None, began: float) -> Serve
     layers = _layers(log.last_stage, facts, base)
     seconds = time.monotonic() - began
     image = ServerImage(
-        *(tag, facts, layers, seconds, str(note["digest"])), on.address, job.id, sent
+        *(tag, facts, layers, seconds, str(note["digest"])), on.connection.address, job.id, sent
     )
     say(image.summary)
     return image
@@ -201,7 +202,7 @@ def _layers(steps: list[Step], facts: ImageFacts, base: str) -> tuple[Layer, ...
 
 def _explain(job: Job, on: BuildServer, log: Log, tag: str) -> str:
     """Say how a build ended that made no image."""
-    where = f"{tag} could not be built on {on.address}"
+    where = f"{tag} could not be built on {on.connection.address}"
     if job.code == CANCELLED:
         return f"{tag}: job {job.id} was cancelled."
     if job.code == TIMED_OUT:

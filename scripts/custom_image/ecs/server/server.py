@@ -92,11 +92,6 @@ class BuildServer:
 
     connection: Connection
 
-    @property
-    def address(self) -> str:
-        """As ssh takes it."""
-        return self.connection.address
-
     @cached_property
     def facts(self) -> Server:
         """What it is and has; it is asked once, see :meth:`refresh`."""
