@@ -365,7 +365,7 @@ def when(server, line: str, act: Callable[[], object]) -> Iterator[None]:
     known = newest_job(server)
 
     def wait_and_act() -> None:
-        wait_for(lambda: newest_job(server) != known, "a job")
+        wait_for(lambda: newest_job(server) != known, "a job", timeout_s=120)
         log = f"/root/{STORE}/jobs/{newest_job(server)}/log"
         wait_for(lambda: server.run(f"grep -E '^(#.*)?{line}$' {log} || true"), line)
         act()
