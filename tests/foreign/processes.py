@@ -1,11 +1,12 @@
 """Servers that are judged as a process: an environment of their own, a model of random weights.
 
 Each is a folder with requirements.txt, config.json and run.sh. Beside a copy of it lie `venv` and,
-where it serves a language model, `model`: a Llama of a few hundred kB and a tokenizer, made here.
+where it serves a language model, `model` or `model.gguf`: a Llama of a few hundred kB, made here.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,8 +16,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "build" / "foreign"
-MAKER = HERE / "random_llama.py"
-_IGNORED = shutil.ignore_patterns("requirements.txt", "after_install.py", "__pycache__")
+MAKERS = {"model": "random_llama.py", "model.gguf": "random_gguf.py"}
+"""What makes a model, by the name that run.sh has for it."""
+_IGNORED = shutil.ignore_patterns(
+    *("requirements.txt", "after_install.py", "*.cmake", "__pycache__")
+)
 
 
 class NotInstallable(Exception):
@@ -31,9 +35,11 @@ def lay_out(folder: str) -> Path:
     """
     home = BUILD / "processes" / folder
     python = _environment(home / "venv", HERE / folder / "requirements.txt")
-    if "../model" in (HERE / folder / "run.sh").read_text() and not (home / "model").exists():
-        subprocess.run([python, str(MAKER), str(home / "model.new")], check=True)
-        (home / "model.new").rename(home / "model")
+    words = (HERE / folder / "run.sh").read_text().split()
+    for name, maker in MAKERS.items():
+        if f"../{name}" in words and not (home / name).exists():
+            subprocess.run([python, str(HERE / maker), str(home / "new")], check=True)
+            (home / "new").rename(home / name)
     shutil.rmtree(home / "service", ignore_errors=True)
     shutil.copytree(HERE / folder, home / "service", ignore=_IGNORED)
     return home / "service"
@@ -46,7 +52,10 @@ def _environment(place: Path, requirements: Path) -> str:
         shutil.rmtree(place, ignore_errors=True)
         venv.create(place, with_pip=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--requirement"]
-        ended = subprocess.run([*command, str(requirements)], capture_output=True, text=True)
+        settings = {**os.environ, "FOLDER": str(requirements.parent)}  # pip puts ${FOLDER} in
+        ended = subprocess.run(
+            [*command, str(requirements)], capture_output=True, text=True, env=settings
+        )
         if ended.returncode:
             lines = ended.stderr.splitlines()
             words = [line for line in lines if re.match(r"\s*(ERROR|error)", line)]

