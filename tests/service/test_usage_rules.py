@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from judging import BROKEN, copy_good_service, judge, replace, verdicts
+from judging import BROKEN, EVERY_RULE, copy_good_service, judge, replace, verdicts
 
 from custom_image.drills.growth import Growth, fit
 from custom_image.drills.usage import Usage
 from custom_image.report import Verdict
 
 GROWTH = ["growth.memory", "growth.descriptors", "growth.threads"]
+TEXT = ["body.text", "body.size"]
+LOCATION = ["api.location", "api.answers"]
 LINE = "        body = self.rfile.read"
 
 
@@ -41,12 +43,13 @@ def json_service(service):
 
 
 def test_a_text_of_12_mb_is_taken(json_service):
-    report = judge(json_service, only=["body.text", "body.size"])
+    report = judge(json_service, only=TEXT)
 
     assert verdicts(report, *BROKEN) == [], str(report)
     assert "12 MB in image" in report.check("body.text").measured
 
 
+@pytest.mark.parametrize("only", [pytest.param(TEXT, id="text"), EVERY_RULE])
 @pytest.mark.parametrize(
     "refusal",
     [
@@ -54,16 +57,30 @@ def test_a_text_of_12_mb_is_taken(json_service):
         """self.answer(400, '{"error": "image exceeds the maximum size"}')""",
     ],
 )
-def test_a_limit_of_one_text_is_found(json_service, refusal):
+def test_a_limit_of_one_text_is_found(json_service, refusal, only):
     replace(
         json_service / "serve.py",
         "        if body:",
         f"        if len(body.strip()) > 1e6:\n            {refusal}\n        elif body:",
     )
 
-    report = judge(json_service, only=["body.text", "body.size"])
+    report = judge(json_service, only=only)
 
     assert verdicts(report, *BROKEN) == ["body.text"], str(report)
+
+
+def test_a_service_that_is_slow_with_much_has_no_limit_for_all_that(json_service, monkeypatch):
+    monkeypatch.setattr("custom_image.rules.service.body.PATIENCE_S", 1.0)
+    replace(
+        json_service / "serve.py",
+        "        if body:",
+        "        time.sleep(len(body) / 1e6)\n        if body:",
+    )
+
+    report = judge(json_service, only=TEXT)
+
+    assert verdicts(report, *BROKEN) == [], str(report)
+    assert {report.check(rule).verdict for rule in TEXT} == {Verdict.NOT_CHECKED}
 
 
 # --- growth -----------------------------------------------------------------------------------
@@ -75,8 +92,8 @@ def few_requests(monkeypatch):
         monkeypatch.setattr(f"custom_image.drills.growth.{name}", value)
 
 
-def grow(service):
-    return judge(service, level="full", only=GROWTH)
+def grow(service, only=GROWTH):
+    return judge(service, level="full", only=only)
 
 
 def test_a_good_service_does_not_grow(service, few_requests):
@@ -87,6 +104,7 @@ def test_a_good_service_does_not_grow(service, few_requests):
     assert set(report.facts["growth"]) == {"memory", "descriptors", "threads"}
 
 
+@pytest.mark.parametrize("only", [pytest.param(GROWTH, id="growth"), EVERY_RULE])
 @pytest.mark.parametrize(
     ("rule", "leak"),
     [
@@ -98,7 +116,9 @@ def test_a_good_service_does_not_grow(service, few_requests):
         ),
     ],
 )
-def test_what_grows_is_named_with_the_requests_that_are_left(service, few_requests, rule, leak):
+def test_what_grows_is_named_with_the_requests_that_are_left(
+    service, few_requests, rule, leak, only
+):
     replace(
         service / "serve.py",
         "health = 200\n",
@@ -106,7 +126,7 @@ def test_what_grows_is_named_with_the_requests_that_are_left(service, few_reques
     )
     replace(service / "serve.py", LINE, f"        {leak}\n{LINE}")
 
-    report = grow(service)
+    report = grow(service, only)
 
     found = set(verdicts(report, *BROKEN))
     assert found - {"growth.memory"} == {rule} - {"growth.memory"}, str(report)
@@ -136,15 +156,16 @@ def test_what_fills_up_and_then_rests_is_no_growth():
 # --- a Location, and the author's own request ---------------------------------------------------
 
 
+@pytest.mark.parametrize("only", [pytest.param(LOCATION, id="location"), EVERY_RULE])
 @pytest.mark.parametrize(
     ("where", "broken"),
     [("/jobs/1", ["api.location"]), ("jobs/1", []), ("https://obs.example.com/result", [])],
 )
-def test_a_location_that_leaves_the_prefix_is_found(service, where, broken):
+def test_a_location_that_leaves_the_prefix_is_found(service, where, broken, only):
     line = '        self.send_header("Content-Length", str(len(text)))\n'
     replace(service / "serve.py", line, f'{line}        self.send_header("Location", "{where}")\n')
 
-    report = judge(service, only=["api.location", "api.answers"])
+    report = judge(service, only=only)
 
     assert verdicts(report, *BROKEN) == broken, str(report)
 

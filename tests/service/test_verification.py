@@ -95,7 +95,7 @@ def test_rules_about_durations_pass_at_the_true_durations_only(service):
 
 def test_an_exit_that_is_late_by_a_moment_fails_at_the_true_duration(service):
     replace(service / "serve.py", '"DRAIN_SECONDS", "60"', '"DRAIN_SECONDS", "1"')
-    replace(service / "serve.py", '"EXIT_SECONDS", "85"', '"EXIT_SECONDS", "4.4"')
+    replace(service / "serve.py", '"EXIT_SECONDS", "85"', '"EXIT_SECONDS", "7.8"')
 
     late = judge(service, only=["sigterm.exit"], waits=Waits(True, 1, 1, 2.5)).check("sigterm.exit")
 
@@ -111,7 +111,7 @@ def test_the_report_keeps_what_was_measured_for_plots(service):
     assert kinds == {"new", "kept-alive", "slow", "health", "idle", "signal", "exit"}
     assert drill["timeline"] == sorted(drill["timeline"], key=lambda event: event[0])
     assert drill["exit_code"] == 0
-    assert 1 <= drill["exited_s"] <= 3
+    assert 1 <= drill["exited_s"] <= SHORT.exit_s
     assert report.facts["latency"]["p50_ms"] <= report.facts["latency"]["slowest_ms"]
     assert json.loads(report.to_json())["facts"]["sigterm"] == drill
 
@@ -155,7 +155,7 @@ SLOW_START = "import time; time.sleep(1.5)\nserver.serve_forever()"
         ("logs.stdout", 'sys.stdout.write(form % values + "\\n")', "pass"),
         ("sigterm.serves", "time.sleep(DRAIN_SECONDS)", "time.sleep(0.1)"),
         ("sigterm.serves", "signal.signal(signal.SIGTERM, stop)", "pass"),
-        ("sigterm.in-flight", "time.sleep((EXIT_SECONDS - DRAIN_SECONDS) / 2)", "pass"),
+        ("sigterm.in-flight", "time.sleep((EXIT_SECONDS - DRAIN_SECONDS) / 4)", "pass"),
         ("sigterm.exit", "os._exit(EXIT_CODE)", "pass"),
         ("sigterm.exit", "signal.SIGTERM, stop", "signal.SIGTERM, signal.SIG_IGN"),
         ("sigterm.exit-code", "EXIT_CODE = 0", "EXIT_CODE = 3"),
@@ -179,6 +179,54 @@ def test_one_broken_line_is_found_by_its_rule(service, rule_id, old, new):
     assert report.check(rule_id).verdict in BROKEN, str(report)
 
 
+PREDICTION = "            self.answer(200, '{\"mnist_result\": 7}')\n"
+
+
+def test_who_hangs_at_sigterm_is_found_though_no_client_can_ask_again(service):
+    """As vLLM does: it accepts nobody any more, and what it has accepted never ends."""
+    code = service / "serve.py"
+    hangs = "            time.sleep(0.4)\n            stopped.is_set() and time.sleep(60)\n"
+    replace(code, "health = 200\n", "health = 200\nstopped = threading.Event()\n")
+    replace(code, PREDICTION, hangs + PREDICTION)
+    replace(code, "def drain():\n", "def drain():\n    stopped.set()\n    server.socket.close()\n")
+
+    report = judge(service, only=["sigterm.serves"])
+
+    assert report.check("sigterm.serves").verdict is Verdict.FAILED, str(report)
+    assert "requests lost" in report.check("sigterm.serves").measured
+
+
+def test_a_model_that_is_slow_for_many_clients_is_not_blamed_for_its_upgrade(service, monkeypatch):
+    for module in ("drills.load_balancer", "rules.lifecycle.hitless"):
+        monkeypatch.setattr(f"custom_image.{module}.PATIENCE_S", 0.3)
+    code = service / "serve.py"
+    replace(code, "health = 200\n", "health = 200\nturn = threading.Lock()\n")
+    slow = f"            with turn:\n                time.sleep(0.1)\n{PREDICTION}"
+    replace(code, PREDICTION, slow)
+
+    check = judge(service, only=["hitless.upgrade"]).check("hitless.upgrade")
+
+    assert check.verdict is Verdict.NOT_CHECKED, check
+    assert "before the upgrade already" in check.measured
+
+
+def test_a_late_answer_is_no_other_answer(service, monkeypatch):
+    monkeypatch.setattr("custom_image.rules.lifecycle.determinism.PATIENCE_S", 0.2)
+    code = service / "serve.py"
+    replace(code, "health = 200\n", "health = 200\nturn = threading.Lock()\n")
+    late = (
+        "            alone = turn.acquire(blocking=False)\n"
+        "            time.sleep(0.05 if alone else 0.5)\n"
+        "            alone and turn.release()\n"
+    )
+    replace(code, PREDICTION, late + PREDICTION)
+
+    check = judge(service, only=["repeated.answers"]).check("repeated.answers")
+
+    assert check.verdict is Verdict.NOT_CHECKED, check
+    assert "not answered in time" in check.measured
+
+
 # --- what becomes of rules that cannot be judged --------------------------------------------------
 
 
@@ -199,6 +247,16 @@ def test_the_log_of_a_service_that_never_became_ready_is_evidence(service):
     check = judge(service, only=["health.ready"]).check("health.ready")
 
     assert "OSError: no such model" in check.evidence
+
+
+def test_a_start_that_takes_too_long_is_no_wrong_port(service):
+    """On a slow machine it listens nowhere yet when the watch ends."""
+    replace(service / "serve.py", "server = Server", "time.sleep(60)\nserver = Server")
+
+    report = judge(service, only=["health.ready"], ready_timeout_s=2)
+
+    assert verdicts(report, *BROKEN) == ["health.ready"], str(report)
+    assert report.check("network.port").measured.startswith("it listens on no port yet")
 
 
 def test_a_rule_that_breaks_is_not_checked_and_says_why(service, monkeypatch):

@@ -7,15 +7,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from custom_image.report import Report, Verdict
 from custom_image.rules import Waits
 from custom_image.verification import verify
 
 GOOD_SERVICE = Path(__file__).parent / "good_service"
-SHORT = Waits(true=False, keep_alive_s=1.5, drain_s=1, exit_s=3)
+SHORT = Waits(true=False, keep_alive_s=1.5, drain_s=1, exit_s=4)
 HURRIED = dataclasses.replace(SHORT, overtime_s=0.5, settle_s=1, bad_input_s=1)
 """For a service that is broken: what never ends is not watched for long."""
 BROKEN = (Verdict.FAILED, Verdict.WARNING)
+EVERY_RULE = pytest.param((), marks=pytest.mark.true_time, id="every-rule")
+"""Beside the few rules that a test names: that no other one fails with them."""
 
 
 class Diary:

@@ -33,6 +33,7 @@ class Routed:
         sent_at: a monotonic time.
         to: the base URL of the instance.
         by: who answered, where the answer says so.
+        timed_out: whether the gateway's patience ended before an answer came.
     """
 
     sent_at: float
@@ -40,6 +41,7 @@ class Routed:
     ok: bool
     note: str
     by: str = ""
+    timed_out: bool = False
 
 
 class Gateway:
@@ -105,7 +107,7 @@ class Gateway:
                 connection.close()
             is_good = answer.status == self._expected
             by = answer.headers.get(SERVED_BY, "")
-            routed = Routed(sent_at, url, is_good, str(answer), by)
+            routed = Routed(sent_at, url, is_good, str(answer), by, answer.timed_out)
             with self._lock:
                 self._routed.append(routed)
             self._over.wait(max(0.0, due_at - time.monotonic()))

@@ -52,11 +52,15 @@ class Drain:
     orphans: tuple[str, ...]
     deaf: tuple[str, ...] = ()
 
-    def lost(self) -> list[Event]:
-        """Return the requests that were sent while the service had to serve, and got no answer."""
-        asked = [e for e in self.events if e.kind in ("new", "kept-alive")]
+    def asked(self) -> list[Event]:
+        """Return the requests that were sent while the service had to serve."""
         end_s = self.drain_s - min(EDGE_S, self.drain_s / 4)
-        return [event for event in asked if not event.ok and 0 <= event.t_s < end_s]
+        kinds = ("new", "kept-alive")
+        return [event for event in self.events if event.kind in kinds and 0 <= event.t_s < end_s]
+
+    def lost(self) -> list[Event]:
+        """Return those of them that got no answer."""
+        return [event for event in self.asked() if not event.ok]
 
     def cut_off(self) -> list[Event]:
         """Return the requests that had been accepted, and were cut off."""

@@ -103,11 +103,15 @@ class Clients:
         connection.close()
 
     def ask_health(self, path: str) -> None:
-        """Ask for health, as the platform does during the drain."""
+        """Ask for health, as the platform does during the drain.
+
+        Where that is not even accepted, no new client is: those may still wait for an answer.
+        """
         while not self.over.wait(self.interval_s):
             sent = time.monotonic()
             answer = ask(self.url, Request("GET", path))
-            self.note("health", answer.is_good, sent, str(answer))
+            kind = "health" if answer.status or answer.timed_out else "new"
+            self.note(kind, answer.is_good, sent, str(answer))
 
     def idle(self, number: int) -> None:
         """Open a connection, use it once, and leave it open until the server closes it."""

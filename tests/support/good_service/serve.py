@@ -59,7 +59,7 @@ class Server(ThreadingHTTPServer):
 def drain():
     time.sleep(DRAIN_SECONDS)
     server.socket.close()
-    time.sleep((EXIT_SECONDS - DRAIN_SECONDS) / 2)
+    time.sleep((EXIT_SECONDS - DRAIN_SECONDS) / 4)
     os._exit(EXIT_CODE)
 
 

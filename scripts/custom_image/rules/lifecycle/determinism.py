@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from custom_image.model_config.remarks import EVENT_STREAM
 from custom_image.probing.expected_answers import difference
-from custom_image.probing.http import Answer, ask, ask_on, connect
+from custom_image.probing.http import ANSWER_TIMEOUT_S, Answer, ask, ask_on, connect
 from custom_image.rules import (
     Context,
     Finding,
@@ -24,6 +24,7 @@ from custom_image.specification import RESTARTS, SPECIFICATIONS
 CLIENTS: Final = 2
 REQUESTS: Final = 10
 """Of each client: enough to meet every worker, few enough for a model that takes its time."""
+PATIENCE_S: Final = ANSWER_TIMEOUT_S
 MARKS: Final = ("id", "created", "request_id", "timestamp")
 """As OpenAI's chat completions have them."""
 TOLERANCE: Final = 1e-4
@@ -49,7 +50,7 @@ def answers(context: Context) -> Finding:
     service = context.service
 
     def ask_often() -> list[Answer]:
-        connection = connect(service.url)
+        connection = connect(service.url, PATIENCE_S)
         found = [ask_on(connection, service.request) for _ in range(REQUESTS)]
         connection.close()
         return found
@@ -59,6 +60,8 @@ def answers(context: Context) -> Finding:
         found = [answer for client in asked for answer in client.result()]
     first, *others = found
     evidence = f"{len(found)} times {service.request}; the first: {first}"
+    if late := sum(answer.timed_out for answer in found):
+        return not_checked(f"{late} of {len(found)} not answered in time, which is no other answer")
     for number, answer in enumerate(others, 2):
         if fault := _difference(first, answer):
             return failed(f"answer {number}: {fault}", f"{evidence}\nanswer {number}: {answer}")

@@ -60,6 +60,9 @@ def serves(context: Context) -> Finding:
         return failed(text, drain.summary())
     if drain.exited_s is not None and drain.exited_s < drain.drain_s:
         return failed(gone, drain.summary())
+    if not drain.asked():  # each client still waited for an answer from before the signal
+        text = f"no answer came in {drain.drain_s:g} s, so nobody could ask again"
+        return not_checked(text, drain.summary())
     if context.waits.true:
         return passed(f"no request lost in {drain.drain_s:g} s", drain.summary())
     drain_s = context.edition.sigterm_drain

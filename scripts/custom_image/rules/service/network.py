@@ -40,7 +40,9 @@ def port(context: Context) -> Finding:
         return not_checked("the service ended before it listened: see health.ready")
     if sockets is None:
         return not_checked("nothing here can look at its sockets")
-    shown = ", ".join(sorted({str(socket.port) for socket in sockets})) or "no port"
+    if not sockets:  # a slow start is no wrong port, and health.ready shows the log
+        return not_checked("it listens on no port yet: see health.ready")
+    shown = ", ".join(sorted({str(socket.port) for socket in sockets}))
     if service.port in {socket.port for socket in sockets}:
         return passed(f"{service.port}", _shown(sockets))
     return failed(f"listens on {shown}, declared is {service.port}", _shown(sockets))
