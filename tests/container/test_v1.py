@@ -17,7 +17,7 @@ RULES = json.loads((Path(__file__).parents[1] / "unit/rules_v1_at_a51236f.json")
 BEFORE = [
     (Sabotage("user.root", (AS_ROOT,)), "WARNING"),
     (Sabotage("boot.exec-form", ("CMD exec sh /home/run.sh",)), "WARNING"),
-    (Sabotage("network.port", ("ENV PORT=9000",), settings={"ready_timeout_s": 4}), "FAILED"),
+    (Sabotage("network.port", ("ENV PORT=9000",), settings={"ready_timeout_s": 10}), "FAILED"),
     (Sabotage("health.declared", config=lambda c: c.pop("health")), "WARNING"),
     (Sabotage("api.answers", config=lambda c: api(c).update(url="/predict")), "FAILED"),
 ]

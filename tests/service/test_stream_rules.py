@@ -8,13 +8,14 @@ from pathlib import Path
 
 import judging
 import pytest
-from judging import BROKEN, judge, replace, verdicts
+from judging import BROKEN, EVERY_RULE, judge, replace, verdicts
 from sabotage import STREAM_RULES, limit
 
 from custom_image.report import Verdict
 from custom_image.rules import Waits
 
 SERVICE = Path(judging.__file__).with_name("stream_service")
+STREAMS = [*STREAM_RULES, "api.content-type", "http.latency"]
 WAITS = Waits(true=False, keep_alive_s=1.5, drain_s=1.5, exit_s=5)
 
 # The rule, and the one line of serve.py that breaks it.
@@ -35,8 +36,9 @@ SABOTAGES = {
         "            slots.acquire()\n            for event in list_slowly(self.events()):\n",
     ),
     "stream.sigterm": (
-        "    while open_streams:\n        time.sleep(0.05)\n",
-        "",
+        "                self.chunk(event)\n",
+        "                if stopped.is_set():\n                    raise OSError\n"
+        "                self.chunk(event)\n",
     ),
 }
 
@@ -81,8 +83,9 @@ def test_a_stream_that_config_json_declares_is_judged_whatever_comes(service):
     assert report.check("stream.parts").verdict is Verdict.PASSED
 
 
+@pytest.mark.parametrize("only", [pytest.param(STREAMS, id="streams"), EVERY_RULE])
 @pytest.mark.parametrize("rule_id", SABOTAGES)
-def test_a_sabotage_of_a_stream_fails_its_rule_and_no_other(rule_id, service):
+def test_a_sabotage_of_a_stream_fails_its_rule_and_no_other(rule_id, service, only):
     old, new = SABOTAGES[rule_id]
     replace(service / "serve.py", old, new)
     settings = {"waits": WAITS, "profile": "v1"}
@@ -99,10 +102,11 @@ def test_a_sabotage_of_a_stream_fails_its_rule_and_no_other(rule_id, service):
             "    slots.release()\n\n\n",
         )
     if rule_id == "stream.sigterm":
-        replace(service / "serve.py", "(EXIT_SECONDS - DRAIN_SECONDS) / 2", "0.0")
-        replace(service / "serve.py", "time.sleep(DRAIN_SECONDS)", "time.sleep(0.2)")
+        lock = "lock = threading.Lock()\n"
+        replace(service / "serve.py", lock, f"{lock}stopped = threading.Event()\n")
+        replace(service / "serve.py", "def stop(*_):\n", "def stop(*_):\n    stopped.set()\n")
 
-    report = judge(service, only=[*STREAM_RULES, "api.content-type", "http.latency"], **settings)
+    report = judge(service, only=only, **settings)
 
     assert verdicts(report, *BROKEN) == [rule_id], str(report)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from judging import BROKEN, copy_good_service, judge, replace, verdicts
+from judging import BROKEN, EVERY_RULE, copy_good_service, judge, replace, verdicts
 
 from custom_image.report import Verdict
 
@@ -65,10 +65,11 @@ def test_a_message_in_frames_is_taken(service):
     assert "200,000 bytes" in report.check(RULE).measured
 
 
-def test_a_limit_below_the_message_is_found(service):
+@pytest.mark.parametrize("only", [pytest.param([RULE], id="websocket"), EVERY_RULE])
+def test_a_limit_below_the_message_is_found(service, only):
     replace(service / "serve.py", "LIMIT = 10**6", "LIMIT = 65536")
 
-    report = judge(service, only=[RULE])
+    report = judge(service, only=only)
 
     assert verdicts(report, *BROKEN) == [RULE], str(report)
     # 1009, or a reset that overtakes it: the rest of the message is never read.

@@ -168,7 +168,7 @@ TABLE = (
     Sabotage("boot.file", (AS_ROOT, "RUN chmod 700 /home/run.sh && chown 0 /home/run.sh", AS_USER)),
     Sabotage("boot.text", (AS_ROOT, edit("/home/run.sh", r"1 s/^/\xef\xbb\xbf/"), AS_USER)),
     Sabotage("boot.text", (AS_ROOT, edit("/home/run.sh", r"1 s/$/\r/"), AS_USER)),
-    Sabotage("network.port", ("ENV PORT=9000",), settings={"ready_timeout_s": 4}),
+    Sabotage("network.port", ("ENV PORT=9000",), settings={"ready_timeout_s": 10}),
     Sabotage("network.bind-address", ("ENV HOST=127.0.0.1",)),
     Sabotage("health.ready", ("ENV MODEL_PATH=/nowhere",), settings={"ready_timeout_s": 4}),
     Sabotage("health.ready", ("ENV PORT=none",)),
@@ -313,7 +313,7 @@ TABLE = (
     Sabotage(
         "tls.protocol",
         config=lambda c: api(c).update(protocol="https"),
-        settings={"ready_timeout_s": 4},
+        settings={"ready_timeout_s": 10},
     ),
     Sabotage(
         "expected.answers",
@@ -432,7 +432,7 @@ TABLE = (
         (
             edit(
                 APPLICATION,
-                's#headers = ((b"x-request-id"#headers = ((b"location", b"/j/1"), (b""#',
+                's#headers = ((b"x-req#headers = ((b"location", b"/j/1"), (b"x-req#',
             ),
         ),
     ),
