@@ -1,4 +1,7 @@
-"""A repository of a registry that takes blobs and a manifest, as from an engine's push."""
+"""A repository of a registry that takes blobs and a manifest, as from an engine's push.
+
+By hand: oras wants each layer as a file first, as benchmarks/libraries.md shows.
+"""
 
 from __future__ import annotations
 
