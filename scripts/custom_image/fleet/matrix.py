@@ -176,7 +176,8 @@ class Matrix:
     def summary(self) -> str:
         """One line: how many images, and how many have each verdict."""
         counts = ", ".join(f"{number} {name.lower()}" for name, number in self.counts.items())
-        return f"{len(self.rows)} images, {len(self.rules)} rules: {counts or 'no image'}"
+        images = f"{len(self.rows)} image{'' if len(self.rows) == 1 else 's'}"
+        return f"{images}, {len(self.rules)} rules: {counts or 'no image'}"
 
     @property
     def known(self) -> str:

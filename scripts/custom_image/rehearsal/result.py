@@ -82,7 +82,8 @@ class Rehearsal:
     def verdict(self) -> str:
         """One line: PASSED, FAILED, or NOT CHECKED, and why."""
         load = self.load
-        seen = f"{len(load.lost)} of {len(load.requests)} requests lost in {load.upgrades} upgrades"
+        upgrades = f"{load.upgrades} upgrade{'' if load.upgrades == 1 else 's'}"
+        seen = f"{len(load.lost)} of {len(load.requests)} requests lost in {upgrades}"
         if load.lost or not load.requests:
             return f"FAILED: {seen}"
         if self.control is None:

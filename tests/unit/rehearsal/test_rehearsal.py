@@ -35,8 +35,8 @@ def load(*lost: tuple[float, str, bool, str], requests=GOOD) -> Load:
 @pytest.mark.parametrize(
     ("with_drain", "without", "verdict", "is_proved"),
     [
-        (load(), load(LOST), "PASSED: 0 of 100 requests lost in 1 upgrades", True),
-        (load(LOST), load(LOST), "FAILED: 1 of 101 requests lost in 1 upgrades", False),
+        (load(), load(LOST), "PASSED: 0 of 100 requests lost in 1 upgrade", True),
+        (load(LOST), load(LOST), "FAILED: 1 of 101 requests lost in 1 upgrade", False),
         (load(), load(), "FAILED: 0 of 100", False),
         (load(), None, "NOT CHECKED: 0 of 100", False),
         (load(requests=()), load(LOST), "FAILED: 0 of 0", False),
