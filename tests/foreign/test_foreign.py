@@ -22,7 +22,8 @@ def _load():
 
 
 servers = _load()
-pytestmark = [pytest.mark.true_time, pytest.mark.timeout(900)]
+# vLLM starts several times, llama.cpp is built: 8 to 10 minutes each on a busy machine.
+pytestmark = [pytest.mark.true_time, pytest.mark.timeout(2700)]
 
 
 @pytest.mark.parametrize("server", servers.SERVERS, ids=lambda server: server.folder)
