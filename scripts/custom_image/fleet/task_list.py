@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shlex
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -86,7 +85,8 @@ def read_notebooks(source: Path, folder: Path, options: Sequence[str]) -> Tasks:
         except CustomImageError as error:
             raise UsageError(f"names no notebook to run: {error}") from error
         given = chain.from_iterable(("-p", pair) for pair in pairs)
-        place = folder.resolve() / RUNS / _folder_name(line)
+        digest = hashlib.sha256(line.encode()).hexdigest()[:8]  # of the parameters too
+        place = folder.resolve() / RUNS / f"{notebook.stem}-{digest}"
         output = ("--output-dir", str(place))
         arguments = ("notebooks", "run", name, *given, *output, *options, *_JSON)
         return Task(line, Unit(arguments), str(place / notebook.name), _digest(notebook))
@@ -108,12 +108,6 @@ def _refuse(options: Iterable[str], ours: Sequence[str]) -> None:
     for option in options:
         if option.partition("=")[0] in ours:
             raise UsageError(f"{option}: a fleet sets it itself, or it belongs to one run.")
-
-
-def _folder_name(line: str) -> str:
-    """Return a folder's name that tells its line, and that no other line has."""
-    digest = hashlib.sha256(line.encode()).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9]+', '-', line)[:40]}-{digest}"
 
 
 def _digest(path: Path) -> str:

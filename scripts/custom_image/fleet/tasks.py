@@ -82,9 +82,13 @@ class TaskResult:
             ran=ran,
         )
 
-    def __str__(self) -> str:
+    @property
+    def lines(self) -> list[str]:
+        """The task and what became of it: one line where that fits, else two."""
+        name = f"  {self.state:<7} {self.name}"
         detail = self.error.splitlines()[0] if self.error else self.result
-        return f"{self.state:<7} {self.name}  {detail}"
+        whole = f"{name}  {detail}"
+        return [whole] if len(whole) <= _WIDTH else [name, f"{'':<10}  {detail}"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class TaskResults:
             lines.append(f"  {known} of them done before, not again")
         lines += [f"  {line}" for line in self.bad_lines]
         ordered = sorted(self.rows, key=lambda row: _ORDER.index(row.state))
-        lines += [f"  {row}" for row in ordered]
+        lines += [line for row in ordered for line in row.lines]
         return "\n".join(
             line if len(line) <= _WIDTH else f"{line[: _WIDTH - 3]}..." for line in lines
         )

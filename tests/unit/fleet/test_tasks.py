@@ -79,7 +79,9 @@ def test_a_notebook_is_a_run_with_parameters_and_a_folder_of_its_own(tmp_path):
     assert first[:3] == ("notebooks", "run", "dockerfile_build")
     assert third[2:5] == (str(notebook), "-p", "digit=3")
     assert third[-4:] == ("--parameters", "ci", "--format", "json")
-    assert len({words[words.index("--output-dir") + 1] for words in (first, third, fourth)}) == 3
+    places = [words[words.index("--output-dir") + 1] for words in (first, third, fourth)]
+    assert len(set(places)) == 3
+    assert Path(places[0]).name.startswith("02_dockerfile_build-")
     assert [line.number for line in bad_lines] == [4, 5, 6, 7]
     assert "Did you mean 'digit'?" in bad_lines[0].reason
     assert "Parameter digit must be of type int" in bad_lines[1].reason
