@@ -82,15 +82,16 @@ def ensure_base_image(
             _make(own, batch, python, packages, engine)
         return own
 
-    named = "" if packages else reference or os.environ.get("BASE_IMAGE", "")
-    slim = "" if batch or packages else slim_python(python)
-    return choose_base_image(named, slim, own, has=engine.has_image, pull=pull, provide=make)
+    return choose_base_image(
+        reference, batch, python, packages, has=engine.has_image, pull=pull, provide=make
+    )
 
 
 def choose_base_image(
-    named: str,
-    slim: str,
-    own: str,
+    reference: str,
+    batch: bool,
+    python: str,
+    packages: tuple[str, ...] = (),
     *,
     has: Callable[[str], bool],
     pull: Callable[[str], bool],
@@ -98,15 +99,12 @@ def choose_base_image(
 ) -> str:
     """Return the name of a base image that an engine holds, wherever the engine is.
 
-    Args:
-        named: by somebody; empty where none is.
-        slim: what is pulled where none is named; empty where it would not do.
-        own: the one that docker/base makes.
-        has: whether the engine has an image.
-        pull: whether the engine could pull it.
-        provide: brings one there, by other ways than a pull, in place of the one that was wanted.
+    The rule of :func:`ensure_base_image`: ``has`` and ``pull`` tell of an image whether the engine
+    has it, and whether it could pull it; ``provide`` brings one in place of what was wanted.
     """
-    wanted = named or slim
+    named = "" if packages else reference or os.environ.get("BASE_IMAGE", "")
+    wanted = named or ("" if batch or packages else slim_python(python))
+    own = own_base_image(batch=batch, python=python, packages=packages)
     if wanted and has(wanted):
         return wanted
     if not named and has(own):

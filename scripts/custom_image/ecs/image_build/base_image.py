@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
 from contextlib import closing
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, Final
 from custom_image.builders.base import (
     choose_base_image,
     ensure_base_image,
-    own_base_image,
-    slim_python,
 )
 from custom_image.builders.base_libraries import missing_packages
 from custom_image.builders.base_python import find_python
@@ -86,9 +83,9 @@ def provide_base_image(
     """
     python = python or DEFAULT
     return choose_base_image(
-        reference or os.environ.get("BASE_IMAGE", ""),
-        "" if batch else slim_python(python),
-        own_base_image(batch=batch, python=python),
+        reference,
+        batch,
+        python,
         has=partial(_has, connection),
         pull=partial(_pull, connection),
         provide=lambda wanted: _bring(connection, server, wanted, batch, python),
