@@ -1,4 +1,4 @@
-"""What the environment can set: ``docker run -e``, ``ENV``, the form of the service."""
+"""Settings from the environment: ``docker run -e``, ``ENV``, the form of the service."""
 
 from __future__ import annotations
 

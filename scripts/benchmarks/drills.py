@@ -1,4 +1,4 @@
-"""What no load shows: SIGTERM, an upload that is no picture, weights that are missing."""
+"""Drills that no load shows: SIGTERM, an upload that is no picture, weights that are missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What building on a server costs, beside `docker build` run on that server itself.
+"""The cost of building on a server, beside `docker build` run on that server itself.
 
     python -m benchmarks.ecs --server root@10.0.0.5 --size-gb 0.5 2 8
     python -m benchmarks.ecs --stand-in --size-gb 0.5 --generate-gb 36

@@ -1,4 +1,4 @@
-"""What a fleet adds to the time of its commands: images of one small layer, judged one by one.
+"""The overhead of a fleet: images of one small layer, judged one by one.
 
     python -m benchmarks.fleet [NUMBER] [tcp://scheduler:8786]
 

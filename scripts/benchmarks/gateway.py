@@ -1,4 +1,4 @@
-"""What the local platform's gateway adds to a stream's parts, beside the same stream without it.
+"""The delay that the local platform's gateway adds to a stream's parts, in one run.
 
     python -m benchmarks.gateway --keep
     chrt --fifo 5 python -m benchmarks.gateway --keep    where others keep the machine busy; as root

@@ -1,4 +1,4 @@
-"""What installing the tool takes, and how soon a new user has a verdict on an image.
+"""The cost of installing the tool, and how soon a new user has a verdict on an image.
 
     python -m benchmarks.install --image mine:1
 

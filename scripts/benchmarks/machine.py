@@ -1,4 +1,4 @@
-"""What a measurement was made on: without it, figures mean nothing."""
+"""The machine of a measurement: without it, figures mean nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a peer is: one file under peers/ that declares how it is installed and run, and runs.
+"""A peer: one file under peers/ that declares how it is installed and run.
 
 The declaration is inline script metadata (PEP 723) with a table ``[tool.serving]``, so that a file
 that imports its server's library can be read here, where that library is not installed::

@@ -1,4 +1,4 @@
-"""How long an instance waits for weights: in layers of its image, or mounted beside a thin one.
+"""The wait of an instance for weights: in layers of its image, or mounted beside a thin one.
 
     python -m benchmarks.pull --image dockerfile_build:latest --size-gb 1 --keep
 

@@ -1,4 +1,4 @@
-"""How long an author waits for an image after an edit, beside a build from nothing in the same run.
+"""Time to an image after an edit, beside a build from nothing in the same run.
 
     python -m benchmarks.rebuild --rounds 5
 

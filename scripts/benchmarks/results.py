@@ -1,4 +1,4 @@
-"""What a run found: rounds, their medians, and the JSON that keeps all of it."""
+"""Results of a run: rounds, their medians, and the JSON that keeps all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this project's default profile has to reach, and by how much it does."""
+"""Targets of this project's default profile, and by how much it reaches them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verifying costs, beside `docker save IMAGE | sha256sum` in the same run.
+"""The cost of verifying, beside `docker save IMAGE | sha256sum` in the same run.
 
     python -m benchmarks.verifier --size-gb 2 10 --rounds 3 --archive
 

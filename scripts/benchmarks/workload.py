@@ -1,4 +1,4 @@
-"""What is sent and what serves it: a model file, a digit, a slow picture."""
+"""The workload: a model file, a digit, a slow picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a machine can do, and how to get the rest: the nouns of every doctor."""
+"""A diagnosis of a machine: the nouns of every doctor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine can do, and how to get the rest."""
+"""The doctor: what this machine can do, and how to get the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What long steps say while they run: on standard error, bars silent where nobody watches."""
+"""Progress of long steps: on standard error, bars silent where nobody watches."""
 
 from __future__ import annotations
 

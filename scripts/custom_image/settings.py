@@ -1,4 +1,4 @@
-"""Where the project is, so that a notebook, a terminal and CI all write below the same build/."""
+"""The project's folder: a notebook, a terminal and CI all write below the same build/."""
 
 from __future__ import annotations
 

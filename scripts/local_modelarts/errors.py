@@ -1,4 +1,4 @@
-"""What the platform answers when it refuses, in its own codes and words.
+"""The platform's errors, in its own codes and words.
 
 Source of the codes and of the messages without a remark: the error code page of the API reference,
 https://support.huaweicloud.com/intl/en-us/api-modelarts/modelarts_03_0095.html, and for SWR

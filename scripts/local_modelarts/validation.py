@@ -1,4 +1,4 @@
-"""Refusing a request whose fields are not as :mod:`custom_image.platform_api` has them.
+"""Validation of a request: its fields are as :mod:`custom_image.platform_api` has them.
 
 Source: the docstrings of huaweicloudsdkmodelarts and huaweicloudsdkswr 3.1.219, which are the API
 reference.

@@ -1,4 +1,4 @@
-"""Where a prediction runs: in the event loop, or in a thread beside it.
+"""The lane of a prediction: in the event loop, or in a thread beside it.
 
 Handing a prediction of 0.4 ms to a thread and back costs more than half the throughput; running one
 of 5 s in the event loop stops every other connection of the worker, health included. No declaration

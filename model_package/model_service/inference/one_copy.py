@@ -1,4 +1,4 @@
-"""Which packages can run with their model in a process of its own, and what its workers get.
+"""Packages that can run with their model in a process of its own, and what their workers get.
 
 The three steps of a request then run in different processes: ``_preprocess`` and ``_postprocess``
 in a worker, ``_inference`` in the model process. What one step leaves on ``self`` for another would

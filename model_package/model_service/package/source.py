@@ -1,4 +1,4 @@
-"""What the code of a model package says of itself: read, and never run.
+"""The source of a model package, read and never run.
 
 Only what ``customize_service.py`` leads to by its imports counts: a training script that lies
 beside it says nothing of the service.

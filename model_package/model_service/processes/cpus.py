@@ -1,4 +1,4 @@
-"""How many CPUs this process may use: what a container was given, not what the machine has."""
+"""CPUs of this process: what a container was given, not what the machine has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory there is, and what a worker takes of it: of the cgroup, the machine, the GPUs.
+"""Memory, and what a worker takes of it: of the cgroup, the machine, the GPUs.
 
 Sources: https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html,
 https://docs.kernel.org/filesystems/proc.html (``smaps_rollup``, ``status``, ``meminfo``).

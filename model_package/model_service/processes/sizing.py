@@ -1,4 +1,4 @@
-"""How many workers run: the first one loads and is measured, and more start while they fit."""
+"""The number of workers: the first loads and is measured, and more start while they fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which worker accepts the next connections.
+"""Turns of the workers at accepting connections.
 
 All workers accept from one socket, and the kernel wakes them all. Left to chance, eight connections
 end up six to two, or eight to none: half the service idles while the other half has a queue. And a

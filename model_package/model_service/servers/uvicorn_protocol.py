@@ -1,4 +1,4 @@
-"""What uvicorn's HTTP leaves open: heads without end, errors in plain text, offers to upgrade."""
+"""The gaps of uvicorn's HTTP: heads without end, errors in plain text, offers to upgrade."""
 
 from __future__ import annotations
 

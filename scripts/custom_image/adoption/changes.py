@@ -1,4 +1,4 @@
-"""What adopting a package changed, guessed or left out: said once, each with its reason."""
+"""Changes that adopting a package made, guessed or left out, each with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a package says it needs, as requirements of pip: config.json's blocks, requirements.txt."""
+"""Dependencies of a package as requirements of pip: config.json's blocks, requirements.txt."""
 
 from __future__ import annotations
 

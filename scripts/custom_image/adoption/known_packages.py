@@ -1,4 +1,4 @@
-"""What is known of Python packages without asking an index, kept by hand.
+"""Known Python packages: facts without asking an index, kept by hand.
 
 An import that nothing declares is looked up here and nowhere else: a name that is guessed may be
 somebody else's package (https://medium.com/@alex.birsan/dependency-confusion-4a5d60fec610).

@@ -1,4 +1,4 @@
-"""What a file or a folder of a notebook instance means for a save."""
+"""Files and folders of a notebook instance, judged for a save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an audit finds, and how it shows itself."""
+"""Findings of an audit, and their display."""
 
 from __future__ import annotations
 

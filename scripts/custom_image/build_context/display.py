@@ -1,4 +1,4 @@
-"""How a build context and its files show themselves."""
+"""Display of a build context and its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files go where in a build context, and which are refused."""
+"""Files of a build context: which go where, and which are refused."""
 
 from __future__ import annotations
 

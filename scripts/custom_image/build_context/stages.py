@@ -1,4 +1,4 @@
-"""What the stages of a Dockerfile are made from."""
+"""Inputs of the stages of a Dockerfile."""
 
 from __future__ import annotations
 

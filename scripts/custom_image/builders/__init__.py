@@ -1,4 +1,4 @@
-"""What turns a build context into an image.
+"""Builders: a build context becomes an image.
 
 Each module is one place where that can be done. An image that is here is a :class:`BuiltImage`; the
 one of ``ma_cli`` stands in a registry, and ``folder`` is for where there can be none.

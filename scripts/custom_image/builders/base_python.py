@@ -1,4 +1,4 @@
-"""Which Python a base image has: asked by running it, as the user that the platform starts."""
+"""The Python of a base image: asked by running it, as the user that the platform starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the classic builder says while it builds, read step by step."""
+"""The log of the classic builder, read step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in for an image where no engine can build one: the files that would be in it."""
+"""A folder in place of an image where no engine can build one: the files that would be in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is at the platform already, found by name: an image, a model, a service."""
+"""Lookup by name of what is at the platform already: an image, a model, a service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was pushed from here: the digest under each name, kept between two commands.
+"""Receipts of pushes: the digest under each name, kept between two commands.
 
 A tag may be moved by anybody who pushes. Who publishes it later in another process learns from the
 receipt what it was when it was pushed.

@@ -1,4 +1,4 @@
-"""What grows with each request: samples of an instance in use, and the line through them."""
+"""Growth with each request: samples of an instance in use, and the line through them."""
 
 from __future__ import annotations
 

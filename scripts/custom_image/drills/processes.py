@@ -1,4 +1,4 @@
-"""What drills want to know of the processes of an instance."""
+"""Processes of an instance, as drills need them."""
 
 from __future__ import annotations
 

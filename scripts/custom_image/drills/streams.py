@@ -1,4 +1,4 @@
-"""What becomes of a stream whose client leaves, and of one that runs when SIGTERM comes."""
+"""Drills of streams: one whose client leaves, and one that runs when SIGTERM comes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an instance holds at a moment: memory, open files, threads, temporary files, CPUs."""
+"""Usage of an instance at a moment: memory, open files, threads, temporary files."""
 
 from __future__ import annotations
 

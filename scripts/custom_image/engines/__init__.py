@@ -1,4 +1,4 @@
-"""What can run an image's boot file: a Docker engine, or this machine's own processes.
+"""Engines that run an image's boot file: Docker, or this machine's own processes.
 
 Two nouns: an :class:`Engine` starts things, an :class:`Instance` is a started thing. Everything
 above (rules, notebooks, the CLI) speaks to these protocols and never to a client library, so that
@@ -204,7 +204,7 @@ class Instance(Protocol):
         ...
 
     def stop(self) -> None:
-        """Stop and remove it. Harmless when repeated."""
+        """Stop and remove it. Idempotent."""
         ...
 
     def __enter__(self) -> Self: ...

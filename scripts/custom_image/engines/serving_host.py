@@ -1,4 +1,4 @@
-"""What a platform needs of a Docker engine to run the instances of services.
+"""The part of a Docker engine that a platform needs to run the instances of services.
 
 Unlike a notebook instance, an instance of a service is given an environment, a command and limits,
 is signalled and probed, and its log outlives it.

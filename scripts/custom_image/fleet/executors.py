@@ -1,4 +1,4 @@
-"""Where units run: `concurrent.futures.Executor` is the one seam.
+"""Executors of a fleet's units: `concurrent.futures.Executor` is the one seam.
 
 Here a unit is a process of this machine. With ``tcp://scheduler:8786`` it goes to the workers of a
 Dask scheduler, which hands the unit of a lost worker to another one. Slurm and Kubernetes bring

@@ -1,4 +1,4 @@
-"""Which images are meant: the lines of a file, or what an organization of a registry holds."""
+"""The list of images: the lines of a file, or what an organization of a registry holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of earlier runs: the last outcome of each command, one file each."""
+"""Outcomes of earlier runs: the last one of each command, one file each."""
 
 from __future__ import annotations
 

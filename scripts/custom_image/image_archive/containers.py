@@ -1,4 +1,4 @@
-"""What holds an image's parts: a tar file, a compressed one, a folder, an engine's answer.
+"""Containers of an image's parts: a tar file, a compressed one, a folder, an engine's answer.
 
 All are read alike, as a sequence of :class:`Part`; those on disk also give a part by its name.
 """

@@ -1,4 +1,4 @@
-"""How much of a stranger's archive is believed, so that none can fill memory or last for ever."""
+"""Limits on a stranger's archive, so that none can fill memory or last for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which parts of an archive are the image: its configuration, and its layers in order.
+"""Manifests of an archive: the image's configuration, and its layers in order.
 
 Sources: https://github.com/moby/docker-image-spec/blob/main/spec.md (manifest.json) and
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md (index.json).

@@ -1,4 +1,4 @@
-"""What goes onto the disk of an instance before a notebook runs there: a checkout, and a Python.
+"""The checkout on the disk of an instance, and its Python, before a notebook runs there.
 
 The Python is the preset's own interpreter with a copy of the packages of the environment that this
 very process runs in, so nothing is fetched.

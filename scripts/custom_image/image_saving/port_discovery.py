@@ -1,4 +1,4 @@
-"""Where the server of a preset image listens, which is asked and not assumed.
+"""The port of a preset image's server, which is asked for and not assumed.
 
 This project's heeds ``PORT``. The platform's own are said to listen on 8080 with HTTP, and on 8443
 with TLS for the platform; neither is documented.

@@ -1,4 +1,4 @@
-"""What the drills of a verification measured, as far as a manifest needs it."""
+"""Measurements of a verification's drills, as far as a manifest needs them."""
 
 from __future__ import annotations
 

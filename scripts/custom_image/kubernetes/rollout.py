@@ -1,4 +1,4 @@
-"""What a Deployment says of an update, for the local platform to rehearse it."""
+"""The rollout of a Deployment, for the local platform to rehearse it."""
 
 from __future__ import annotations
 

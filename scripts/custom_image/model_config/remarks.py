@@ -1,4 +1,4 @@
-"""What the platform ignores or dislikes in a config.json, and would never mention."""
+"""Remarks on a config.json: what the platform ignores or dislikes, and would never mention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a notebook asks for: its parameters cell, read strictly.
+"""Parameters of a notebook: its parameters cell, read strictly.
 
 papermill only warns about parameters that no cell declares and says nothing of those that no cell
 uses, so that a misspelt ``-p`` runs the notebook with its defaults. Here both are errors.

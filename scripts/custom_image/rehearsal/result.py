@@ -1,4 +1,4 @@
-"""What a rehearsal of upgrades has shown: every request, what happened when, and the verdict."""
+"""The result of a rehearsal of upgrades: every request, what happened when, and the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rule sees: the target under verification, and how far the verification goes."""
+"""The context of a rule: the target under verification, and how far the verification goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one project holds otherwise: severities, limits, and rules that it waives with a reason.
+"""Overrides of one project: severities, limits, and rules that it waives with a reason.
 
 They come from a file in YAML and from the command line, and every report repeats them::
 

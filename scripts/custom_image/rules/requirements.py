@@ -1,4 +1,4 @@
-"""Who answers for each thing the platform asks: a rule, a check of requests, or nobody and why.
+"""Requirements of the platform, and who answers for each: a rule, a check, or nobody and why.
 
 The table is ``catalogue.yaml`` beside this module.
 """

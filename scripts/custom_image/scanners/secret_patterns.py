@@ -1,4 +1,4 @@
-"""What a secret looks like: in a file, in a variable, in a build step.
+"""Patterns of secrets: in a file, in a variable, in a build step.
 
 Patterns name what they found and never quote it: a report is copied into tickets and logs. Every
 repetition in them is bounded: a file made to harm would take hours otherwise. By hand for both: the

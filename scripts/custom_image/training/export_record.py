@@ -1,4 +1,4 @@
-"""Where an ONNX file came from, so that it is exported and compared once and not at each run."""
+"""A record of an ONNX file's origin, so that it is exported and compared only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the network learns, and how it is judged."""
+"""Training of the network, and its accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs during one verification, and what rules see of it."""
+"""A verification's session: what runs during it, and what rules see of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be verified says what it ``offers`` to rules, and why it lacks the rest."""
+"""A target: what it ``offers`` to rules, and why it lacks the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be verified: an image, its archive, a folder, a boot file as a process, a running URL.
+"""Targets of a verification: image, archive, folder, a boot file as a process, a running URL.
 
 A target judges nothing: see :mod:`~custom_image.verification.target`.
 """

@@ -1,4 +1,4 @@
-"""Which files a batch reads: those of a folder, or those that a manifest names.
+"""Input files of a batch: those of a folder, or those that a manifest names.
 
 The list is made once and kept, so that a batch that goes on after a kill numbers and names its
 results as before, whatever has come into the folder meanwhile.

@@ -1,4 +1,4 @@
-"""How files become requests: one request a file, or one request a line of a CSV file.
+"""Mapping of files to requests: one request a file, or one request a line of a CSV file.
 
 Source: https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/deploying_a_model_as_batch_services/deploying_as_a_batch_service.html,
 "Example Mapping", and the parameters ``mapping_type`` and ``mapping_rule`` of CreateService.

@@ -1,4 +1,4 @@
-"""What the platform holds against a request for a batch service, and how such a service is shown.
+"""Checks of a request for a batch service, and the JSON of such a service.
 
 Source: CreateService and ShowService,
 https://docs.otc.t-systems.com/modelarts/api-ref/service_management/deploying_services.html.

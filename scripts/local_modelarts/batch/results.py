@@ -1,4 +1,4 @@
-"""What a batch has done so far, in files that a kill at any moment leaves readable.
+"""Results of a batch so far, in files that a kill at any moment leaves readable.
 
 A result is written whole to its own file, and only then noted in the journal; a line of a CSV file
 is noted with its answer, because its file is written when all lines are answered. What is noted is

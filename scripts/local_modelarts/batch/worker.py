@@ -185,7 +185,7 @@ class BatchWork:
         return self._platform.folder.root / "batches" / batch_id
 
     def dismiss(self, label: str) -> None:
-        """End this platform's instances that have a label. Harmless when repeated.
+        """End this platform's instances that have a label. Idempotent.
 
         Raises:
             CustomImageError: the engine is gone.

@@ -1,4 +1,4 @@
-"""Which page of the console shows what."""
+"""Routes of the console."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each page shows, gathered from the platform's state; nothing is changed here."""
+"""Pages of the console, made from the platform's state; nothing is changed here."""
 
 from __future__ import annotations
 

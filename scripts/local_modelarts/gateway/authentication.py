@@ -1,4 +1,4 @@
-"""Who calls a service: token, signature or app in v1; token, API key or nobody in v2.
+"""Authentication of a service's callers: token, signature or app in v1; token or API key in v2.
 
 Sources: https://support.huaweicloud.com/inference-modelarts/inference-modelarts-0025.html and
 inference-modelarts-0097.md (v1), https://support.huaweicloud.com/modelarts_faq/modelarts_05_0025.html

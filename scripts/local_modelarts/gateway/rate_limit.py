@@ -1,4 +1,4 @@
-"""How many requests a service takes: a bucket of permits for each, refilled as time goes by."""
+"""Rate limits: a bucket of permits for each service, refilled as time goes by."""
 
 from __future__ import annotations
 

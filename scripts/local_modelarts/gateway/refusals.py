@@ -1,4 +1,4 @@
-"""What the gateway answers when it refuses, by the generation of the service.
+"""Refusals of the gateway, by the generation of the service.
 
 Inference 2.0 (v2) has codes of its own for what APIG and the dispatcher say in v1. Sources, below
 https://support.huaweicloud.com/trouble-modelarts/: modelarts_13_0053 (4104), 0055 (8910), 0221

@@ -1,4 +1,4 @@
-"""Who calls: the AK/SK signature ``SDK-HMAC-SHA256``, computed again from the request.
+"""The AK/SK signature ``SDK-HMAC-SHA256`` of a call, computed again from the request.
 
 Source: https://support.huaweicloud.com/intl/en-us/devg-apisign/api-sign-algorithm.html, and
 ``huaweicloudsdkcore.signer.signer``, whose requests must pass unchanged. By hand: the

@@ -1,4 +1,4 @@
-"""What a handler takes and returns: a function from a :class:`Call` to an :class:`Answer`."""
+"""Requests and answers: a handler is a function from a :class:`Call` to an :class:`Answer`."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Images:
                 )
 
     def register(self, body: Mapping[str, Any]) -> Image:
-        """Register an image that stands in the registry.
+        """Register an image that exists in the registry.
 
         Raises:
             ApiError: a field is not allowed, the image is not there, or it is registered.

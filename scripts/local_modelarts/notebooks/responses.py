@@ -1,4 +1,4 @@
-"""How a notebook instance and an image look in the platform's answers.
+"""JSON of notebook instances and images in the platform's answers.
 
 Source: the models ``NotebookResp`` and ``ImageResponse`` of huaweicloudsdkmodelarts 3.1.219.
 """

@@ -1,4 +1,4 @@
-"""Which call of the ModelArts API does what: notebook instances and images.
+"""Routes of the ModelArts API about notebook instances and images.
 
 Paths and status codes: the operations of ``huaweicloudsdkmodelarts.v1.ModelArtsClient``.
 """

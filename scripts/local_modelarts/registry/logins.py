@@ -1,4 +1,4 @@
-"""Who may do what in the registry: SWR logins, and the tokens that the registry asks for.
+"""Logins of SWR, and the tokens that the registry asks for.
 
 A temporary login holds until a moment that its password itself names, so nothing is stored. The
 registry sends its clients here for a token (the Distribution project's token protocol), which

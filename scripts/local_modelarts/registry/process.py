@@ -1,4 +1,4 @@
-"""What serves the registry's protocol: the Distribution project's program, or its image.
+"""The registry's process: the Distribution project's program, or its image.
 
 Either outlives a platform that is killed, and the next one takes it over. It listens on loopback
 only, behind the proxy that clients speak to (:mod:`local_modelarts.registry.proxy`).
@@ -111,7 +111,7 @@ class ProgramServer:
         return False
 
     def stop(self) -> None:
-        """Stop it. Harmless when repeated."""
+        """Stop it. Idempotent."""
         if not self.is_running():
             return
         os.kill(int(self._pid.read_text()), signal.SIGTERM)
@@ -166,7 +166,7 @@ class ImageServer:
         return self._service.is_running()
 
     def stop(self) -> None:
-        """Stop it. Harmless when repeated."""
+        """Stop it. Idempotent."""
         self._service.stop()
 
     def explain(self) -> str:

@@ -1,4 +1,4 @@
-"""What stands before the registry, and refuses the manifests that SWR refuses.
+"""A proxy before the registry that refuses the manifests that SWR refuses.
 
 The Distribution project's registry takes every manifest of the OCI, SWR does not. All else passes
 as it comes, bytes of layers included. Each connection carries one request, so that only its head

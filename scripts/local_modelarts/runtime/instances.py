@@ -178,7 +178,7 @@ class ServingInstances:
         return self._host.log(name)
 
     def remove(self, name: str) -> None:
-        """Kill and remove a container. Harmless when repeated."""
+        """Kill and remove a container. Idempotent."""
         self._host.remove(name)
 
 

@@ -1,4 +1,4 @@
-"""What asks the probes of a running instance; others read what it has found.
+"""The prober: asks the probes of a running instance; others read what it has found.
 
 Each probe has a thread of its own, as on a Kubernetes node: one that hangs holds up no other.
 """

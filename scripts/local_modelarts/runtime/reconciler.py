@@ -1,4 +1,4 @@
-"""What goes on with services while nobody asks: a loop that brings what is to what is wanted.
+"""The reconciler: a loop that brings services to the state that was asked for.
 
 Everything it goes by stands in the database, so whoever starts after a SIGKILL goes on with it.
 """

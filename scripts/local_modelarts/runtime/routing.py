@@ -1,4 +1,4 @@
-"""Where requests go: for every service its instances, renewed as a whole, read without a lock."""
+"""Routes to the instances of each service: renewed as a whole, read without a lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the platform holds against a model: at once, as a refusal, or after a look, as an event.
+"""Checks of a request for a model: refused at once, or after a look, as an event.
 
 Source: https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateModel.html
 """

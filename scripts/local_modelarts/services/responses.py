@@ -1,4 +1,4 @@
-"""How models, services and their events look in the classic API's answers.
+"""JSON of models, services and their events in the answers of v1.
 
 Source: "Obtaining Service Details" and "Querying Model Details" of the API reference,
 https://support.huaweicloud.com/intl/en-us/api-modelarts/ShowService.html

@@ -1,4 +1,4 @@
-"""Which call about API keys of v2 does what; paths as in the SDK's ``infer_api_key`` calls."""
+"""Routes of v2 about API keys; paths as in the SDK's ``infer_api_key`` calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which call about deployments, their versions, instances and pods of v2 does what, and their JSON.
+"""Routes of v2 about deployments, their versions, instances and pods, and their JSON.
 
 A service of deploy type SINGLE has one deployment. Shapes: ``ShowInferDeploymentResponse`` and its
 kin in huaweicloudsdkmodelarts 3.1.219.

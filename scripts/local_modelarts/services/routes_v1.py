@@ -1,4 +1,4 @@
-"""Which call of the classic API does what: models and services, and what only we have.
+"""Routes of v1: models and services, and what only the local platform has.
 
 Paths: the chapters "Model Management" and "Service Management" of the API reference,
 https://support.huaweicloud.com/intl/en-us/api-modelarts/. The SDK has no methods for them.

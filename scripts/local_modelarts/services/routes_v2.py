@@ -1,4 +1,4 @@
-"""Which call about services of Inference 2.0 (v2) does what, and how services look.
+"""Routes of v2 (Inference 2.0) about services, and the JSON of services.
 
 Paths and fields: the ``infer`` operations of ``huaweicloudsdkmodelarts.v1.ModelArtsClient``.
 """

@@ -1,4 +1,4 @@
-"""What has happened to a model or a service, in the platform's words where they are documented.
+"""Events of models and services, in the platform's words where they are documented.
 
 Source: https://support.huaweicloud.com/usermanual-standard-modelarts/inference-modelarts-0118.html
 (models) and https://support.huaweicloud.com/intl/en-us/inference-modelarts/inference-modelarts-0119.html
@@ -78,7 +78,7 @@ class Events:
         return [row for row in self._state.find(Event) if row.of == resource_id]
 
     def forget(self, resource_id: str) -> None:
-        """Drop the events of a resource. Harmless when repeated."""
+        """Drop the events of a resource. Idempotent."""
         with self._state.transaction():
             for row in self.of(resource_id):
                 self._state.remove(Event, row.id)

@@ -1,4 +1,4 @@
-"""What the platform keeps, one frozen dataclass for each kind of resource.
+"""The platform's resources, one frozen dataclass for each kind.
 
 A change makes a new one: :meth:`local_modelarts.storage.store.State.change`.
 """

@@ -1,4 +1,4 @@
-"""What the instances of a service are made of; kept as JSON within services and instances."""
+"""Specifications of a service's instances; kept as JSON within services and instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the platform knows, in one SQLite file that survives SIGKILL.
+"""The store of the platform's resources: one SQLite file that survives SIGKILL.
 
 One table holds every kind of resource: a status that only moves from states the caller names, and
 the rest as JSON. What a status says has happened; what a transient status says is under way, and
@@ -145,7 +145,7 @@ class State:
         return row
 
     def remove(self, kind: type[Resource], resource_id: str) -> None:
-        """Forget a resource. Harmless when repeated."""
+        """Forget a resource. Idempotent."""
         with self.transaction():
             self._connection.execute(
                 "DELETE FROM resources WHERE kind = ? AND id = ?", (kind.kind, resource_id)

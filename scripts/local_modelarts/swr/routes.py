@@ -1,4 +1,4 @@
-"""Which call of the SWR API does what, and the door that the registry sends its clients to.
+"""Routes of the SWR API, and the token server that the registry sends its clients to.
 
 Paths and status codes: the operations of ``huaweicloudsdkswr.v2.SwrClient``.
 """

@@ -1,4 +1,4 @@
-"""What can be told of a service by reading its code: what it cannot be served with, and hints."""
+"""Checks of a service's code by reading: what cannot be served, and hints."""
 
 from __future__ import annotations
 

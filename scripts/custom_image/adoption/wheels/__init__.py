@@ -1,4 +1,4 @@
-"""What a foreign package asks for, as wheels that run on the Python of an image."""
+"""Wheels of what a foreign package asks for, for the Python of an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which versions of a package have a wheel for which Python, where the author's pip looks.
+"""Versions of a package that have a wheel for a Python, where the author's pip looks.
 
 pip itself is asked, with its own configuration: at ``-vv`` it names every file of a package's page,
 also those that do not fit. One call tells of all Pythons.

@@ -1,4 +1,4 @@
-"""Which pins of a package have a wheel for the Python of an image, and the ways on for the rest."""
+"""Pins of a package without a wheel for the Python of an image, and the ways on for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the APIs are, whose keys sign the calls, and what a refusal becomes."""
+"""Endpoints of the APIs, the keys that sign the calls, and what a refusal becomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one needs to find out why a verb failed, in one archive below ``build/bundles``.
+"""A bundle of everything needed to find out why a verb failed, below ``build/bundles``.
 
 Events and logs of what failed, the settings that were sent, the image's labels, the last report of
 the verifier, and every call with its answer; never a secret.

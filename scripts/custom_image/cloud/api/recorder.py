@@ -1,4 +1,4 @@
-"""What goes over the wire: every call of the SDK's clients passes here, below the SDK.
+"""A recorder of every call of the SDK's clients, below the SDK.
 
 The SDK lends a hook before a request is sent and one behind its answer. Here they keep a diary for
 the bundle of a failure, and hold every call back in a dry run, which prints it instead.

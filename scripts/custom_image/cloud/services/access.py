@@ -1,4 +1,4 @@
-"""What proves to the gateway who calls: a signature or a token in v1; an API key or a token in v2.
+"""Credentials of a prediction: a signature or a token in v1; an API key or a token in v2.
 
 Source: https://support.huaweicloud.com/modelarts_faq/modelarts_05_0025.html (2026-09-15)
 """

@@ -1,4 +1,4 @@
-"""Who answered, the model or the platform, and what to do about it.
+"""Answers of a service: from the model or from the platform, and what to do about them.
 
 An answer with the header ``Server: ModelArts`` whose body holds no code of the platform is the
 model's: https://support.huaweicloud.com/modelarts_faq/modelarts_05_3135.html

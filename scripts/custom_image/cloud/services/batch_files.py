@@ -1,4 +1,4 @@
-"""What a batch reads and writes: checked before it is sent, and laid where the platform finds it.
+"""Files of a batch: checked before they are sent, and laid where the platform finds them.
 
 The local platform has a folder that stands in for OBS, into which files of this machine are copied.
 The cloud reads OBS alone: there the files have to be before.

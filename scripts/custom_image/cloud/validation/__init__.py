@@ -1,1 +1,1 @@
-"""What the platform would refuse, checked before a request is sent."""
+"""Validation of requests before they are sent: what the platform would refuse."""

@@ -1,4 +1,4 @@
-"""What the platform refuses in a request for a batch service: input, mapping, output.
+"""Checks of a request for a batch service: input, mapping, output.
 
 Source: https://support.huaweicloud.com/intl/en-us/api-modelarts/CreateService.html, and
 https://docs.otc.t-systems.com/modelarts/umn/inference_deployment/deploying_a_model_as_batch_services/deploying_as_a_batch_service.html

@@ -1,4 +1,4 @@
-"""How a request is refused: what was expected, what was found, where, and what to do."""
+"""A refusal of a request: what was expected, what was found, where, and what to do."""
 
 from __future__ import annotations
 

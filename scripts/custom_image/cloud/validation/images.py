@@ -1,4 +1,4 @@
-"""What the platform refuses of an image: its name, its tag, its region, a login to push it."""
+"""Checks of an image's name, tag and region, and of a login to push it."""
 
 from __future__ import annotations
 

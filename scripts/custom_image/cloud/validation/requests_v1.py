@@ -1,4 +1,4 @@
-"""What the platform refuses in a request, refused here before anything is sent.
+"""Checks of a request of v1, refused here before anything is sent.
 
 Each function holds one row of ``rules/catalogue.yaml`` and is named there. All of them raise
 :class:`~custom_image.errors.UsageError`, which says what was expected, what was found, where, and

@@ -1,4 +1,4 @@
-"""What Inference 2.0 refuses in a request, in the form of the SDK's ``to_dict``.
+"""Checks of a request of v2 (Inference 2.0), in the form of the SDK's ``to_dict``.
 
 Source: the docstrings of huaweicloudsdkmodelarts 3.1.219, which are the API reference.
 """

@@ -1,4 +1,4 @@
-"""What ``docker build`` says while it builds, read step by step; of either builder."""
+"""The log of ``docker build``, of either builder, read step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large an image will become, before anything of it is sent or built."""
+"""An estimate of an image's size, before anything of it is sent or built."""
 
 from __future__ import annotations
 

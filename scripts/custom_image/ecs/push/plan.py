@@ -1,4 +1,4 @@
-"""What a push will send, and whether the registry's limits let it."""
+"""The plan of a push: what will be sent, and whether the registry's limits let it."""
 
 from __future__ import annotations
 

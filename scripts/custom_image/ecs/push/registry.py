@@ -1,4 +1,4 @@
-"""What a registry has of an image already, asked through the server that will push to it."""
+"""A registry's content, asked through the server that will push to it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a build server has and lacks, and its Docker engine."""
+"""Build servers: what they have and lack, and their Docker engine."""

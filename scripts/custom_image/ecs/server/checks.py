@@ -1,4 +1,4 @@
-"""What is judged of a build server; each function makes one finding of what was seen."""
+"""Checks of a build server; each function makes one finding of what was seen."""
 
 from __future__ import annotations
 

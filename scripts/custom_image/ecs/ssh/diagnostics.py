@@ -1,4 +1,4 @@
-"""What ssh says when it cannot connect, in words that tell what to do."""
+"""Diagnoses of a connection that ssh cannot make, each with what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a build context consists of, file by file and chunk by chunk, known by SHA-256."""
+"""The manifest of a build context: file by file and chunk by chunk, known by SHA-256."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ class DockerContainer:
         self.url = f"http://127.0.0.1:{self._published_port(self._port)}"
 
     def stop(self) -> None:
-        """Kill and remove it, keeping its log. Harmless when repeated."""
+        """Kill and remove it, keeping its log. Idempotent."""
         if self._last_log is not None:
             return
         try:

@@ -1,4 +1,4 @@
-"""What a platform needs of a Docker engine, and a verifier does not.
+"""The part of a Docker engine that a platform needs, and a verifier does not.
 
 Containers that outlive the Python that started them, networks, volumes, saving a container as an
 image, and moving images to and from a registry. Everything carries a name and labels, so that

@@ -165,7 +165,7 @@ class DockerImages(ABC):
             yield {"error": str(error.explanation)}
 
     def remove_image(self, reference: str) -> None:
-        """Remove a tag, and the image where that was its last one. Harmless when repeated."""
+        """Remove a tag, and the image where that was its last one. Idempotent."""
         try:
             self._client.images.remove(reference, force=True)
         except docker.errors.NotFound:

@@ -1,4 +1,4 @@
-"""Whose container this is, so that those of a Python that was killed can be told from live ones."""
+"""Owners of containers, so that those of a Python that was killed can be told from live ones."""
 
 from __future__ import annotations
 

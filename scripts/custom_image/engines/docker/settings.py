@@ -1,4 +1,4 @@
-"""How a container is made: its limits, and what it gets of the machine because it was named."""
+"""Settings of a container: its limits, and what it gets of the machine because it was named."""
 
 from __future__ import annotations
 

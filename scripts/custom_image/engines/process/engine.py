@@ -179,7 +179,7 @@ class LocalProcess:
         self._process = self._begin()
 
     def stop(self) -> None:
-        """Kill it with everything it started, keeping its log. Harmless when repeated."""
+        """Kill it with everything it started, keeping its log. Idempotent."""
         if self._last_log is not None:
             return
         self._kill()

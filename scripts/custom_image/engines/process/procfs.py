@@ -1,4 +1,4 @@
-"""What Linux tells about processes and listening sockets below ``/proc``.
+"""Processes and listening sockets, as Linux tells them below ``/proc``.
 
 Source: proc(5), https://man7.org/linux/man-pages/man5/proc.5.html
 """

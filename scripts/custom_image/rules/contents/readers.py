@@ -1,4 +1,4 @@
-"""What the rules look for in the one pass over all files of a target."""
+"""Readers of the rules on contents, for the one pass over all files of a target."""
 
 from __future__ import annotations
 

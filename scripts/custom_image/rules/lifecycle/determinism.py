@@ -1,4 +1,4 @@
-"""What has to be the same the second time: an answer, and a start."""
+"""Rules on what has to be the same the second time: an answer, and a start."""
 
 from __future__ import annotations
 

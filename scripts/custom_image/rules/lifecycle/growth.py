@@ -1,4 +1,4 @@
-"""What a service holds after many requests, and when that is more than it may have."""
+"""Rules on growth: what a service holds after many requests, and when that is too much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the service fares where a pool gives it little: a closed file system, memory, a full disk."""
+"""Rules on scarce resources: a read-only file system, little memory, a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens when the platform stops an instance: one drill, judged by five rules."""
+"""Rules on SIGTERM: one drill, judged by five rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What batch services need besides."""
+"""Rules for batch services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much a client may send: as much as the gateway lets through."""
+"""Rules on the size of a request: as much as the gateway lets through."""
 
 from __future__ import annotations
 

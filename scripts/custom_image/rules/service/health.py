@@ -1,4 +1,4 @@
-"""What the service says of its own health, and whether that is true."""
+"""Rules on health: what the service says of it, and whether that is true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the service speaks HTTP: to many, to patient and to clumsy clients."""
+"""Rules on HTTP: with many, with patient and with clumsy clients."""
 
 from __future__ import annotations
 

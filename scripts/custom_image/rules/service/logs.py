@@ -1,4 +1,4 @@
-"""What the service writes, and where."""
+"""Rules on logs: what the service writes, and where."""
 
 from __future__ import annotations
 

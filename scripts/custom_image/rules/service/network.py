@@ -1,4 +1,4 @@
-"""Where the service listens, as the container itself sees it."""
+"""Rules on the listening address, as the container itself sees it."""
 
 from __future__ import annotations
 

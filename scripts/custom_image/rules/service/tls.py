@@ -1,4 +1,4 @@
-"""Whether the port speaks HTTP or HTTPS, and whether that is what config.json says."""
+"""Rules on TLS: whether the port speaks HTTP or HTTPS, and whether config.json says so."""
 
 from __future__ import annotations
 

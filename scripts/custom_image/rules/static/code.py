@@ -1,4 +1,4 @@
-"""What the text of the service's code says before anything runs; adoption finds the same."""
+"""Rules on the text of the service's code, before anything runs; adoption finds the same."""
 
 from __future__ import annotations
 

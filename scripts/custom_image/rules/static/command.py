@@ -1,4 +1,4 @@
-"""What the boot file does: servers, shells and tools that are known to behave badly.
+"""Rules on the boot file: servers, shells and tools that are known to behave badly.
 
 The boot file and the file that base images of the platform start are read as text, nothing more: a
 service that is started otherwise is judged by the drills alone.

@@ -1,4 +1,4 @@
-"""What an image has to be as a custom engine: the model comes from OBS, beside it."""
+"""Rules on an image as a custom engine: the model comes from OBS, beside it."""
 
 from __future__ import annotations
 

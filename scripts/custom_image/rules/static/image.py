@@ -1,4 +1,4 @@
-"""What the metadata of the image says, before anything runs."""
+"""Rules on the metadata of the image, before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image has to be to come out of a notebook instance, and still hold its model."""
+"""Rules on an image that comes out of a notebook instance, and still holds its model."""
 
 from __future__ import annotations
 

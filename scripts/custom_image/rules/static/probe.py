@@ -1,4 +1,4 @@
-"""How config.json has the platform probe an instance: what it may say, and what makes sense."""
+"""Rules on the probes of config.json: what they may say, and what makes sense."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the registry, SWR, accepts: names, tags and layers of what is pushed."""
+"""Rules of the registry, SWR: names, tags and layers of what is pushed."""
 
 from __future__ import annotations
 
