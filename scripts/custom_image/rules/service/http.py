@@ -28,7 +28,7 @@ from custom_image.specification import (
     Requirement,
 )
 
-LOOK_S = 0.5
+LOOK_S = 0.2
 """How often an idle connection is looked at; the time of its end is known this exactly."""
 WARM_UP_REQUESTS = 3
 PATIENCE_S = GATEWAY_LATENCY.value + 25.0
