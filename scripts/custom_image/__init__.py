@@ -19,7 +19,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from custom_image.adoption import fetch_wheels, package_folder
+    from custom_image.adoption.package import package_folder
+    from custom_image.adoption.wheels import fetch_wheels
     from custom_image.build_context import write_build_context
     from custom_image.cloud import publish, push
     from custom_image.deployment import ship
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = {
-    "adoption": ("fetch_wheels", "package_folder"),
+    "adoption.package": ("package_folder",),
+    "adoption.wheels": ("fetch_wheels",),
     "build_context": ("write_build_context",),
     "cloud": ("publish", "push"),
     "deployment": ("ship",),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from corpus import Expected, health_of, missing_in_log, read_corpus, try_requests
 
-from custom_image.adoption import fetch_wheels, package_folder
+from custom_image.adoption.package import package_folder
+from custom_image.adoption.wheels import fetch_wheels
 from custom_image.build_context import write_build_context
 from custom_image.builders import find_base
 from custom_image.builders.docker import build

@@ -11,7 +11,7 @@ from corpus import Expected, health_of, missing_in_log, read_corpus, try_request
 from pythons import install
 from runtime import NAMESPACE, start_runtime, wait_for
 
-from custom_image.adoption import package_folder
+from custom_image.adoption.package import package_folder
 
 SERVED = [one for one in read_corpus() if one.outcome != "refuse"]
 AT_HOME = ("platform-path", "platform-path-tf")

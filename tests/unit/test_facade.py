@@ -38,6 +38,24 @@ def test_nothing_heavy_is_imported_before_it_is_used(module):
     assert done.stdout.strip() == ""
 
 
+def test_judging_a_folder_imports_no_engine_and_no_resolution(tmp_path):
+    (tmp_path / "config.json").write_text("[]")
+    heavy = (*HEAVY[:-1], "urllib3", "packaging", "custom_image.adoption.wheels")
+    code = f"""
+import sys
+from custom_image.cli import main
+sys.argv = ["custom-image", "verify", {str(tmp_path)!r}, "--level", "static"]
+try:
+    main()
+finally:
+    print("imported:", *(m for m in {heavy} if m in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1, done.stderr  # the rules that hold of config.json fail
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_import_from_the_facade_alone(path):
     code = "\n".join(

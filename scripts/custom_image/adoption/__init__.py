@@ -8,18 +8,6 @@
     wheels          index → pins → resolution, torch_builds: what it asks for, for a base's Python;
                     shared_objects: what they need of the base
 
-Adopting reads and never runs code, and asks no index; `fetch_wheels` does, by pip.
+Adopting reads and never runs code, and asks no index; `wheels.fetch_wheels` does, by pip. Nothing
+is imported here: the rules need the readers alone, and the resolution is slow to import.
 """
-
-from custom_image.adoption.changes import Change, Kind
-from custom_image.adoption.package import AdoptedPackage, package_folder
-from custom_image.adoption.wheels import PackageWheels, fetch_wheels
-
-__all__ = [
-    "AdoptedPackage",
-    "Change",
-    "Kind",
-    "PackageWheels",
-    "fetch_wheels",
-    "package_folder",
-]

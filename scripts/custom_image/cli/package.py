@@ -24,7 +24,7 @@ from custom_image.progress import say
 from custom_image.settings import enter_project
 
 if TYPE_CHECKING:
-    from custom_image.adoption import AdoptedPackage
+    from custom_image.adoption.package import AdoptedPackage
     from custom_image.mnist import Digits
     from custom_image.model_package import ModelPackage
 
@@ -118,7 +118,7 @@ def package(
         refuse_both(mnist, sample, epochs, runtime)
         folder = folder.resolve()
         enter_project()
-        from custom_image.adoption import package_folder
+        from custom_image.adoption.package import package_folder
 
         show_as(package_folder(folder, strict=strict), form)
         return
@@ -139,7 +139,7 @@ def refuse_both(mnist: str, sample: bool, epochs: int, runtime: Engine) -> None:
 
 def adopt(folder: Path, strict: bool) -> AdoptedPackage:
     """Return a package of one's own, made fit for an image, and say what was changed."""
-    from custom_image.adoption import package_folder
+    from custom_image.adoption.package import package_folder
 
     adopted = package_folder(folder, strict=strict)
     say(str(adopted))

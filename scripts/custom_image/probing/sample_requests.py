@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from urllib3.filepost import encode_multipart_formdata
-
 from custom_image.model_config import Api, ModelConfig
 from custom_image.probing.http import Request
 from custom_image.specification import CONTENT_TYPES, INFERENCE_URL
@@ -65,6 +63,8 @@ def is_file(schema: Any) -> bool:
 
 def form(values: dict[str, bytes | str], filename: str = "seven.jpg") -> bytes:
     """Return a multipart/form-data body, its boundary that of :data:`FORM_HEADER`."""
+    from urllib3.filepost import encode_multipart_formdata  # slow to import, and rarely needed
+
     file = _sendable(filename)
     fields: dict[str, Any] = {
         _sendable(name): (file, value, "image/jpeg")

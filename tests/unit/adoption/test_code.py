@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from custom_image.adoption import AdoptedPackage, package_folder
+from custom_image.adoption.package import AdoptedPackage, package_folder
 from custom_image.adoption.service_code.modules import PLATFORM_MODULES
 from custom_image.build_context.files import list_files
 from custom_image.errors import PackageError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from custom_image.adoption import AdoptedPackage, package_folder
+from custom_image.adoption.package import AdoptedPackage, package_folder
 from custom_image.errors import PackageError
 
 CORPUS = Path(__file__).parents[2] / "corpus"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from wheels import write_wheel
 
-from custom_image.adoption import package_folder
 from custom_image.adoption.changes import ChangeLog
+from custom_image.adoption.package import package_folder
 from custom_image.adoption.wheels import PackageWheels, PinsWithoutWheels, fetch_wheels, resolution
 from custom_image.adoption.wheels import index as index_module
 from custom_image.adoption.wheels.shared_objects import missing_objects, read_needs
