@@ -25,6 +25,7 @@ from custom_image.model_config import (
     parse_model_config,
     read_model_config,
 )
+from custom_image.python_source import parse_source
 from custom_image.settings import project_files
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_bytes(), filename=path.name)
+        return parse_source(path.read_bytes(), path.name)
     except OSError as error:
         raise PackageError(
             f"{path}: the inference code cannot be read ({error.strerror}).\n"

@@ -18,7 +18,7 @@ from custom_image.errors import UsageError
 from custom_image.model_config import parse_model_config
 
 LINKED = {"source_copy": "false"}
-SERVICE_LABEL = "custom-image.service"
+SERVICE_LABEL = "custom-image.service-instance"
 
 
 class Moved(NamedTuple):
@@ -52,11 +52,10 @@ def deploy(cloud: Cloud, name: str, address: str) -> str:
 
 
 def containers(service_id: str) -> list[str]:
-    """Return the containers of a service, the one that runs longest first."""
-    found = docker("ps", "--all", "--quiet", "--filter", f"label={SERVICE_LABEL}").split()
-    return [
-        c for c in found if service_id in docker("inspect", "--format", "{{.Config.Labels}}", c)
-    ]
+    """Return the containers of a service, the newest first."""
+    return docker(
+        "ps", "--all", "--quiet", "--filter", f"label={SERVICE_LABEL}={service_id}"
+    ).split()
 
 
 def runs(service_id: str) -> str:

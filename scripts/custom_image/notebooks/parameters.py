@@ -18,6 +18,7 @@ import papermill
 import yaml
 
 from custom_image.errors import UsageError
+from custom_image.python_source import parse_source
 from custom_image.settings import project_files
 
 Value = str | int | float | bool
@@ -232,7 +233,7 @@ def _names_used(notebook: Path) -> set[str]:
 def _parse(notebook: Path, index: int, cell: Any) -> ast.Module:
     source: str = cell.source
     try:
-        return ast.parse(source)
+        return parse_source(source)
     except SyntaxError as error:
         raise UsageError(
             f"{notebook.name}: cells[{index}], line {error.lineno}, is not plain Python: "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ from typing import Final
 
 from custom_image.adoption.known_packages import DISTRIBUTIONS
 from custom_image.errors import PackageError
+from custom_image.python_source import parse_source
 
 SERVICE_NAME: Final = "customize_service.py"
 # The modules that the platform's images bring; the runtime in the image has them.
@@ -253,9 +253,7 @@ def parse_module(content: bytes, name: str) -> ast.Module:
                 "Decide which of the two sides is meant, and remove the other and the markers."
             )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes in strings: the author's matter
-            return ast.parse(content, filename=name)
+        return parse_source(content, name)
     except SyntaxError as error:
         raise PackageError(_explain(content, name, error)) from error
     except (ValueError, RecursionError, MemoryError) as error:

@@ -6,6 +6,7 @@ import ast
 import re
 
 from custom_image.model_package import BASE_CLASSES
+from custom_image.python_source import parse_source
 from custom_image.rules import (
     Context,
     Finding,
@@ -109,7 +110,7 @@ def service_file(context: Context) -> Finding:
     if content is None:
         return failed("not there")
     try:
-        ast.parse(content)
+        parse_source(content)
     except (SyntaxError, ValueError) as error:
         return failed(f"no Python: {error}")
     return passed(f"{len(content)} bytes")
@@ -131,7 +132,7 @@ def service_file(context: Context) -> Finding:
 )
 def base_class(context: Context) -> Finding:
     """Read the imports and the classes; the code is never run."""
-    tree = ast.parse(context.read_file(SERVICE_FILE) or b"")
+    tree = parse_source(context.read_file(SERVICE_FILE) or b"")
     imported = {
         (alias.asname or alias.name): (node.module or "", alias.name)
         for node in ast.walk(tree)
