@@ -19,6 +19,7 @@ from custom_image.verification import verify
 
 # As short as the drills work: what lasts 60, 90 and 200 s on the platform.
 SHORT_WAITS = Waits(true=False, keep_alive_s=4, drain_s=1.5, exit_s=5, overtime_s=1)
+REMOVED_MEANWHILE = ("failed to get digest", "unknown parent image", "No such image")
 AT_ONCE = 3
 """Judging one is mostly waiting: for the builder, for a start, for what never answers."""
 
@@ -44,9 +45,9 @@ class BrokenImages:
         }
 
     def report(self, row: Sabotage) -> Report:
-        """Return the report of a row, judged with the rules that it names."""
-        if id(row) in self._judged:
-            return self._judged[id(row)].result()
+        """Return the report of a row, judged with the rules that it names; anew if asked again."""
+        if judged := self._judged.pop(id(row), None):
+            return judged.result()
         wait(self._judged.values())
         return self.judge(row, row.only)
 
@@ -89,7 +90,7 @@ def derive(engine: Any, good: str, lines: Iterable[str], tag: str) -> str:
         context.seek(0)
         errors = [m["error"] for m in engine.build(context, tag, {}) if "error" in m]
         # The classic builder looks for its cache among images that others are removing just now.
-        if not (tries_left and errors and "failed to get digest" in errors[0]):
+        if not (tries_left and errors and any(text in errors[0] for text in REMOVED_MEANWHILE)):
             break
     assert not errors, errors[0]
     return tag
