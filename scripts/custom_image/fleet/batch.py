@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, as_completed
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -25,7 +26,8 @@ from custom_image.engines.docker.engine import DockerEngine
 from custom_image.engines.readiness import wait_until_ready
 from custom_image.errors import CustomImageError, Unavailable, UsageError
 from custom_image.files import write_whole
-from custom_image.fleet.unit import Outcome, Unit, run
+from custom_image.fleet.outcomes import arrivals
+from custom_image.fleet.unit import Outcome, Unit
 from custom_image.model_config import Api, ModelConfig
 from custom_image.probing.sample_requests import is_file
 from custom_image.specification import HEALTH_URL, SYNCHRONOUS_LATENCY
@@ -121,26 +123,16 @@ def run_batch(
     inputs = folder / f"input-{task}{MANIFEST}"
     inputs.write_text("".join(f"{json.dumps({'source': file})}\n" for file in files))
     lines: dict[int, dict[str, str]] = {}
-    futures = {}
+    units = {}
     for number in range(shards):
         arguments = ("fleet", "shard", image, str(inputs), str(results), f"{number}/{shards}")
-        unit = Unit((*arguments, *options), image=image)
-        futures[executor.submit(run, unit.to_json())] = number
-    try:
-        for future in as_completed(futures):
-            number = futures[future]
-            outcome = Outcome.from_json(future.result())
+        units[number] = Unit((*arguments, *options), image=image)
+    with closing(arrivals(units, executor, "Run it again.")) as arriving:
+        for number, outcome in arriving:
             told(number, outcome)
             for index in _share(number, shards, len(files)):
                 fault = {"result": FAILED, "error_message": outcome.error[:_SHOWN]}
                 lines[index] = (outcome.output or {}).get(str(index), fault)
-    except (CancelledError, OSError) as error:
-        raise Unavailable(
-            f"the scheduler went away ({type(error).__name__}); run it again."
-        ) from error
-    finally:
-        for future in futures:
-            future.cancel()
     manifest = folder / f"infer-result-{task}{MANIFEST}"
     manifest.write_text(
         "".join(

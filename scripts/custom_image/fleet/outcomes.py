@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import CancelledError, Executor, Future, as_completed
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from custom_image.errors import UsageError
+from custom_image.errors import Unavailable, UsageError
 from custom_image.files import write_whole
-from custom_image.fleet.unit import Outcome
+from custom_image.fleet.unit import Outcome, Unit, run
+
+Key = TypeVar("Key")
 
 
 class Outcomes:
@@ -72,7 +74,39 @@ def with_contents(words: Sequence[str]) -> list[str]:
     return found
 
 
-def outcome_of(future: Future[str]) -> Outcome:
+def arrivals(
+    units: Mapping[Key, Unit], executor: Executor, remains: str
+) -> Generator[tuple[Key, Outcome]]:
+    """Run units, and yield the outcome of each when it arrives; closing it cancels the rest.
+
+    Args:
+        units: by what each is called here.
+        executor: runs them.
+        remains: where the scheduler goes away, what is left to do then.
+
+    Raises:
+        Unavailable: the scheduler went away.
+    """
+    futures: dict[Future[str], Key] = {}
+    arrived = 0
+    try:
+        for key, unit in units.items():
+            futures[executor.submit(run, unit.to_json())] = key
+        for future in as_completed(futures):
+            outcome = _outcome_of(future)
+            arrived += 1
+            yield futures[future], outcome
+    except (CancelledError, OSError) as error:
+        raise Unavailable(
+            f"the scheduler went away when {arrived} of {len(units)} commands had ended "
+            f"({type(error).__name__}).\n{remains}"
+        ) from error
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _outcome_of(future: Future[str]) -> Outcome:
     """Return what a worker sent; a unit that ended every worker that had it is an outcome too."""
     try:
         return Outcome.from_json(future.result())

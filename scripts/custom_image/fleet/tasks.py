@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Executor, Future, as_completed
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
-from custom_image.errors import Unavailable
 from custom_image.fleet.list_file import BadLine
-from custom_image.fleet.outcomes import Outcomes, outcome_of
-from custom_image.fleet.unit import Outcome, Unit, run
+from custom_image.fleet.outcomes import Outcomes, arrivals
+from custom_image.fleet.unit import Outcome, Unit
 from custom_image.report.text import printable
 
 OUTCOMES: Final = "outcomes"
@@ -163,7 +163,6 @@ def run_tasks(
     """
     kept = Outcomes(folder / OUTCOMES)
     known = {task: kept.known(task.name, task.words) for task in tasks}
-    futures: dict[Future[str], Task] = {}
     rows: dict[Task, TaskResult] = {}
 
     def arrived(task: Task, outcome: Outcome) -> None:
@@ -173,23 +172,15 @@ def run_tasks(
         rows[task] = TaskResult.of(task, last or outcome, ran=last is None)
         told(rows[task])
 
-    try:
-        for task in tasks:
-            last = known[task]
-            if last and not task.unit.makes and Path(task.result).is_file():
-                arrived(task, Outcome())
-                continue
-            unit = replace(task.unit, known=last.digest if last else "")
-            futures[executor.submit(run, unit.to_json())] = task
-        for future in as_completed(futures):
-            arrived(futures[future], outcome_of(future))
-    except (CancelledError, OSError) as error:
-        raise Unavailable(
-            f"the scheduler went away when {len(rows)} of {len(tasks)} tasks were done "
-            f"({type(error).__name__}).\n"
-            f"What was found is kept in {folder}: the same command goes on from there."
-        ) from error
-    finally:
-        for future in futures:
-            future.cancel()
+    units: dict[Task, Unit] = {}
+    for task in tasks:
+        last = known[task]
+        if last and not task.unit.makes and Path(task.result).is_file():
+            arrived(task, Outcome())
+        else:
+            units[task] = replace(task.unit, known=last.digest if last else "")
+    remains = f"What was found is kept in {folder}: the same command goes on from there."
+    with closing(arrivals(units, executor, remains)) as arriving:
+        for task, outcome in arriving:
+            arrived(task, outcome)
     return TaskResults(tuple(rows[task] for task in tasks))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Executor, Future, as_completed
+from concurrent.futures import Executor
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from custom_image.errors import Unavailable, UsageError
+from custom_image.errors import UsageError
 from custom_image.fleet.matrix import Matrix, Row
-from custom_image.fleet.outcomes import Outcomes, outcome_of, read_json, write_json
-from custom_image.fleet.unit import Outcome, Unit, run
+from custom_image.fleet.outcomes import Outcomes, arrivals, read_json, write_json
+from custom_image.fleet.unit import Outcome, Unit
 
 OUTCOMES: Final = "images"
 LAST_RUN: Final = "last_run.json"
@@ -57,29 +58,17 @@ def judge_images(
     # Where nothing could be checked, another try may find more.
     kept = Outcomes(folder / OUTCOMES, good=(0, 1))
     known = {image: kept.known(image, options) for image in images}
-    futures: dict[Future[str], str] = {}
+    units = {image: _unit(image, options, known[image]) for image in images}
+    remains = f"What was found is kept in {folder}: the same command goes on from there."
     rows: dict[str, Row] = {}
-    try:
-        for image in images:
-            futures[executor.submit(run, _unit(image, options, known[image]).to_json())] = image
-        for future in as_completed(futures):
-            image = futures[future]
-            outcome = outcome_of(future)
+    with closing(arrivals(units, executor, remains)) as arriving:
+        for image, outcome in arriving:
             if outcome.is_unchanged and (last := known[image]):
                 rows[image] = Row.of(image, last, judged=False)
             else:
                 kept.keep(image, options, outcome)
                 rows[image] = Row.of(image, outcome)
             told(rows[image])
-    except (CancelledError, OSError) as error:
-        raise Unavailable(
-            f"the scheduler went away when {len(rows)} of {len(images)} images were judged "
-            f"({type(error).__name__}).\n"
-            f"What was found is kept in {folder}: the same command goes on from there."
-        ) from error
-    finally:
-        for future in futures:
-            future.cancel()
     ordered = [rows[image] for image in images]
     return Matrix(tuple(ordered), previous=_exchange_last_run(folder / LAST_RUN, ordered))
 

@@ -116,7 +116,7 @@ def test_what_changed_since_the_last_run_stands_first(workers, tmp_path):
 
 def test_a_run_that_was_broken_off_goes_on_where_it_was(workers, tmp_path):
     workers.lost_after = 2
-    with pytest.raises(Unavailable, match=r"when [0-2] of 3 images were judged"):
+    with pytest.raises(Unavailable, match=r"when [0-2] of 3 commands had ended"):
         judge(workers, tmp_path, "a:1", "b:1", "c:1")
     arrived = {
         json.loads(path.read_text())["name"] for path in (tmp_path / "images").glob("*.json")

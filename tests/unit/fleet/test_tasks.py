@@ -199,7 +199,7 @@ def test_the_exit_code_says_what_to_do(outcome, code, builders, folders):
 def test_a_run_that_was_broken_off_goes_on_where_it_was(builders, folders):
     folders.write_text("one\ntwo\nThree\n")
     builders.lost_after = 2
-    with pytest.raises(Unavailable, match=r"when [0-2] of 3 tasks were done"):
+    with pytest.raises(Unavailable, match=r"when [0-2] of 3 commands had ended"):
         build(builders, folders)
     kept = (folders.parent / "kept" / "outcomes").glob("*.json")
     arrived = {json.loads(path.read_text())["outcome"]["output"]["reference"] for path in kept}

@@ -134,7 +134,7 @@ def open_server(address: str = "") -> BuildServer:
         Unavailable: it does not answer, is not who it was, refuses the key, or has no engine.
     """
     server = BuildServer(open_connection(address))
-    assert server.facts  # asked here, so that a server that cannot build is refused at once
+    server.refresh()  # asked here, so that a server that cannot build is refused at once
     return server
 
 
