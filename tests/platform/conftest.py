@@ -9,12 +9,11 @@ import sqlite3
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from local_cloud import QUICK, Cloud, Rehearsal, wait_for
 from local_models import build_image, call, docker, publish_model, push_image
 from sleeper import SLEEPER, SLEEPER_CONFIG
@@ -79,13 +78,8 @@ def cloud(rehearsal) -> Iterator[Cloud]:
     yield cloud
     cloud = rehearsal.up()
     for notebook in cloud.notebooks():
-        if notebook.id in before:
-            continue
-        if cloud.settled(notebook.id).status == "RUNNING":
-            cloud.stop(notebook.id)
-            cloud.settled(notebook.id)
-        with suppress(ClientRequestException):
-            cloud.delete(notebook.id)
+        if notebook.id not in before:
+            cloud.remove(notebook.id)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +88,7 @@ def shared_notebook(rehearsal) -> Iterator[str]:
     cloud = rehearsal.up()
     notebook_id = cloud.running_notebook(name="shared")
     yield notebook_id
-    cloud = rehearsal.up()
-    cloud.stop(notebook_id)
-    cloud.settled(notebook_id)
-    cloud.delete(notebook_id)
+    rehearsal.up().remove(notebook_id)
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,6 @@ from small_digits import small_digits
 from custom_image.errors import Unavailable
 from custom_image.mnist import encode_jpeg
 
-NAME = "survivor"
-
 
 def through(
     rehearsal: Rehearsal, act: Callable[[Cloud], None], done: Callable[[Cloud], bool]
@@ -27,7 +27,8 @@ def through(
     """Go on until it is done with a platform that dies at its every change of state.
 
     It dies in turn before a change is written, when its effect is there and its record is not, and
-    just after. Returns how often it has died.
+    just after. Returns how often it has died: twice at each change, of whatever else it has to do,
+    too.
     """
     deaths = 0
     for die in itertools.cycle(("before", "after")):
@@ -43,64 +44,71 @@ def through(
     raise AssertionError
 
 
-def status(cloud: Cloud) -> str:
-    return next((n.status for n in cloud.notebooks() if n.name == NAME), "")
+@dataclass
+class Survivor:
+    """An instance, and the image saved from it, of one name; each verb acts where it may."""
+
+    name: str
+
+    def status(self, cloud: Cloud) -> str:
+        return next((n.status for n in cloud.notebooks() if n.name == self.name), "")
+
+    def id(self, cloud: Cloud) -> str:
+        return next(n.id for n in cloud.notebooks() if n.name == self.name)
+
+    def saved(self, cloud: Cloud) -> list[str]:
+        return [image.status for image in cloud.images() if image.name == self.name]
+
+    def create(self, cloud: Cloud) -> None:
+        if not self.status(cloud):
+            cloud.create_notebook(name=self.name)
+
+    def stop(self, cloud: Cloud) -> None:
+        if self.status(cloud) == "RUNNING":
+            cloud.stop(self.id(cloud))
+
+    def start(self, cloud: Cloud) -> None:
+        if self.status(cloud) == "STOPPED":
+            cloud.start(self.id(cloud))
+
+    def save(self, cloud: Cloud) -> None:
+        if not self.saved(cloud):
+            cloud.save(self.id(cloud), name=self.name)
+        if "ACTIVE" in self.saved(cloud):
+            tag = cloud.show_tag(self.name, "1.0")
+            assert tag.digest, "an image is ACTIVE that is not in the registry"
+
+    def delete(self, cloud: Cloud) -> None:
+        if self.status(cloud) == "STOPPED":
+            cloud.delete(self.id(cloud))
 
 
-def notebook_id(cloud: Cloud) -> str:
-    return next(n.id for n in cloud.notebooks() if n.name == NAME)
-
-
-def saved_images(cloud: Cloud) -> list[str]:
-    return [image.status for image in cloud.images() if image.name == NAME]
-
-
-def create(cloud: Cloud) -> None:
-    if not status(cloud):
-        cloud.create_notebook(name=NAME)
-
-
-def stop(cloud: Cloud) -> None:
-    if status(cloud) == "RUNNING":
-        cloud.stop(notebook_id(cloud))
-
-
-def start(cloud: Cloud) -> None:
-    if status(cloud) == "STOPPED":
-        cloud.start(notebook_id(cloud))
-
-
-def save(cloud: Cloud) -> None:
-    if not saved_images(cloud):
-        cloud.save(notebook_id(cloud), name=NAME)
-    if "ACTIVE" in saved_images(cloud):
-        assert cloud.show_tag(NAME, "1.0").digest, "an image is ACTIVE that is not in the registry"
-
-
-def delete(cloud: Cloud) -> None:
-    if status(cloud) == "STOPPED":
-        cloud.delete(notebook_id(cloud))
+@pytest.fixture
+def name() -> str:
+    """A name of this try alone: what one that failed has left is not taken for its own."""
+    return f"survivor-{uuid.uuid4().hex[:8]}"
 
 
 def test_a_platform_killed_at_every_change_of_state_comes_to_the_same_end(
-    rehearsal: Rehearsal,
+    rehearsal: Rehearsal, name: str
 ) -> None:
+    one = Survivor(name)
     rehearsal.kill()
     try:
-        assert through(rehearsal, create, lambda c: status(c) == "RUNNING") == 4
-        rehearsal.up().execute(notebook_id(rehearsal.up()), "echo kept >~/work/kept")
-        assert through(rehearsal, stop, lambda c: status(c) == "STOPPED") == 4
-        assert through(rehearsal, start, lambda c: status(c) == "RUNNING") == 4
-        assert through(rehearsal, save, lambda c: saved_images(c) == ["ACTIVE"]) == 4
+        assert through(rehearsal, one.create, lambda c: one.status(c) == "RUNNING") >= 4
+        rehearsal.up().execute(one.id(rehearsal.up()), "echo kept >~/work/kept")
+        assert through(rehearsal, one.stop, lambda c: one.status(c) == "STOPPED") >= 4
+        assert through(rehearsal, one.start, lambda c: one.status(c) == "RUNNING") >= 4
+        assert through(rehearsal, one.save, lambda c: one.saved(c) == ["ACTIVE"]) >= 4
         cloud = rehearsal.restart()
-        survivor = notebook_id(cloud)
-        assert cloud.show_tag(NAME, "1.0").digest
-        assert status(cloud) == "RUNNING"
+        survivor = one.id(cloud)
+        assert cloud.show_tag(name, "1.0").digest
+        assert one.status(cloud) == "RUNNING"
         assert cloud.execute(survivor, "cat ~/work/kept") == "kept\n"
         cloud.stop(survivor)
         cloud.settled(survivor)
         rehearsal.kill()
-        assert through(rehearsal, delete, lambda c: not status(c)) == 4
+        assert through(rehearsal, one.delete, lambda c: not one.status(c)) >= 4
     finally:
         rehearsal.restart()
 
@@ -111,9 +119,9 @@ def test_a_platform_killed_at_every_change_of_state_comes_to_the_same_end(
 
 
 def test_a_batch_of_a_platform_killed_at_every_change_of_state_comes_to_the_same_end(
-    rehearsal: Rehearsal, serving_model: str
+    rehearsal: Rehearsal, serving_model: str, name: str
 ) -> None:
-    bucket = Path(rehearsal.up().platform.obs_folder) / "killed"
+    bucket = Path(rehearsal.up().platform.obs_folder) / name
     (bucket / "in").mkdir(parents=True)
     (bucket / "out").mkdir()
     digits = small_digits(test=5).test_images
@@ -123,16 +131,16 @@ def test_a_batch_of_a_platform_killed_at_every_change_of_state_comes_to_the_same
     entry = {
         "model_id": serving_model,
         "instance_count": 1,
-        "src_path": "obs://killed/in",
-        "dest_path": "obs://killed/out",
+        "src_path": f"obs://{name}/in",
+        "dest_path": f"obs://{name}/out",
         "req_uri": "/",
         "mapping_type": "file",
     }
-    body = {"service_name": NAME, "infer_type": "batch", "config": [entry]}
+    body = {"service_name": name, "infer_type": "batch", "config": [entry]}
 
     def batch(cloud: Cloud) -> dict[str, str]:
         services = call(cloud, "GET", path)["services"]
-        return next((s for s in services if s["service_name"] == NAME), {})
+        return next((s for s in services if s["service_name"] == name), {})
 
     def create(cloud: Cloud) -> None:
         if not batch(cloud):
@@ -145,9 +153,9 @@ def test_a_batch_of_a_platform_killed_at_every_change_of_state_comes_to_the_same
 
     rehearsal.kill()
     try:
-        assert through(rehearsal, create, lambda c: batch(c).get("status") == "finished") == 6
+        assert through(rehearsal, create, lambda c: batch(c).get("status") == "finished") >= 6
         rehearsal.kill()
-        assert through(rehearsal, delete, lambda c: not batch(c)) == 4
+        assert through(rehearsal, delete, lambda c: not batch(c)) >= 4
     finally:
         rehearsal.restart()
 

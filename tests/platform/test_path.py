@@ -27,10 +27,7 @@ def worked_on(rehearsal) -> tuple[str, str]:
     assert cloud.notebook(notebook_id).status == "SNAPSHOTTING"
     assert cloud.saved(image.id).status == "ACTIVE"
     yield notebook_id, image.id
-    cloud = rehearsal.up()
-    cloud.stop(notebook_id)
-    cloud.settled(notebook_id)
-    cloud.delete(notebook_id)
+    rehearsal.up().remove(notebook_id)
 
 
 def test_a_saved_image_stands_in_the_registry_and_can_be_pulled_with_a_swr_login(

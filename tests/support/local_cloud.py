@@ -8,11 +8,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 import huaweicloudsdkswr.v2 as swr
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkcore.sdk_response import SdkResponse
 from huaweicloudsdkmodelarts import v1 as modelarts
 
@@ -107,6 +109,18 @@ class Cloud:
 
     def delete(self, notebook_id: str) -> Any:
         return self.modelarts.delete_notebook(modelarts.DeleteNotebookRequest(id=notebook_id))
+
+    def remove(self, notebook_id: str) -> None:
+        """Stop and delete an instance, and wait until it is gone."""
+        with suppress(ClientRequestException):  # it is gone already
+            if self.settled(notebook_id).status == "RUNNING":
+                self.stop(notebook_id)
+                self.settled(notebook_id)
+            self.delete(notebook_id)
+        wait_for(
+            lambda: notebook_id not in {notebook.id for notebook in self.notebooks()},
+            "the instance is gone",
+        )
 
     def notebooks(self) -> list[Any]:
         return self.modelarts.list_notebooks(modelarts.ListNotebooksRequest(limit=50)).data
