@@ -56,9 +56,17 @@ class ServiceLoop:
         self._care = InstanceCare(platform, self.wake)
         self._thread = threading.Thread(target=self._run, name="services", daemon=True)
 
-    def start(self) -> None:
-        """Adopt the instances that a platform that was killed has left, and begin."""
+    def adopt(self) -> None:
+        """Take over the instances that a platform that was killed has left.
+
+        They are routed to from now on: the first look waits for the engine, callers need not.
+        """
         self._care.clean()
+        self._publish()
+
+    def start(self) -> None:
+        """Adopt what was left, and begin."""
+        self.adopt()
         self._thread.start()
 
     def wake(self) -> None:

@@ -24,7 +24,7 @@ from local_modelarts.platform import Platform
 from local_modelarts.runtime import instance_lifecycle, reconciler
 from local_modelarts.runtime.reconciler import ServiceLoop
 from local_modelarts.runtime.routing import Routing
-from local_modelarts.runtime.states import CALLS, STATES, classic_name, settled
+from local_modelarts.runtime.states import CALLS, SERVING, STATES, classic_name, settled
 from local_modelarts.services import backend
 from local_modelarts.services.backend import Services
 from local_modelarts.services.requests_v2 import read_service, read_update
@@ -50,6 +50,7 @@ DOCUMENTED = {
     "ERROR",
     "INTERRUPTING",
 }
+ROUTED = (*SERVING, "STOPPING")
 DOCUMENTED_CLASSIC = {
     "running",
     "deploying",
@@ -228,9 +229,16 @@ class ServiceLife(RuleBasedStateMachine):
 
     @rule()
     def the_platform_is_killed(self) -> None:
-        """Between two changes of state: the jobs it had begun are lost, the containers live on."""
+        """Between two changes of state: the jobs it had begun are lost, the containers live on.
+
+        Its successor routes requests to what was ready before it looks for the first time.
+        """
         self.jobs.forget()
         self.begin()
+        self.loop.adopt()
+        ready = {row.id for row in self.platform.state.find(Instance, ("READY",))}
+        assert (self.routing.find(self.id) is not None) == (self.status in ROUTED)
+        assert ready <= self.routing.targets() or self.status not in ROUTED
 
     # --- what always holds ------------------------------------------------------------------------
 
