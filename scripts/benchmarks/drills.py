@@ -138,7 +138,7 @@ def health_without_weights(installed: Installed, wait_s: float) -> str:
         while time.monotonic() < deadline:
             status = client.get(server.port, server.peer.health).status
             if status == 200:
-                return "200, a lie"
+                return "200, false"
             seen.add(status)
             if server.process.poll() is not None:
                 return f"ends with code {server.process.returncode}"

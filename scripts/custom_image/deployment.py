@@ -212,7 +212,7 @@ def ship(
     if image.location in (Location.FOLDER, Location.NONE):
         return NotDeployed("deployed", "There is no image here; see above for why.")
     if image.location is Location.REGISTRY:
-        # It stands in the registry of the platform that this instance belongs to.
+        # It is in the registry of the platform that this instance belongs to.
         cloud, was_started = Cloud.connect(), False
         if cloud.region and endpoint != "cloud":
             return NotDeployed("deployed", "It would cost money: set endpoint = 'cloud'.")

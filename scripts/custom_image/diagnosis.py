@@ -40,7 +40,7 @@ class Diagnosis:
 
     @property
     def is_able(self) -> bool:
-        """Whether the main job can be done there, be it with limits."""
+        """Whether the main job can be done there, perhaps with limits."""
         return all(finding.state is not State.MISSING for finding in self.findings)
 
     def to_json(self) -> str:

@@ -214,7 +214,7 @@ def test_leaving_the_block_removes_the_container_and_keeps_its_log(docker_engine
     assert docker_engine.remove_run() == 0
     assert container.logs() == "hello\n"
     assert container.wait(0) == -1
-    container.stop()  # harmless when repeated
+    container.stop()  # idempotent
 
 
 def test_containers_of_a_run_are_removed_by_its_label_alone(docker_engine, tiny_image):

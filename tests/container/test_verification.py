@@ -133,7 +133,7 @@ def test_every_rule_has_a_sabotage():
 
 
 def test_a_saved_image_is_judged_by_the_command_of_the_models_form(docker_engine, good_image):
-    """Of itself it starts what it started as a notebook instance."""
+    """By default it starts what it started as a notebook instance."""
     name = f"custom-image/tests:saved-{docker_engine.run_id}"
     image = derive(docker_engine, good_image, ['CMD ["sleep", "1e6"]'], name)
     only = ["boot.command", "boot.file", "boot.text", "api.answers"]

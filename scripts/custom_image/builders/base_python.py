@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from custom_image.build_context import BuildContext
     from custom_image.engines.docker.engine import DockerEngine
 
-# Prints a line for each Python: how it was found, and what it says of itself. First an activated
+# Prints a line for each Python: how it was found, and what it says about itself. First an activated
 # environment, then PATH, then where people put environments and other Pythons.
 _SCRIPT: Final = r"""
 ask() { [ -x "$2" ] && said=$("$2" -c "$probe" 2>/dev/null) && printf '%s %s\n' "$1" "$said"; }

@@ -24,7 +24,7 @@ _WITH_FILES = ("RUN", "COPY", "ADD")
 
 
 def build(context: BuildContext, tag: str, *, engine: DockerEngine) -> BuiltImage:
-    """Build the image of a context and tag it, after seeing to its base image.
+    """Build the image of a context and tag it, once its base image is there.
 
     Raises:
         UsageError: ``tag`` is no name of an image.

@@ -51,7 +51,7 @@ def verify(
         typer.Option(
             metavar='"WORDS"',
             help="Started instead of the image's own, as by the start command of the model's form: "
-            "an image saved out of a notebook instance starts JupyterLab of itself.",
+            "an image saved out of a notebook instance starts JupyterLab by default.",
         ),
     ] = "",
     env: Annotated[

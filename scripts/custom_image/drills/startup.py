@@ -43,7 +43,7 @@ class Start:
         is_ready: whether it became ready at all.
         waited_s: how long it was watched.
         healthy_s: when its health check first succeeded; None where it never did.
-        answered_s: when it first answered a request, be it to refuse it; None where never.
+        answered_s: when it first answered a request, or refused it; None where never.
         false_healthy: (time, answer) of requests that failed right after a good health check.
         last_health: the last answer of its health check.
         last_answer: its last answer to the request.

@@ -48,7 +48,7 @@ class PresetPython:
 
 
 def ask_python(executable: str, path: str) -> PresetPython:
-    """Return what a Python says of itself, run with this PATH.
+    """Return what a Python says about itself, run with this PATH.
 
     Raises:
         UsageError: it cannot be run.

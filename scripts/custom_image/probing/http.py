@@ -84,7 +84,7 @@ class Answer:
 
     @property
     def is_answer(self) -> bool:
-        """Whether the service understood the request, be it to refuse it."""
+        """Whether the service understood the request, even if it refused it."""
         return 100 <= self.status < 500
 
     def __str__(self) -> str:

@@ -288,7 +288,7 @@ def _origin(url: str) -> str:
 
 def _timeline(service: Service) -> list[dict[str, Any]]:
     """Return what happened to the instances of a service, in order of time."""
-    assert service.cloud.platform is not None  # rehearse() has seen to that
+    assert service.cloud.platform is not None  # rehearse() has checked that
     url = f"{service.cloud.platform.endpoint}{TIMELINE.format(id=service.id)}"
     try:
         answer = requests.get(url, timeout=_ANSWER_TIMEOUT_S)

@@ -82,7 +82,7 @@ class Check:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the rule is broken, be it waived or not."""
+        """Whether the rule is broken, waived or not."""
         return self.verdict in (Verdict.FAILED, Verdict.WARNING)
 
     @property
@@ -143,7 +143,7 @@ class Report:
         """What was judged otherwise than it is or than the platform says, a line each."""
         found = {check.id: check for check in self.checks}
         command = self.facts.get("command")
-        lines = [f"started with `{command}`, not as it would start of itself"] if command else []
+        lines = [f"started with `{command}`, not with its own command"] if command else []
         if options := self.facts.get("start_options"):
             lines.append(f"started with {options}")
         lines += [

@@ -257,7 +257,7 @@ class Context(Protocol):
         ...
 
     def borrow(self) -> AbstractContextManager[Service]:
-        """Lend a service to be rough with: one of its own where it can be had, else the shared."""
+        """Lend a service that a drill may damage: one of its own where possible, else the shared one."""
         ...
 
     def once(self, key: str, drill: Callable[[], T]) -> T:

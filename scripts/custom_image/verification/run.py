@@ -81,7 +81,7 @@ def verify(
         samples: requests with the answers that are expected of them, a folder or a YAML file; see
             :mod:`custom_image.probing.expected_answers`.
         command: started instead of the image's own, as by the start command of the model's form:
-            the image of a notebook instance starts JupyterLab of itself.
+            the image of a notebook instance starts JupyterLab by default.
         start_options: what each instance is started with besides, as the service's form has it;
             see :func:`custom_image.engines.options.parse_options`. Values of its environment are
             shown nowhere in the report.

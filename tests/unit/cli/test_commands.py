@@ -301,7 +301,7 @@ def test_verify_names_the_command_that_was_started_instead(custom_image):
 
     judged = custom_image("verify", str(GOOD_SERVICE), "--level", "static", *command)
 
-    assert "started with `sh /home/serve.sh`, not as it would start of itself" in judged.stdout
+    assert "started with `sh /home/serve.sh`, not with its own command" in judged.stdout
 
 
 def test_options_of_verify_hold_above_the_file_of_rules(tmp_path, package, custom_image):

@@ -97,7 +97,7 @@ def test_leaving_the_block_kills_children_in_sessions_of_their_own(home: Path) -
 
     _wait_until(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child))
     assert service.processes() == []
-    service.stop()  # harmless when repeated
+    service.stop()  # idempotent
 
 
 def test_its_log_outlives_it(home: Path) -> None:

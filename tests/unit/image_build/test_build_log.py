@@ -1,4 +1,4 @@
-"""The classic builder's messages, and what a built image says of itself."""
+"""The classic builder's messages, and what a built image says about itself."""
 
 from __future__ import annotations
 

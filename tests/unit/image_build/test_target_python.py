@@ -1,4 +1,4 @@
-"""What a base image's Python says of itself, and what is refused before anything is built."""
+"""What a base image's Python says about itself, and what is refused before anything is built."""
 
 from __future__ import annotations
 

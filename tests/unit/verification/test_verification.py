@@ -120,7 +120,7 @@ def test_another_command_is_started_and_named_in_the_report(service):
     assert own.check("health.ready").measured.startswith("ended with exit code 0")
     assert other.check("api.answers").verdict is Verdict.PASSED
     assert other.facts["command"] == "sh /home/serve.sh"
-    assert "started with `sh /home/serve.sh`, not as it would start of itself" in str(other)
+    assert "started with `sh /home/serve.sh`, not with its own command" in str(other)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class NotebookInstances:
         return next((str(image.id) for image in found or [] if image.swr_path == reference), "")
 
     def delete_image(self, name: str) -> None:
-        """Delete the saved image ``organization/image:tag`` here and in SWR. Harmless if repeated.
+        """Delete the saved image ``organization/image:tag`` here and in SWR. Idempotent.
 
         Raises:
             CloudRefused: the platform refuses.

@@ -122,7 +122,7 @@ class ApiV1:
         return []
 
     def delete(self, service_id: str) -> None:
-        """Begin to delete a service. Harmless if repeated."""
+        """Begin to delete a service. Idempotent."""
         try:
             self._cloud.call("DELETE", f"{SERVICES}/{service_id}", what="delete the service")
         except CloudRefused as error:

@@ -245,7 +245,7 @@ class ApiV2:
         return [event.to_dict() for event in (found.body if found else None) or []]
 
     def delete(self, service_id: str) -> None:
-        """Begin to delete a service. Harmless if repeated."""
+        """Begin to delete a service. Idempotent."""
         from huaweicloudsdkmodelarts.v1 import BatchDeleteInferServicesRequest
 
         request = BatchDeleteInferServicesRequest(body={"service_ids": [service_id]})

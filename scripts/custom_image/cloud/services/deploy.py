@@ -106,7 +106,7 @@ def upgrade(service: Service, model: Model, *, timeout_s: float = 0) -> Service:
 
 
 def delete(service: Service, *, timeout_s: float = LONGEST_STOP_S) -> None:
-    """Delete a service and wait until it is gone. Harmless if repeated.
+    """Delete a service and wait until it is gone. Idempotent.
 
     Raises:
         CloudRefused: the platform refuses, or it is still there at the deadline; with a bundle.

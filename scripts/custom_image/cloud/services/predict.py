@@ -52,7 +52,7 @@ def ask_now(
     timeout_s: float | None = None,
     on_part: OnPart | None = None,
 ) -> Prediction:
-    """Send one request and return the answer, be it a refusal; ``on_part`` is told its parts.
+    """Send one request and return the answer, or the refusal; ``on_part`` is told its parts.
 
     Raises:
         UsageError: the api takes no such body.

@@ -226,5 +226,5 @@ class Generation(Protocol):
         ...
 
     def delete(self, service_id: str) -> None:
-        """Begin to delete a service. Harmless if repeated."""
+        """Begin to delete a service. Idempotent."""
         ...

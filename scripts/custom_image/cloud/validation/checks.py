@@ -30,7 +30,7 @@ def in_range(where: str, number: Any, bounds: Range) -> None:
 
 
 def among(where: str, value: str, choices: Sequence[str], remediation: str) -> None:
-    """Refuse what is none of the choices."""
+    """Refuse a value that is not one of the choices."""
     if value not in choices:
         refuse(where, " or ".join(choices), value, remediation)
 

@@ -78,7 +78,7 @@ def upgrade(context: Context) -> Finding:
         ]
     )
     slow = [r for r in lost if r.timed_out and r.sent_at < told_at - PATIENCE_S]
-    if slow:  # that is the model's pace, which no drain mends
+    if slow:  # that is the model's pace, which no drain changes
         text = f"{CLIENTS} clients wait too long before the upgrade already: {slow[0].note}"
         return not_checked(text, evidence)
     if lost:

@@ -170,7 +170,7 @@ def cores(context: Context) -> Finding:
 @rule(
     id="start.shared-memory",
     title="The service works with 64 MB of shared memory",
-    why="That is what a container gets of itself; processes that share more die of a bus error.",
+    why="That is what a container gets by default; processes that share more die of a bus error.",
     severity=Severity.WARNING,
     needs=Needs.CONTAINER,
     expected=f"works with a /dev/shm of {SMALL_SHM_BYTES // MIB} MB",

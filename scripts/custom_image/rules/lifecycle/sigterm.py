@@ -142,7 +142,7 @@ def exits(context: Context) -> Finding:
 
 @rule(
     id="sigterm.exit-code",
-    title="After SIGTERM the service ends of itself, with exit code 0",
+    title="After SIGTERM the service exits on its own, with exit code 0",
     why="Any other code looks like a crash in the platform's events.",
     severity=Severity.WARNING,
     profiles=UPGRADED,
