@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,7 +68,7 @@ class Bench:
         """Look at a server; ``on_this_disk`` where its disk is a file on this machine's."""
         self.connection = connection
         self.on_this_disk = on_this_disk
-        self.server = ecs.probe(connection)
+        self.server = ecs.BuildServer(connection)
         self.folder = folder
 
     def package(self, sizes: list[int]) -> Any:
@@ -105,7 +105,7 @@ class Bench:
         context = self._context(package)
         values["second_context_s"] = time.monotonic() - began
         before = self.connection.traffic.copy()
-        second = ecs.build(context, tag, on=ecs.BuildServer(self.connection))
+        second = ecs.build(context, tag, on=self.server)
         values["second_s"] = second.seconds
         values["second_sent_kb"] = (self.connection.traffic.sent - before.sent) / 1000
         assert second.facts.id != image.facts.id
@@ -131,13 +131,12 @@ class Bench:
             image = self._build(self._context(package, layer_bytes), tag, values)
             found.values[f"{name}_build_s"] = values["build_s"]
             found.values[f"{name}_image_gb"] = image.facts.size_bytes / GB
-            with closing(ecs.engine_of(self.connection, self.server)) as engine:
-                began = time.monotonic()
-                with engine.start(tag) as service:
-                    wait_until_ready(service, HEALTH_URL.value, timeout_s=600)
-                    found.values[f"{name}_ready_s"] = time.monotonic() - began
-                    _, output = service.execute(["du", "-sm", "/home/ma-user/infer/model/1"])
-                    found.values[f"{name}_folder_gb"] = int(output.split()[0]) * 2**20 / GB
+            began = time.monotonic()
+            with self.server.engine.start(tag) as service:
+                wait_until_ready(service, HEALTH_URL.value, timeout_s=600)
+                found.values[f"{name}_ready_s"] = time.monotonic() - began
+                _, output = service.execute(["du", "-sm", "/home/ma-user/infer/model/1"])
+                found.values[f"{name}_folder_gb"] = int(output.split()[0]) * 2**20 / GB
             self._remove(tag)
         return found
 
@@ -146,7 +145,7 @@ class Bench:
         found = Figures(f"{size_gb:g} GB, made there")
         per_layer = min(_GENERATED_GB, size_gb)
         # The classic builder has the layer that it is at twice.
-        copies = 0 if self.server.buildkit else per_layer
+        copies = 0 if self.server.facts.buildkit else per_layer
         needed = int((size_gb + copies) * GB) + _RESERVE_BYTES
         if reason := self._too_little(needed, GB):
             found.not_run = reason
@@ -166,12 +165,11 @@ class Bench:
         found.values["image_gb"] = image.facts.size_bytes / GB
         found.values["disk_gb"] = (free - self._free()) / GB
         found.log = str(image).splitlines()
-        with closing(ecs.engine_of(self.connection, self.server)) as engine:
-            contents = self._too_little(int(size_gb * GB * _SAVE_COPIES) + _RESERVE_BYTES, 0)
-            only = [r.id for r in catalogue() if not (contents and Needs.CONTENTS in r.needs)]
-            began = time.monotonic()
-            report = verify(tag, engine=engine, only=only)
-            found.values["verify_s"] = time.monotonic() - began
+        contents = self._too_little(int(size_gb * GB * _SAVE_COPIES) + _RESERVE_BYTES, 0)
+        only = [r.id for r in catalogue() if not (contents and Needs.CONTENTS in r.needs)]
+        began = time.monotonic()
+        report = verify(tag, engine=self.server.engine, only=only)
+        found.values["verify_s"] = time.monotonic() - began
         if contents:
             found.log.append(f"rules on contents NOT RUN: {contents}")
         found.log += str(report).splitlines()
@@ -192,7 +190,7 @@ class Bench:
         _reset_peak()
         self._run_as_root("for p in $(pgrep -x dockerd); do echo 5 >/proc/$p/clear_refs; done")
         before = self.connection.traffic.copy()
-        image = ecs.build(context, tag, on=ecs.BuildServer(self.connection))
+        image = ecs.build(context, tag, on=self.server)
         assert image.sent is not None
         values["total_s"] = image.seconds
         values["send_s"] = image.sent.seconds
@@ -235,7 +233,7 @@ class Bench:
         self.connection.run(f"docker rmi {tag}; {prune}", timeout_s=None)
 
     def _free(self) -> int:
-        return ecs.probe(self.connection).docker_free_bytes
+        return self.server.refresh().docker_free_bytes
 
     def _too_little(self, there: int, here: int) -> str:
         """Return why there is too little disk; empty where there is enough."""

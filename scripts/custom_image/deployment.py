@@ -248,4 +248,4 @@ def _push(image: Image, cloud: Cloud, on: BuildServer | None) -> PublishedImage:
         for address in (cloud.platform.registry, cloud.platform.endpoint):
             on.connection.lend_port(int(address.rpartition(":")[2]))
     reference = f"{login.registry}/{target.repository}:{target.tag}"
-    return push_there(on.connection, image.reference, reference, login=login)
+    return push_there(image.reference, reference, on=on, login=login)

@@ -37,7 +37,7 @@ print(json.dumps({
     ),
 }))
 """
-"""What a Python says about itself, in a syntax that every Python reads; :meth:`TargetPython.read`."""
+"""What a Python says about itself; in a syntax that each one reads; :meth:`TargetPython.read`."""
 
 
 @dataclass(frozen=True)

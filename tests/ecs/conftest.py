@@ -39,7 +39,7 @@ def shared_server(tmp_path_factory) -> Iterator[EcsServer]:
 def ecs_server(shared_server) -> Iterator[EcsServer]:
     """The server that all tests share; what a test did to its network and keys is undone."""
     yield shared_server
-    shared_server.remediation()
+    shared_server.repair()
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +89,13 @@ def connect(ecs_server):
 @pytest.fixture
 def connection(connect) -> Connection:
     return connect()
+
+
+@pytest.fixture
+def build_server(connection) -> Iterator[BuildServer]:
+    """The server by that connection."""
+    with BuildServer(connection) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

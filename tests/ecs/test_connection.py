@@ -8,7 +8,7 @@ import threading
 import pytest
 from ecs_machine import wait_for
 
-from custom_image.ecs import Connection, probe
+from custom_image.ecs import BuildServer, Connection
 from custom_image.errors import ConnectionLost, Unavailable, UsageError
 
 
@@ -126,7 +126,7 @@ def test_a_server_without_engine_says_how_to_prepare_it(connect, ecs_server):
         connect() as connection,
         pytest.raises(Unavailable, match="no Docker engine that answers") as refused,
     ):
-        probe(connection)
+        _ = BuildServer(connection).facts
 
     assert "custom-image doctor --server" in str(refused.value)
 

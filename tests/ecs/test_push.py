@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +13,7 @@ from ecs_registry import PASSWORD, ServerRegistry
 from custom_image import local_platform
 from custom_image.cloud import open_cloud
 from custom_image.cloud.images import log_in
-from custom_image.ecs import Job, attach_push, engine_of, probe, push
+from custom_image.ecs import BuildServer, Job, attach_push, push
 from custom_image.ecs.push.plan import forecast
 from custom_image.ecs.push.registry import Registry
 from custom_image.ecs.transfer.send import STORE
@@ -39,13 +38,15 @@ def random_image(ecs_server) -> str:
 
 
 def test_pushing_again_sends_nothing_and_a_new_layer_alone_is_foreseen(
-    connection, registry, ecs_server, random_image
+    build_server, registry, ecs_server, random_image
 ):
     reference = f"{registry.host}/org/mnist:1"
 
-    first = push(connection, random_image, reference, login=registry.login)
+    first = push(random_image, reference, on=build_server, login=registry.login)
     blobs = registry.blobs()
-    second = push(connection, random_image, f"{registry.host}/org/mnist:2", login=registry.login)
+    second = push(
+        random_image, f"{registry.host}/org/mnist:2", on=build_server, login=registry.login
+    )
 
     assert first.digest == second.digest == registry.digest("org/mnist", "1")
     assert not first.was_there
@@ -56,9 +57,8 @@ def test_pushing_again_sends_nothing_and_a_new_layer_alone_is_foreseen(
         "cd /tmp/random; echo new >new;"
         f" printf 'FROM {random_image}\\nCOPY new /\\n' | docker build -q -t ecs-tests:more -f - ."
     )
-    with closing(engine_of(connection, probe(connection))) as engine:
-        facts = engine.inspect("ecs-tests:more")
-    with Registry(connection, registry.host, registry.login) as asked:
+    facts = build_server.engine.inspect("ecs-tests:more")
+    with Registry(build_server.connection, registry.host, registry.login) as asked:
         known = asked.known_layers(ImageReference.parse(reference))
     foreseen = forecast(facts, reference, known)
     assert [made_by.split()[0] for made_by, _ in foreseen.lacking] == ["COPY"]
@@ -66,7 +66,7 @@ def test_pushing_again_sends_nothing_and_a_new_layer_alone_is_foreseen(
 
 
 def test_a_registry_with_tokens_and_tls_is_asked_as_docker_asks_it(
-    connection, shared_registry, random_image, tmp_path, capsys
+    build_server, shared_registry, random_image, tmp_path, capsys
 ):
     """The registry of a local ModelArts, with the temporary login that the SDK gets."""
     platform = local_platform.start(tmp_path / "platform")
@@ -75,11 +75,11 @@ def test_a_registry_with_tokens_and_tls_is_asked_as_docker_asks_it(
         cloud.create_organization("org")
         login = log_in(cloud)
         for address in (platform.registry, platform.endpoint):
-            connection.lend_port(int(address.rpartition(":")[2]))
+            build_server.connection.lend_port(int(address.rpartition(":")[2]))
 
-        pushed = push(connection, random_image, f"{login.registry}/org/token:1", login=login)
+        pushed = push(random_image, f"{login.registry}/org/token:1", on=build_server, login=login)
         first = capsys.readouterr().err
-        again = push(connection, random_image, f"{login.registry}/org/token:2", login=login)
+        again = push(random_image, f"{login.registry}/org/token:2", on=build_server, login=login)
         second = capsys.readouterr().err
     finally:
         local_platform.stop(tmp_path / "platform", purge=True)
@@ -92,7 +92,7 @@ def test_a_registry_with_tokens_and_tls_is_asked_as_docker_asks_it(
 
 
 def test_the_login_is_never_in_a_process_list_a_log_or_left_behind(
-    connection, registry, ecs_server, random_image
+    build_server, registry, ecs_server, random_image
 ):
     seen = []
     registry.behave(pause_s=0.02)
@@ -105,7 +105,7 @@ def test_the_login_is_never_in_a_process_list_a_log_or_left_behind(
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        push(connection, random_image, f"{registry.host}/org/slow:1", login=registry.login)
+        push(random_image, f"{registry.host}/org/slow:1", on=build_server, login=registry.login)
     finally:
         over.set()
         looking.join()
@@ -116,28 +116,30 @@ def test_the_login_is_never_in_a_process_list_a_log_or_left_behind(
     assert ecs_server.run(f"find /root/{STORE}/jobs -name docker") == ""
 
 
-def test_a_registry_that_refuses_the_login_is_asked_once(connection, registry, random_image):
+def test_a_registry_that_refuses_the_login_is_asked_once(build_server, registry, random_image):
     login = SimpleNamespace(user="nobody", password="wrong")
 
     with pytest.raises(Unavailable, match="unauthorized"):
-        push(connection, random_image, f"{registry.host}/org/no:1", login=login, pause_s=60)
+        push(random_image, f"{registry.host}/org/no:1", on=build_server, login=login, pause_s=60)
 
 
 def test_a_registry_that_dies_after_half_a_layer_gets_the_rest_later(
-    connection, registry, ecs_server, random_image
+    build_server, registry, ecs_server, random_image
 ):
     registry.behave(dies_after_bytes=3_000_000)
 
-    def remediation() -> None:
+    def repair() -> None:
         logs = f"/root/{STORE}/jobs/*/log"
         wait_for(
             lambda: "Retrying" in ecs_server.run(f"cat $(ls -t {logs} | head -n 1)"), "a fault"
         )
         registry.behave()
 
-    fixing = threading.Thread(target=remediation)
+    fixing = threading.Thread(target=repair)
     fixing.start()
-    pushed = push(connection, random_image, f"{registry.host}/org/half:1", login=registry.login)
+    pushed = push(
+        random_image, f"{registry.host}/org/half:1", on=build_server, login=registry.login
+    )
     fixing.join()
 
     assert pushed.digest == registry.digest("org/half", "1")
@@ -156,25 +158,30 @@ def test_a_cut_leaves_the_push_running_and_attach_goes_on(
     cutting = threading.Thread(target=cut)
     cutting.start()
     with pytest.raises(ConnectionLost, match="goes on") as lost:
-        push(connection, random_image, f"{registry.host}/org/cut:1", login=registry.login)
+        push(
+            random_image,
+            f"{registry.host}/org/cut:1",
+            on=BuildServer(connection),
+            login=registry.login,
+        )
     cutting.join()
     ecs_server.restore()
     registry.behave()
     job_id = str(lost.value).split("Job ")[1].split()[0]
 
     again = connect()
-    pushed = attach_push(again, job_id, registry.login)
+    pushed = attach_push(BuildServer(again), job_id, registry.login)
 
     assert pushed.digest == registry.digest("org/cut", "1")
     assert Job.attach(again, job_id).note()["reference"].endswith("/org/cut:1")
 
 
 def test_a_layer_above_the_limit_and_too_many_layers_are_refused_before_the_push(
-    connection, registry, random_image
+    build_server, registry, random_image
 ):
     reference = f"{registry.host}/org/limits:1"
 
     with pytest.raises(PackageError, match=r"a layer of 6\.0 MB is above .* nothing was pushed"):
-        push(connection, random_image, reference, login=registry.login, layer_bytes=5 * 10**6)
+        push(random_image, reference, on=build_server, login=registry.login, layer_bytes=5 * 10**6)
     with pytest.raises(PackageError, match="has 1 layers that the registry lacks; it takes 0"):
-        push(connection, random_image, reference, login=registry.login, most_layers=0)
+        push(random_image, reference, on=build_server, login=registry.login, most_layers=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-from contextlib import closing
 
 import pytest
 from ecs_machine import wait_for
@@ -12,7 +11,7 @@ from small_digits import small_digits
 from tiny_package import write_tiny_package
 
 from custom_image.build_context import write_build_context
-from custom_image.ecs import BuildServer, build, engine_of, probe, verify
+from custom_image.ecs import BuildServer, build, verify
 from custom_image.engines.client import predict
 from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.readiness import wait_until_ready
@@ -72,27 +71,23 @@ def test_a_cut_ends_in_no_verdict_and_what_was_left_is_found_again(image, connec
     assert left
     assert set(left) == {this_process()}, "the next Python removes them by this label"
     again = connect()
-    with closing(engine_of(again, probe(again))) as engine:
-        engine.remove_every_run()
+    BuildServer(again).engine.remove_every_run()
     assert ecs_server.run("docker ps --all --quiet") == ""
     gc.collect()
 
 
-def test_a_file_in_parts_is_whole_again_in_the_container(connection, tmp_path):
+def test_a_file_in_parts_is_whole_again_in_the_container(build_server, tmp_path):
     package = write_tiny_package(tmp_path / "model")
     context = write_build_context(
         package, "ecs_build", layer_bytes=15_000, folder=tmp_path / "ecs" / "context"
     )
     assert len(list(context.folder.glob("weights/*/*.part-*"))) == 3
 
-    image = build(context, "ecs-tests:parts", on=BuildServer(connection))
+    image = build(context, "ecs-tests:parts", on=build_server)
 
     sizes = [layer.bytes for layer in image.layers if "weights/" in layer.instruction]
     assert max(sizes) <= 15_000
-    with (
-        closing(engine_of(connection, probe(connection))) as engine,
-        engine.start(image.reference) as service,
-    ):
+    with build_server.engine.start(image.reference) as service:
         wait_until_ready(service, HEALTH_URL.value, timeout_s=60)
         whole = (package.folder / "mnist.onnx").read_bytes()
         assert service.read_file(f"{MODEL_DIR}/mnist.onnx") == whole

@@ -117,7 +117,7 @@ class EcsServer(Machine):
         pipe = subprocess.PIPE
         return subprocess.Popen(whole, stdin=pipe, stdout=pipe, stderr=pipe)
 
-    def remediation(self) -> None:
+    def repair(self) -> None:
         """Undo what a test may have done to the network, the host key, sshd and the engine."""
         self.restore()
         if self.run("cat /etc/ssh/host_key.pub").strip() != self._public("host_key"):

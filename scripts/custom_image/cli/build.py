@@ -216,11 +216,9 @@ def build(
         from custom_image.ecs import find_base as find_there
 
         with build_server.connected(server, ssh_config) as there:
-            base, target = find_there(there.connection, base_image, batch=batch, python=python)
+            base, target = find_there(base_image, batch=batch, python=python, on=there)
             if wheels := fetch(target):
-                base = add_there(
-                    *(there.connection, base, wheels.libraries), batch=batch, python=target
-                )
+                base = add_there(base, wheels.libraries, batch=batch, python=target, on=there)
             context = write_context(base, target, wheels)
             show_as(build_there(context, tag, on=there, builder=builder), form)
         return

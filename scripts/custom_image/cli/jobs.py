@@ -39,7 +39,7 @@ def follow(
     enter_project()
     with build_server.connected(server, ssh_config) as there:
         if "reference" in ecs.Job.attach(there.connection, job).note():
-            build_server.keep_push(ecs.attach_push(there.connection, job))
+            build_server.keep_push(ecs.attach_push(there, job))
         else:
             show(ecs.attach(there, job))
 

@@ -49,7 +49,7 @@ def push(image: str, name: str, server: str, ssh_config: str) -> None:
             login = log_in(cloud)
             cloud.create_organization(target.namespace)
             reference = f"{login.registry}/{target.repository}:{target.tag}"
-        keep_push(ecs.push(there.connection, image, reference, login=login))
+        keep_push(ecs.push(image, reference, on=there, login=login))
 
 
 def keep_push(pushed: PublishedImage) -> None:

@@ -11,11 +11,11 @@ from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.upload.source import find_source
-from custom_image.cloud.validation import requests_v1
 from custom_image.errors import CloudRefused
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
 from custom_image.platform_api import MODELS
@@ -98,11 +98,11 @@ def push(image: BuiltImage | str, name: str = "", *, cloud: Cloud | None = None)
         found_here = None if cloud.wire.dry_run else find_source(source)
         if found_here and not isinstance(image, str):
             expected, remediation = image.facts.id, "Build it again, or push it by its name."
-            requests_v1.image_digest(source, expected, found_here.facts.id, remediation)
+            validation.image_digest(source, expected, found_here.facts.id, remediation)
         bundle.add("image.json", found_here and vars(found_here.facts))
         login = log_in(cloud)
         reference = f"{login.registry}/{target.repository}:{target.tag}"
-        requests_v1.region(reference, cloud.endpoint)
+        validation.region(reference, cloud.endpoint)
         cloud.create_organization(target.namespace)
         found = registered(cloud, reference)
         if cloud.wire.dry_run:
@@ -111,15 +111,15 @@ def push(image: BuiltImage | str, name: str = "", *, cloud: Cloud | None = None)
         assert found_here is not None  # but for a dry run
         was_there = found is not None and found.image_id == found_here.id
         if found is not None and not was_there:
-            requests_v1.source_copy(reference, _users_without_copy(cloud, reference))
+            validation.source_copy(reference, _users_without_copy(cloud, reference))
         if was_there:
             say(f"{reference} is there already; nothing is sent")
         else:
             found_here.push(reference, user=login.user, password=login.password)
             found = registered(cloud, reference)
-        requests_v1.image_tag(reference, is_there=found is not None)
+        validation.image_tag(reference, is_there=found is not None)
         assert found is not None  # or the line above has raised
-        requests_v1.single_manifest(reference, found.is_list)
+        validation.single_manifest(reference, found.is_list)
         seconds = time.monotonic() - began
         labels = tuple(sorted(found_here.facts.labels.items()))
         return PublishedImage(
@@ -202,7 +202,7 @@ def log_in(cloud: Cloud) -> Login:
         except (binascii.Error, UnicodeDecodeError):
             break
         expires_at = datetime.fromisoformat(answer.x_swr_expireat)
-        requests_v1.login(expires_at)
+        validation.login(expires_at)
         return Login(str(registry), user, password, expires_at)
     raise CloudRefused(
         "SWR answered the request for a login, but not with one.\n"
@@ -222,7 +222,7 @@ def choose_target(source: str, name: str, cloud: Cloud) -> ImageReference:
     if target.registry != DEFAULT_REGISTRY:
         target = ImageReference(DEFAULT_REGISTRY, target.repository, target.tag)
     organization, _, rest = target.repository.partition("/")
-    requests_v1.save_image(rest, organization, target.tag)
+    validation.save_image(rest, organization, target.tag)
     return target
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.images import PublishedImage, log_in, registered
 from custom_image.cloud.model import Model
@@ -15,7 +16,6 @@ from custom_image.cloud.services.access import V1, V2
 from custom_image.cloud.services.deploy import api_of
 from custom_image.cloud.services.rollout import Rollout
 from custom_image.cloud.services.service import Service
-from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.image_reference import DEFAULT_REGISTRY, ImageReference
 from custom_image.model_config import ModelConfig, parse_model_config, read_model_config
@@ -48,7 +48,7 @@ def find_image(name: str, *, cloud: Cloud | None = None) -> PublishedImage:
     if cloud.wire.dry_run:
         return PublishedImage(reference, f"sha256:{'0' * 64}", 0, True, 0.0)
     found = registered(cloud, reference)
-    requests_v1.image_tag(reference, is_there=found is not None)
+    validation.image_tag(reference, is_there=found is not None)
     assert found is not None  # or the line above has raised
     return PublishedImage(reference, parsed.digest or found.digest, found.size_bytes, True, 0.0)
 

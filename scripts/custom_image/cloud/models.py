@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.api.polling import wait_until
@@ -24,7 +25,6 @@ from custom_image.cloud.conversion import (
 )
 from custom_image.cloud.images import PublishedImage, registered
 from custom_image.cloud.model import Model
-from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
 from custom_image.model_config import ModelConfig, read_model_config
@@ -80,18 +80,18 @@ def publish(
         config = read_model_config(config)
     name = name or re.sub(r"[^A-Za-z0-9_-]", "-", published.name)
     remark = f"{description} {published.digest}".strip()
-    requests_v1.model_name(name)
+    validation.model_name(name)
     if version:
-        requests_v1.model_version(version)
-    requests_v1.model_docs(documents)
+        validation.model_version(version)
+    validation.model_docs(documents)
     if len(remark) > REMARK_LENGTH.value:
         room = REMARK_LENGTH.value - len(published.digest) - 1
         remediation = "The image's digest stands behind it; shorten it."
         refuse("description", f"at most {room} characters", len(description), remediation)
-    requests_v1.description(remark)
-    requests_v1.region(published.reference, cloud.endpoint)
+    validation.description(remark)
+    validation.region(published.reference, cloud.endpoint)
     if asynchronous:
-        requests_v1.async_service(REAL_TIME, to_protocol(config))
+        validation.async_service(REAL_TIME, to_protocol(config))
     body = {
         "model_name": name,
         "model_version": version,
@@ -116,7 +116,7 @@ def publish(
     began = time.monotonic()
     versions = versions_of(cloud, name)
     version = version or _version_for(versions, body)
-    requests_v1.model_version(version)  # the one after 1.0.99 is none
+    validation.model_version(version)  # the one after 1.0.99 is none
     body["model_version"] = version
     with Bundle(cloud, "publish", f"{name}-{version}") as bundle:
         bundle.add("request.json", body)
@@ -238,14 +238,14 @@ def _require_private_image(cloud: Cloud, published: PublishedImage) -> None:
     if cloud.wire.dry_run:
         return
     found = registered(cloud, published.reference)
-    requests_v1.image_tag(published.reference, is_there=found is not None)
-    requests_v1.private_image(published.reference, is_public=bool(found and found.is_public))
+    validation.image_tag(published.reference, is_there=found is not None)
+    validation.private_image(published.reference, is_public=bool(found and found.is_public))
     if found:
         remediation = (
             "Push yours under a tag of its own, or publish what is there now: "
             f"{published.reference.partition('/')[2]}@{found.digest}"
         )
-        requests_v1.image_digest(published.reference, published.digest, found.digest, remediation)
+        validation.image_digest(published.reference, published.digest, found.digest, remediation)
 
 
 def _wait(cloud: Cloud, model_id: str, name: str, timeout_s: float) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
     build(context, tag, on=server)          BuildContext -> ServerImage, a BuiltImage that is there
     verify(image, on=server)                -> Report
-    push(connection, image, reference)      -> PublishedImage
+    push(image, reference, on=server)       -> PublishedImage
 
 README.md beside this file tells where a behaviour lives, and what is on the server.
 """
@@ -13,13 +13,7 @@ from custom_image.ecs.image_build.size_estimate import Estimate, Limits, estimat
 from custom_image.ecs.job import Job
 from custom_image.ecs.push.plan import Forecast
 from custom_image.ecs.push.push import attach_push, push
-from custom_image.ecs.server.server import (
-    BuildServer,
-    Server,
-    engine_of,
-    open_server,
-    probe,
-)
+from custom_image.ecs.server.server import BuildServer, Server, open_server
 from custom_image.ecs.ssh.connection import Connection
 from custom_image.ecs.verification import verify
 
@@ -36,11 +30,9 @@ __all__ = [
     "attach",
     "attach_push",
     "build",
-    "engine_of",
     "estimate_size",
     "find_base",
     "open_server",
-    "probe",
     "push",
     "verify",
 ]

@@ -21,7 +21,7 @@ def verify(image: str, *, on: BuildServer, **options: Any) -> Report:
         Unavailable: the server's engine does not answer.
     """
     lost = ConnectionLost(
-        f"the connection to {on.connection.address} broke off while {image} was judged; "
+        f"the connection to {on.address} broke off while {image} was judged; "
         "there is no verdict.\nVerify again: containers that were left there are removed then."
     )
     engine = on.engine

@@ -257,7 +257,7 @@ class Context(Protocol):
         ...
 
     def borrow(self) -> AbstractContextManager[Service]:
-        """Lend a service that a drill may damage: one of its own where possible, else the shared one."""
+        """Lend a service that a drill may damage: its own where possible, else the shared one."""
         ...
 
     def once(self, key: str, drill: Callable[[], T]) -> T:

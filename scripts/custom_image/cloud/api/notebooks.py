@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from custom_image.cloud.api.credentials import refusals
 from custom_image.cloud.saved_image import SavedImage
-from custom_image.cloud.validation.requests_v1 import save_image
+from custom_image.cloud.validation import save_image
 from custom_image.errors import CloudRefused
 from custom_image.image_reference import ImageReference
 from custom_image.progress import progress_bar

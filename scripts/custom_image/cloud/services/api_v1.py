@@ -9,13 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.conversion import to_protocol
 from custom_image.cloud.model import Model
 from custom_image.cloud.services.access import V1
 from custom_image.cloud.services.service import DeployOptions, Seen
-from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
 from custom_image.platform_api import EVENTS, REAL_TIME, SERVICES, WEIGHT
@@ -48,7 +48,7 @@ class ApiV1:
             "config": [_part(model, options)],
             "additional_properties": {"websocket_upgrade": True} if options.websocket else {},
         }
-        requests_v1.service_v1(body)
+        validation.service_v1(body)
         _refuse_unfit(model, options, asynchronous=asynchronous)
         return {key: value for key, value in body.items() if value not in ("", {})}
 
@@ -168,9 +168,9 @@ def _refuse_unfit(model: Model, options: DeployOptions, *, asynchronous: bool) -
         remediation = "Name one with pool, or put the files into the image."
         refuse("mounts", "a dedicated resource pool", "the public pool", remediation)
     if asynchronous:
-        requests_v1.async_service(REAL_TIME, to_protocol(model.config))
+        validation.async_service(REAL_TIME, to_protocol(model.config))
     if options.websocket:
-        requests_v1.websocket(collects_data=asynchronous)
+        validation.websocket(collects_data=asynchronous)
     if asynchronous != model.is_asynchronous:
         expected, found = ("later", "at once")[:: 1 if asynchronous else -1]
         remediation = (

@@ -13,13 +13,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.credentials import status_of
 from custom_image.cloud.conversion import to_probes, to_protocol
 from custom_image.cloud.model import Model
 from custom_image.cloud.services.access import API_KEY, V2
 from custom_image.cloud.services.service import DeployOptions, Seen
-from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
 from custom_image.platform_api import (
@@ -57,10 +57,10 @@ class ApiV2:
         grace_s = max(options.grace_s, _exit_s(options.environment))
         protocol, probes = to_protocol(model.config), to_probes(model.config)
         if options.websocket:
-            requests_v1.websocket(has_limit=asynchronous)
+            validation.websocket(has_limit=asynchronous)
             protocol = {"http": "ws", "https": "wss"}[protocol]
         if asynchronous:
-            requests_v1.async_service(REAL_TIME, protocol)
+            validation.async_service(REAL_TIME, protocol)
         body = _compact(
             {
                 "name": name,
@@ -87,7 +87,7 @@ class ApiV2:
                 },
             }
         )
-        requests_v1.service_v2(body)
+        validation.service_v2(body)
         return body
 
     def find(self, name: str) -> Seen | None:
@@ -129,7 +129,7 @@ class ApiV2:
         if not change["version"]:
             remediation = "Deploy a service of another name."
             refuse("version", f"one before {VERSION_RANGE_2_0[1]}", seen.version, remediation)
-        requests_v1.inference_2_0_service({**body, **change})
+        validation.service_form_v2({**body, **change})
         request = UpdateInferServiceRequest(service_id=seen.id, body=change)
         self._cloud.ask(
             lambda: self._cloud.modelarts.update_infer_service(request),

@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud, open_cloud
 from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.api.polling import wait_until
@@ -26,7 +27,6 @@ from custom_image.cloud.services.batch_files import (
     lay_out,
     read_results,
 )
-from custom_image.cloud.validation import requests_v1
 from custom_image.cloud.validation.checks import refuse
 from custom_image.errors import CloudRefused
 from custom_image.platform_api import BATCH, EVENTS, SERVICES
@@ -121,17 +121,17 @@ def batch(
     """
     cloud = cloud or open_cloud()
     api = predicting_api(model.config, url_path)
-    requests_v1.batch_mapping(mapping, api, rule)
-    requests_v1.environment(environment or {})
+    validation.batch_mapping(mapping, api, rule)
+    validation.environment(environment or {})
     address, is_local = str(source), "://" not in str(source)
     digest = check_files(Path(source), mapping) if is_local else ""
     name = name or _name(model, digest or address)
-    requests_v1.service_name(name)
+    validation.service_name(name)
     if is_local:
         address, destination = lay_out(cloud, Path(source), name)
     elif not destination:
         refuse("dest_path", "an empty folder in OBS", "none", "Make one and name it.")
-    requests_v1.batch_service(address.rpartition("/")[0], destination)
+    validation.batch_service(address.rpartition("/")[0], destination)
     part: dict[str, Any] = {
         "model_id": model.id,
         "specification": SERVICE_FLAVOR.value,
@@ -146,7 +146,7 @@ def batch(
         part["mapping_rule"] = dict(rule)
     if address.partition("?")[0].endswith(MANIFEST):
         part["src_type"] = "ManifestFile"
-    requests_v1.service_config([part], BATCH)
+    validation.service_config([part], BATCH)
     body = {"service_name": name, "infer_type": BATCH, "config": [part]}
     began = time.monotonic()
     with Bundle(cloud, BATCH, name) as bundle:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from custom_image.cloud.validation import requests_v1
+from custom_image.cloud import validation
 from custom_image.cloud.validation.checks import refuse
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def check_files(source: Path, mapping: str) -> str:
     digest = hashlib.sha256(mapping.encode())
     for file in files:
         if file.suffix != MANIFEST:
-            requests_v1.batch_input(file.name, file.stat().st_size, mapping)
+            validation.batch_input(file.name, file.stat().st_size, mapping)
         digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())

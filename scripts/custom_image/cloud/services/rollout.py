@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
+from custom_image.cloud import validation
 from custom_image.cloud.api.client import Cloud
 from custom_image.cloud.api.failure_bundle import Bundle
 from custom_image.cloud.api.polling import wait_until
@@ -15,7 +16,6 @@ from custom_image.cloud.model import Model
 from custom_image.cloud.models import last_trouble
 from custom_image.cloud.services.access import V2
 from custom_image.cloud.services.service import DeployOptions, Generation, Seen, Service
-from custom_image.cloud.validation import requests_v1
 from custom_image.errors import CloudRefused
 from custom_image.progress import say
 
@@ -122,7 +122,7 @@ class Rollout:
             remediation = (
                 "Push yours under a tag of its own, or publish what is there now, and deploy it."
             )
-            requests_v1.image_digest(model.image, model.digest, found.digest, remediation)
+            validation.image_digest(model.image, model.digest, found.digest, remediation)
 
     def _change(self, seen: Seen) -> None:
         """Update a service; one that is stopped is started behind that."""

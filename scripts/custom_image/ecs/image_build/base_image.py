@@ -1,25 +1,21 @@
-"""Seeing to it that a build server has the image that ``FROM`` names."""
+"""The image that ``FROM`` names: a build server has it, pulls it, or is sent it."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from custom_image.builders.base import (
-    choose_base_image,
-    ensure_base_image,
-)
+from custom_image.builders.base import choose_base_image, ensure_base_image
 from custom_image.builders.base_libraries import missing_packages
 from custom_image.builders.base_python import find_python
-from custom_image.ecs.server.server import Server, engine_of, probe
 from custom_image.errors import Unavailable
 from custom_image.progress import progress_bar, say
 from custom_image.target_python import DEFAULT, TargetPython
 
 if TYPE_CHECKING:
+    from custom_image.ecs.server.server import BuildServer
     from custom_image.ecs.ssh.connection import Connection
 
 _PULL_S: Final = 20
@@ -27,27 +23,25 @@ _PULL_S: Final = 20
 
 
 def find_base(
-    connection: Connection, reference: str = "", *, batch: bool = False, python: str = ""
+    reference: str = "", *, batch: bool = False, python: str = "", on: BuildServer
 ) -> tuple[str, TargetPython]:
-    """Return the name of a base image that the server holds, and its Python, which it is asked.
+    """Return the name of a base image that a server holds, and its Python, which it is asked.
 
     Raises:
         As :func:`provide_base_image`.
         UsageError: it has no Python that wheels can be had for, or not the one of ``python``.
     """
-    server = probe(connection)
-    base = provide_base_image(connection, server, reference, batch=batch, python=python)
-    with closing(engine_of(connection, server)) as engine:
-        return base, find_python(base, python, engine=engine)
+    base = provide_base_image(reference, batch=batch, python=python, on=on)
+    return base, find_python(base, python, engine=on.engine)
 
 
 def add_libraries(
-    connection: Connection,
     base: str,
     needed: Mapping[str, str],
     *,
     batch: bool = False,
     python: TargetPython,
+    on: BuildServer,
 ) -> str:
     """Return a base image on the server that has the shared objects which packages need.
 
@@ -57,23 +51,14 @@ def add_libraries(
         UsageError: the base was named by somebody, and lacks one; with its Debian package.
         Unavailable: none can be made here.
     """
-    server = probe(connection)
-    with closing(engine_of(connection, server)) as engine:
-        packages = missing_packages(base, needed, python=python, engine=engine)
-    if not packages:
-        return base
-    return _bring(connection, server, "", batch, python.minor, packages)
+    packages = missing_packages(base, needed, python=python, engine=on.engine)
+    return _bring(on, "", batch, python.minor, packages) if packages else base
 
 
 def provide_base_image(
-    connection: Connection,
-    server: Server,
-    reference: str = "",
-    *,
-    batch: bool = False,
-    python: str = "",
+    reference: str = "", *, batch: bool = False, python: str = "", on: BuildServer
 ) -> str:
-    """Return the name of a base image that the server holds.
+    """Return the name of a base image that a server holds.
 
     The one that is named, by the argument or ``BASE_IMAGE``, else a slim Python, where it is there
     or the server can pull it; else the one that this machine has or makes is sent, once.
@@ -86,21 +71,21 @@ def provide_base_image(
         reference,
         batch,
         python,
-        has=partial(_has, connection),
-        pull=partial(_pull, connection),
-        provide=lambda wanted: _bring(connection, server, wanted, batch, python),
+        has=partial(_has, on.connection),
+        pull=partial(_pull, on.connection),
+        provide=lambda wanted: _bring(on, wanted, batch, python),
     )
 
 
-def provide_image(connection: Connection, server: Server, reference: str) -> None:
-    """See that a server has an image: it is there, is pulled there, or is sent from here.
+def provide_image(reference: str, *, on: BuildServer) -> None:
+    """Make sure that a server has an image: it is there, is pulled there, or is sent from here.
 
     Raises:
         Unavailable: it is nowhere.
     """
     from custom_image.engines.docker.engine import DockerEngine
 
-    if _has(connection, reference) or _pull(connection, reference):
+    if _has(on.connection, reference) or _pull(on.connection, reference):
         return
     try:
         engine = DockerEngine.connect()
@@ -108,13 +93,14 @@ def provide_image(connection: Connection, server: Server, reference: str) -> Non
         architecture = engine.inspect(reference).architecture if is_here else ""
     except Unavailable:
         is_here = False
-    if not is_here or architecture != server.architecture:
+    wanted = on.facts.architecture
+    if not is_here or architecture != wanted:
         raise Unavailable(
-            f"{server.address} has no image {reference} and cannot pull it, and no engine here has "
-            f"it for {server.architecture}.\n"
+            f"{on.address} has no image {reference} and cannot pull it, and no engine here has "
+            f"it for {wanted}.\n"
             f"Fetch it where there is a network (`docker pull {reference}`), then build again."
         )
-    _send(connection, reference)
+    _send(on.connection, reference)
 
 
 def _has(connection: Connection, reference: str) -> bool:
@@ -130,12 +116,7 @@ def _pull(connection: Connection, reference: str) -> bool:
 
 
 def _bring(
-    connection: Connection,
-    server: Server,
-    wanted: str,
-    batch: bool,
-    python: str,
-    packages: tuple[str, ...] = (),
+    on: BuildServer, wanted: str, batch: bool, python: str, packages: tuple[str, ...] = ()
 ) -> str:
     """Send a base image that this machine has, can pull or can make, unless it is there."""
     from custom_image.engines.docker.engine import DockerEngine
@@ -148,16 +129,16 @@ def _bring(
         architecture = with_engine.inspect(reference).architecture
     except Unavailable as error:
         raise Unavailable(
-            f"{server.address} has no base image {wanted or 'for batch'} and cannot pull one, and "
+            f"{on.address} has no base image {wanted or 'for batch'} and cannot pull one, and "
             f"none can be made here:\n{error}"
         ) from error
-    if architecture != server.architecture:
+    if architecture != on.facts.architecture:
         raise Unavailable(
-            f"{server.address} is {server.architecture}, and the base image {reference} here is "
+            f"{on.address} is {on.facts.architecture}, and the base image {reference} here is "
             f"{architecture}.\nName one that the server has or can pull: --base-image"
         )
-    if not _has(connection, reference):
-        _send(connection, reference)
+    if not _has(on.connection, reference):
+        _send(on.connection, reference)
     return reference
 
 

@@ -155,7 +155,7 @@ def _finish(job: Job, on: BuildServer, sent: Sent | None, began: float) -> Serve
     layers = _layers(log.last_stage, facts, base)
     seconds = time.monotonic() - began
     image = ServerImage(
-        *(tag, facts, layers, seconds, str(note["digest"])), on.connection.address, job.id, sent
+        *(tag, facts, layers, seconds, str(note["digest"])), on.address, job.id, sent
     )
     say(image.summary)
     return image
@@ -167,12 +167,10 @@ def _prepare(on: BuildServer, context: BuildContext) -> tuple[str, dict[str, str
         arguments = {"BASE_IMAGE": context.base_image} if context.base_image else {}
         dockerfile = context.read("Dockerfile")
         for image in external_images(dockerfile, arguments):
-            provide_image(on.connection, on.facts, image)
+            provide_image(image, on=on)
         return final_base(dockerfile, arguments), arguments
     base = provide_base_image(
-        *(on.connection, on.facts, context.base_image),
-        batch=context.batch,
-        python=context.python.minor,
+        context.base_image, batch=context.batch, python=context.python.minor, on=on
     )
     return base, {"BASE_IMAGE": base, **fit_python(context, base, engine=on.engine)}
 
@@ -202,7 +200,7 @@ def _layers(steps: list[Step], facts: ImageFacts, base: str) -> tuple[Layer, ...
 
 def _explain(job: Job, on: BuildServer, log: Log, tag: str) -> str:
     """Say how a build ended that made no image."""
-    where = f"{tag} could not be built on {on.connection.address}"
+    where = f"{tag} could not be built on {on.address}"
     if job.code == CANCELLED:
         return f"{tag}: job {job.id} was cancelled."
     if job.code == TIMED_OUT:

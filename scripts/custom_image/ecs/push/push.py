@@ -6,14 +6,12 @@ import base64
 import json
 import re
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from custom_image.cloud.images import PublishedImage
 from custom_image.ecs.job import CANCELLED, TIMED_OUT, Job, new_id
 from custom_image.ecs.push.plan import forecast
 from custom_image.ecs.push.registry import Registry
-from custom_image.ecs.server.server import engine_of, probe
 from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import Unavailable
 from custom_image.image_reference import ImageReference
@@ -22,7 +20,7 @@ from custom_image.specification import GB, LAYER_SIZE, PUSHED_LAYERS
 
 if TYPE_CHECKING:
     from custom_image.cloud.images import Login
-    from custom_image.ecs.ssh.connection import Connection
+    from custom_image.ecs.server.server import BuildServer
 
 LIMIT_S: Final = 6 * 3600
 TRIES: Final = 5
@@ -32,10 +30,10 @@ _LAYER: Final = re.compile(r"[0-9a-f]{12}: (Pushed|Layer already exists|Mounted 
 
 
 def push(
-    connection: Connection,
     image: str,
     reference: str,
     *,
+    on: BuildServer,
     login: Login | None = None,
     layer_bytes: int = LAYER_SIZE.value * GB,
     most_layers: int = PUSHED_LAYERS.value,
@@ -46,9 +44,9 @@ def push(
     """Push an image that a server holds, by the server's own line; go on with :func:`attach_push`.
 
     Args:
-        connection: to the server.
-        image: its name there.
+        image: its name on the server.
         reference: registry, organization, name and tag that it gets.
+        on: the server.
         login: a temporary one; None for the server's own. It travels on standard input, and is
             on the server, readable by its user alone, while the push lasts.
         layer_bytes: the registry's limit of a layer.
@@ -63,9 +61,8 @@ def push(
         Unavailable: the registry refuses, or fails again and again.
     """
     target = ImageReference.parse(reference)
-    server = probe(connection)
-    with closing(engine_of(connection, server)) as engine:
-        facts = engine.inspect(image)
+    connection = on.connection
+    facts = on.engine.inspect(image)
     try:
         with Registry(connection, target.registry, login) as registry:
             foreseen = forecast(facts, reference, registry.known_layers(target))
@@ -91,17 +88,17 @@ def push(
         job_id=job_id,
         note=json.dumps(note),
     )
-    say(f"job {job.id}: pushing {reference} from {server.address}")
+    say(f"job {job.id}: pushing {reference} from {on.address}")
     return _finish(job, login)
 
 
-def attach_push(connection: Connection, job_id: str, login: Login | None = None) -> PublishedImage:
+def attach_push(on: BuildServer, job_id: str, login: Login | None = None) -> PublishedImage:
     """Go on with a push that was started before.
 
     Raises:
         As :func:`push`.
     """
-    return _finish(Job.attach(connection, job_id), login)
+    return _finish(Job.attach(on.connection, job_id), login)
 
 
 def _finish(job: Job, login: Login | None) -> PublishedImage:

@@ -92,10 +92,19 @@ class BuildServer:
 
     connection: Connection
 
+    @property
+    def address(self) -> str:
+        """Its address, as ssh takes it."""
+        return self.connection.address
+
     @cached_property
     def facts(self) -> Server:
-        """What it is and has; it is asked once, see :meth:`refresh`."""
-        return probe(self.connection)
+        """What it is and has; it is asked once, see :meth:`refresh`.
+
+        Raises:
+            Unavailable: it has no engine that this user may use, or lacks a program.
+        """
+        return _probe(self.connection)
 
     def refresh(self) -> Server:
         """Ask it anew: what is free on its disks changes."""
@@ -104,8 +113,16 @@ class BuildServer:
 
     @cached_property
     def engine(self) -> DockerEngine:
-        """Its Docker engine, used from here; see :func:`engine_of`."""
-        return engine_of(self.connection, self.facts)
+        """Its Docker engine: what is started and inspected by it is so there.
+
+        Containers publish their ports on the server's loopback, and the connection leads there: no
+        port of the server is opened.
+
+        Raises:
+            Unavailable: the server forwards no sockets, or its engine does not answer.
+        """
+        socket = self.connection.forward_socket(self.facts.socket)
+        return DockerEngine.connect(tunnel=f"unix://{socket}", lead=self.connection.forward_port)
 
     def __enter__(self) -> Self:
         return self
@@ -138,12 +155,7 @@ def open_server(address: str = "") -> BuildServer:
     return server
 
 
-def probe(connection: Connection) -> Server:
-    """Ask a server what it is.
-
-    Raises:
-        Unavailable: it has no engine that this user may use, or lacks a program.
-    """
+def _probe(connection: Connection) -> Server:
     done = connection.script("inspect.sh", STORE, timeout_s=_PROBE_S)
     if done.code:
         raise Unavailable(f"{connection.address} cannot be used: {done.error.strip()}")
@@ -174,19 +186,6 @@ def probe(connection: Connection) -> Server:
         docker_free_bytes=int(said["free_bytes"]),
         same_disk=said["same_disk"] == "yes",
     )
-
-
-def engine_of(connection: Connection, server: Server) -> DockerEngine:
-    """Return an engine that starts and inspects there what would else be started here.
-
-    Containers publish their ports on the server's loopback, and the connection leads there: no
-    port of the server is opened. It lasts as long as the connection.
-
-    Raises:
-        Unavailable: the server forwards no sockets, or its engine does not answer.
-    """
-    socket = connection.forward_socket(server.socket)
-    return DockerEngine.connect(tunnel=f"unix://{socket}", lead=connection.forward_port)
 
 
 def _has_buildkit(client: str, buildx: str) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from custom_image import specification
-from custom_image.cloud.validation import requests_v1
+from custom_image.cloud import validation
 from custom_image.errors import UsageError
 from custom_image.model_config import Api, Body
 from custom_image.rules.requirements import read_table
@@ -80,8 +80,8 @@ CASES = {
     ),
     "R-108": (
         "description",
-        [("x" * 100,), ("a & b", "2.0"), ("x" * 512, "2.0"), ("a (b)", "service")],
-        [("x" * 101,), ("a & b",), ("a+b", "service"), ("x" * 513, "2.0"), ("a<b", "2.0")],
+        [("x" * 100,), ("a & b", "v2"), ("x" * 512, "v2"), ("a (b)", "service")],
+        [("x" * 101,), ("a & b",), ("a+b", "service"), ("x" * 513, "v2"), ("a<b", "v2")],
     ),
     "R-109": (
         "model_docs",
@@ -151,7 +151,7 @@ CASES = {
         [("batch", "http"), ("real-time", "ws")],
     ),
     "R-126": (
-        "inference_2_0_service",
+        "service_form_v2",
         [(service(),), (service(group_configs=[]),), (service(version="1.0.0"),)],
         [
             (service(version="100.0.0"),),
@@ -193,8 +193,8 @@ def test_every_row_that_the_client_answers_for_is_drilled_here_and_no_other():
 def test_a_row_points_at_the_function_that_refuses_it(row):
     name = (CASES.get(row) or NAMED[row])[0]
 
-    assert ROWS[row].cloud == f"validation.requests_v1.{name}"
-    assert callable(getattr(requests_v1, name))
+    assert ROWS[row].cloud == f"validation.{name}"
+    assert callable(getattr(validation, name))
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_row_points_at_the_function_that_refuses_it(row):
     ids=lambda value: str(value)[:40],
 )
 def test_what_is_at_a_limit_is_allowed(name, arguments):
-    getattr(requests_v1, name)(*arguments)
+    getattr(validation, name)(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_what_is_at_a_limit_is_allowed(name, arguments):
 )
 def test_what_is_over_a_limit_is_refused_with_what_to_do(name, arguments):
     with pytest.raises(UsageError) as refused:
-        getattr(requests_v1, name)(*arguments)
+        getattr(validation, name)(*arguments)
 
     said = str(refused.value).splitlines()
     assert ": expected " in said[0]
@@ -227,29 +227,29 @@ def test_what_is_asked_by_name_is_allowed_or_refused(row):
     name, good, bad = NAMED[row]
     arguments = [IMAGE] if row in ("R-116", "R-117") else []
 
-    getattr(requests_v1, name)(*arguments, **good)
+    getattr(validation, name)(*arguments, **good)
     with pytest.raises(UsageError, match=r"expected .* found "):
-        getattr(requests_v1, name)(*arguments, **bad)
+        getattr(validation, name)(*arguments, **bad)
 
 
 @pytest.mark.parametrize(("minutes", "is_good"), [(1, True), (300, True), (0, False), (301, False)])
 def test_inference_2_0_has_another_range_for_a_deployment(minutes, is_good):
     if is_good:
-        requests_v1.deploy_timeout(minutes, is_2_0=True)
+        validation.deploy_timeout(minutes, is_v2=True)
         return
     with pytest.raises(UsageError, match="from 1 to 300"):
-        requests_v1.deploy_timeout(minutes, is_2_0=True)
+        validation.deploy_timeout(minutes, is_v2=True)
 
 
 def test_inference_2_0_asks_more_of_mounts_and_variables():
-    requests_v1.mount_paths(["/a/"], is_2_0=True)
-    requests_v1.environment({"A": "b"}, is_2_0=True)
+    validation.mount_paths(["/a/"], is_v2=True)
+    validation.environment({"A": "b"}, is_v2=True)
 
     for path in ("/a", "/" + "a" * 254 + "/"):
         with pytest.raises(UsageError, match="mount path"):
-            requests_v1.mount_paths([path], is_2_0=True)
+            validation.mount_paths([path], is_v2=True)
     with pytest.raises(UsageError, match="a value without"):
-        requests_v1.environment({"A": "a<b"}, is_2_0=True)
+        validation.environment({"A": "a<b"}, is_v2=True)
 
 
 def test_the_limits_are_those_of_the_specification():

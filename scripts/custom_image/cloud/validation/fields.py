@@ -1,36 +1,21 @@
-"""Checks of a request of v1, refused here before anything is sent.
+"""Checks of one field of a request, of v1 and of v2.
 
-Each function holds one row of ``rules/catalogue.yaml`` and is named there. All of them raise
+Each function holds a row of ``rules/catalogue.yaml`` and is named there. All of them raise
 :class:`~custom_image.errors.UsageError`, which says what was expected, what was found, where, and
-what to do. What is about images and batch services stands in modules of their own beside this one.
+what to do.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import urlsplit
 
-from custom_image.cloud.validation.batch import batch_input, batch_mapping, batch_service
 from custom_image.cloud.validation.checks import among, characters, in_range, refuse, shown
-from custom_image.cloud.validation.images import (
-    image_digest,
-    image_tag,
-    login,
-    private_image,
-    region,
-    save_image,
-    single_manifest,
-    source_copy,
-)
-from custom_image.cloud.validation.requests_v2 import inference_2_0_service
 from custom_image.platform_api import (
-    BATCH,
     DEPLOY_MINUTES,
     DEPLOY_MINUTES_V2,
     ENVIRONMENT_KEY,
-    INSTANCES,
     MODEL_NAME,
     MODEL_VERSION,
     MOUNT_PATH,
@@ -38,13 +23,11 @@ from custom_image.platform_api import (
     REAL_TIME,
     SERVICE_NAME,
     SERVICE_NAME_V2,
-    WEIGHT,
     Field,
     find_nested,
 )
 from custom_image.progress import say
 from custom_image.specification import (
-    AUTHENTICATION_V2,
     ENVIRONMENT_KEY_LENGTH,
     ENVIRONMENT_VALUE_FORBIDDEN_2_0,
     MODEL_DOCUMENTS,
@@ -63,23 +46,7 @@ from custom_image.specification import (
     SIGTERM_EXIT,
 )
 
-__all__ = [
-    "batch_input",
-    "batch_mapping",
-    "batch_service",
-    "image_digest",
-    "image_tag",
-    "inference_2_0_service",
-    "login",
-    "private_image",
-    "region",
-    "save_image",
-    "single_manifest",
-    "source_copy",
-]
 
-
-# --- names and texts ------------------------------------------------------------------------------
 def model_name(name: str) -> None:
     """Refuse the name of a model."""
     _name("model_name", name, MODEL_NAME)
@@ -104,11 +71,11 @@ def model_version(version: str) -> None:
 
 
 def description(text: str, of: str = "model") -> None:
-    """Refuse a description of a ``model``, a ``service``, or one of Inference ``2.0``."""
+    """Refuse a description of a ``model``, a ``service``, or one of ``v2``."""
     longest, forbidden = {
         "model": (REMARK_LENGTH, MODEL_REMARK_FORBIDDEN.value),
         "service": (REMARK_LENGTH, SERVICE_REMARK_FORBIDDEN.value),
-        "2.0": (REMARK_LENGTH_2_0, "<>"),
+        "v2": (REMARK_LENGTH_2_0, "<>"),
     }[of]
     if len(text) > longest.value:
         found = f"{len(text)} characters"
@@ -131,30 +98,13 @@ def model_docs(documents: Sequence[Mapping[str, str]]) -> None:
             refuse(f"{where}.doc_url", "an address of http or https", url, "Write it in full.")
 
 
-# --- services -------------------------------------------------------------------------------------
-def service_config(config: Sequence[Mapping[str, Any]], infer_type: str) -> None:
-    """Refuse ``config[]`` of a service: models, their weights and their instances."""
-    if not config:
-        refuse("config", "at least one model", "none", "Name the model to deploy.")
-    for index, part in enumerate(config):
-        in_range(f"config[{index}].instance_count", part.get("instance_count", 1), INSTANCES)
-    if infer_type == BATCH:
-        if len(config) != 1:
-            refuse("config", "one model in a batch service", len(config), "Deploy one of them.")
-        return
-    weights = [int(part.get("weight", 0)) for part in config]
-    if sum(weights) != WEIGHT.last or min(weights) < WEIGHT.first:
-        remediation = "Divide 100 among the models."
-        refuse("config[].weight", f"a sum of {WEIGHT.last}", weights, remediation)
-
-
-def deploy_timeout(minutes: int, *, is_2_0: bool = False) -> None:
+def deploy_timeout(minutes: int, *, is_v2: bool = False) -> None:
     """Refuse the time that a deployment may take."""
-    allowed = DEPLOY_MINUTES_V2 if is_2_0 else DEPLOY_MINUTES
+    allowed = DEPLOY_MINUTES_V2 if is_v2 else DEPLOY_MINUTES
     in_range("deploy timeout, in minutes", minutes, allowed)
 
 
-def environment(variables: Mapping[str, str], *, is_2_0: bool = False) -> None:
+def environment(variables: Mapping[str, str], *, is_v2: bool = False) -> None:
     """Refuse environment variables."""
     for key, value in variables.items():
         where = f"environment variable {shown(key)}"
@@ -163,21 +113,21 @@ def environment(variables: Mapping[str, str], *, is_2_0: bool = False) -> None:
             refuse(where, expected, f"{len(key)} characters", "Rename it.")
         if not isinstance(value, str):
             refuse(where, "a string", type(value).__name__, "Write its value in quotes.")
-        if is_2_0 and (found := characters(value, ENVIRONMENT_VALUE_FORBIDDEN_2_0.value)):
+        if is_v2 and (found := characters(value, ENVIRONMENT_VALUE_FORBIDDEN_2_0.value)):
             refuse(where, "a value without < ^ >", found, "Hand it to the service another way.")
 
 
-def mount_paths(paths: Sequence[str], *, is_2_0: bool = False) -> None:
+def mount_paths(paths: Sequence[str], *, is_v2: bool = False) -> None:
     """Refuse where folders are mounted in the container."""
-    longest = MOUNT_PATH_LENGTH_2_0 if is_2_0 else MOUNT_PATH_LENGTH
+    longest = MOUNT_PATH_LENGTH_2_0 if is_v2 else MOUNT_PATH_LENGTH
     if len(paths) > MOUNT_COUNT.value:
         refuse("mount paths", f"at most {MOUNT_COUNT}", len(paths), "Mount fewer folders.")
     for path in paths:
         remediation = "Mount it at a new folder of its own, such as /obs-mount/."
         if len(path) > longest.value:
             refuse("mount path", f"at most {longest}", f"{len(path)} characters", remediation)
-        if path != "/" and not (MOUNT_PATH_V2 if is_2_0 else MOUNT_PATH).allows(path):
-            ending = " and ends" if is_2_0 else ""
+        if path != "/" and not (MOUNT_PATH_V2 if is_v2 else MOUNT_PATH).allows(path):
+            ending = " and ends" if is_v2 else ""
             refuse("mount path", f"a plain path that starts{ending} with /", path, remediation)
         if any(_is_below(path, folder) for folder in MOUNT_FORBIDDEN[1:]) or not path.strip("/"):
             refuse("mount path", f"none of {' '.join(MOUNT_FORBIDDEN)}", path, remediation)
@@ -209,33 +159,6 @@ def async_service(infer_type: str, protocol: str) -> None:
         remediation = "A batch service answers when it is done anyway."
         refuse("asynchronous service", "a real-time service", infer_type, remediation)
     among("protocol", protocol.lower(), ("http", "https"), "Other protocols keep a connection.")
-
-
-def service_v1(body: Mapping[str, Any]) -> None:
-    """Refuse the body of a request for a real-time service of v1."""
-    service_name(str(body.get("service_name") or ""))
-    description(str(body.get("description") or ""), of="service")
-    for part in body["config"]:
-        more = part["additional_properties"]
-        environment(part["envs"])
-        deploy_timeout(part["deploy_timeout_in_seconds"] // 60)
-        termination_grace(more["termination_grace_period_seconds"])
-        mount_paths([volume["mount_path"] for volume in more.get("persistent_volumes") or []])
-    service_config(body["config"], body["infer_type"])
-
-
-def service_v2(body: Mapping[str, Any]) -> None:
-    """Refuse the body of a request for a service of v2."""
-    service_name(str(body.get("name") or ""), is_v2=True)
-    description(str(body.get("description") or ""), of="2.0")
-    deploy_timeout(body["deploy_timeout_minutes"], is_2_0=True)
-    authentication = body["runtime_config"]["service_invoke"]["auth_type"]
-    among("authentication", authentication, AUTHENTICATION_V2, "v2 knows no other.")
-    for unit in body["group_configs"][0]["unit_configs"]:
-        environment(unit.get("envs") or {}, is_2_0=True)
-        termination_grace(unit["termination_grace"]["termination_grace_period_seconds"])
-        mount_paths([file["mount_path"] for file in unit.get("files") or []], is_2_0=True)
-    inference_2_0_service(body)
 
 
 def _name(where: str, name: str, field: Field) -> None:

@@ -1,6 +1,6 @@
-"""Checks of a request of v2 (Inference 2.0), in the form of the SDK's ``to_dict``.
+"""Checks of a whole request for a service, of v1 and of v2.
 
-Source: the docstrings of huaweicloudsdkmodelarts 3.1.219, which are the API reference.
+Source of v2: the docstrings of huaweicloudsdkmodelarts 3.1.219, which are the API reference.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from custom_image.cloud.validation.checks import characters, in_range, refuse
+from custom_image.cloud.validation import fields
+from custom_image.cloud.validation.checks import among, characters, in_range, refuse
 from custom_image.platform_api import (
+    BATCH,
     DEPLOY_TYPES_V2,
     INSTANCES,
     LIMITS_V2,
@@ -19,8 +21,10 @@ from custom_image.platform_api import (
     PROBE_URL,
     PROBES_V2,
     SERVICE_VERSION_V2,
+    WEIGHT,
 )
 from custom_image.specification import (
+    AUTHENTICATION_V2,
     HEALTH_COMMAND_FORBIDDEN,
     HEALTH_TEXT_LENGTH,
     STOP_COMMAND_LENGTH,
@@ -28,8 +32,53 @@ from custom_image.specification import (
 )
 
 
-def inference_2_0_service(body: Mapping[str, Any]) -> None:
-    """Refuse a service of Inference 2.0, in the form of the SDK's ``to_dict``."""
+def service_v1(body: Mapping[str, Any]) -> None:
+    """Refuse the body of a request for a real-time service of v1."""
+    fields.service_name(str(body.get("service_name") or ""))
+    fields.description(str(body.get("description") or ""), of="service")
+    for part in body["config"]:
+        more = part["additional_properties"]
+        fields.environment(part["envs"])
+        fields.deploy_timeout(part["deploy_timeout_in_seconds"] // 60)
+        fields.termination_grace(more["termination_grace_period_seconds"])
+        fields.mount_paths(
+            [volume["mount_path"] for volume in more.get("persistent_volumes") or []]
+        )
+    service_config(body["config"], body["infer_type"])
+
+
+def service_config(config: Sequence[Mapping[str, Any]], infer_type: str) -> None:
+    """Refuse ``config[]`` of a service: models, their weights and their instances."""
+    if not config:
+        refuse("config", "at least one model", "none", "Name the model to deploy.")
+    for index, part in enumerate(config):
+        in_range(f"config[{index}].instance_count", part.get("instance_count", 1), INSTANCES)
+    if infer_type == BATCH:
+        if len(config) != 1:
+            refuse("config", "one model in a batch service", len(config), "Deploy one of them.")
+        return
+    weights = [int(part.get("weight", 0)) for part in config]
+    if sum(weights) != WEIGHT.last or min(weights) < WEIGHT.first:
+        remediation = "Divide 100 among the models."
+        refuse("config[].weight", f"a sum of {WEIGHT.last}", weights, remediation)
+
+
+def service_v2(body: Mapping[str, Any]) -> None:
+    """Refuse the body of a request for a service of v2."""
+    fields.service_name(str(body.get("name") or ""), is_v2=True)
+    fields.description(str(body.get("description") or ""), of="v2")
+    fields.deploy_timeout(body["deploy_timeout_minutes"], is_v2=True)
+    authentication = body["runtime_config"]["service_invoke"]["auth_type"]
+    among("authentication", authentication, AUTHENTICATION_V2, "v2 knows no other.")
+    for unit in body["group_configs"][0]["unit_configs"]:
+        fields.environment(unit.get("envs") or {}, is_v2=True)
+        fields.termination_grace(unit["termination_grace"]["termination_grace_period_seconds"])
+        fields.mount_paths([file["mount_path"] for file in unit.get("files") or []], is_v2=True)
+    service_form_v2(body)
+
+
+def service_form_v2(body: Mapping[str, Any]) -> None:
+    """Refuse the version, groups, probes or limits of v2, in the form of the SDK's ``to_dict``."""
     version = str(body.get("version") or VERSION_RANGE_2_0[0])
     if not SERVICE_VERSION_V2.allows(version):
         refuse("version", " to ".join(VERSION_RANGE_2_0), version, "Begin with 1.0.0.")
@@ -42,8 +91,8 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
             refuse("unit_configs", "one, as deploy_type is SINGLE", len(units), "Keep one.")
         in_range("group_configs[0].count", group.get("count") or 1, INSTANCES)
         for unit in units:
-            mounts(unit.get("files") or [])
-            stop_command((unit.get("termination_grace") or {}).get("pre_stop_cmd") or "")
+            _mounts(unit.get("files") or [])
+            _stop_command((unit.get("termination_grace") or {}).get("pre_stop_cmd") or "")
             for name in PROBES_V2:
                 if unit.get(name):
                     _probe(name, unit[name])
@@ -57,14 +106,14 @@ def inference_2_0_service(body: Mapping[str, Any]) -> None:
             in_range(f"service_limit.{name}", limit[name], bounds)
 
 
-def stop_command(command: str) -> None:
+def _stop_command(command: str) -> None:
     """Refuse a stop command that is too long; what it does in the image, a rule judges."""
     longest = STOP_COMMAND_LENGTH
     if len(command) > longest.value:
         refuse("stop command", f"at most {longest}", f"{len(command)} characters", "Use a script.")
 
 
-def mounts(files: Sequence[Mapping[str, Any]]) -> None:
+def _mounts(files: Sequence[Mapping[str, Any]]) -> None:
     """Refuse to mount one file system of SFS Turbo twice in a service."""
     systems = [f.get("address") for f in files if str(f.get("source")).upper() == "EFS"]
     for system in systems:
