@@ -16,7 +16,8 @@ MARKS = {
     "ecs": "ecs",
 }
 TESTS_DIR = Path(__file__).parent
-RERUNS_FORGIVEN = 3
+RERUNS_FORGIVEN = 0.001
+"""Of the tests that ran."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,7 +36,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Forgive a few reruns: a machine that stalls fails a test or two, a fault fails many."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     reruns = reporter.stats.get("rerun", []) if reporter else []
-    if len(reruns) > RERUNS_FORGIVEN and not session.exitstatus:
+    if len(reruns) > RERUNS_FORGIVEN * session.testscollected and not session.exitstatus:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
