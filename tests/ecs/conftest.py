@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -92,10 +93,17 @@ def connection(connect) -> Connection:
 
 
 @pytest.fixture
-def build_server(connection) -> Iterator[BuildServer]:
-    """The server by that connection."""
-    with BuildServer(connection) as server:
-        yield server
+def reach(connect):
+    """Reach the server by a connection of its own: ``reach()``, ``reach(keep_alive_s=1)``."""
+    with ExitStack() as stack:
+        yield lambda *server, **options: stack.enter_context(
+            BuildServer(connect(*server, **options))
+        )
+
+
+@pytest.fixture
+def build_server(reach) -> BuildServer:
+    return reach()
 
 
 @pytest.fixture(scope="session")

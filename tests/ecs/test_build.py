@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from interrupting import INTERRUPTIBLE
 
 from custom_image.build_context import BuildContext
 from custom_image.builders.base import ensure_base_image
-from custom_image.ecs import BuildServer, Job, Limits, attach, build
+from custom_image.ecs import Job, Limits, attach, build
 from custom_image.ecs.transfer.send import STORE
 from custom_image.errors import BuildFailed, ConnectionLost, PackageError, Unavailable
 
@@ -130,7 +131,7 @@ def test_both_builders_make_the_same_file_tree(there, ecs_server, scenario):
 
 
 def test_a_second_build_after_an_edit_sends_kilobytes_and_reuses_layers(
-    there, connection, tmp_path
+    there, build_server, tmp_path
 ):
     _, context = there("buildkit")
     copy = tmp_path / "context"
@@ -138,57 +139,56 @@ def test_a_second_build_after_an_edit_sends_kilobytes_and_reuses_layers(
     code = copy / "rootfs/home/ma-user/infer/model/1/customize_service.py"
     code.write_text(code.read_text() + "# edited\n")
     edited = BuildContext(copy, "ecs_build", "edited", arguments=context.arguments)
-    before = connection.traffic.copy()
+    before = build_server.connection.traffic.copy()
 
-    image = build(edited, "ecs_build:buildkit", on=BuildServer(connection))
+    image = build(edited, "ecs_build:buildkit", on=build_server)
 
     assert image.sent.files == 1
     assert image.sent.bytes == code.stat().st_size
-    assert connection.traffic.sent - before.sent < 60_000
+    assert build_server.connection.traffic.sent - before.sent < 60_000
     assert [layer.instruction.split()[-1] for layer in image.layers if not layer.reused] == [
         "/home/ma-user/infer/model/"
     ]
 
 
-def test_a_step_that_fails_is_named_and_leaves_nothing(write_context, connection, ecs_server):
+def test_a_step_that_fails_is_named_and_leaves_nothing(write_context, build_server, ecs_server):
     for builder in BUILDERS:
         context = write_context("RUN echo the reason >&2 && exit 7", builder)
 
         with pytest.raises(BuildFailed) as failed:
-            build(context, "ecs-tests:fails", on=BuildServer(connection), builder=builder)
+            build(context, "ecs-tests:fails", on=build_server, builder=builder)
 
         assert "echo the reason >&2 && exit 7" in str(failed.value).splitlines()[0]
         assert "the reason" in str(failed.value)
     assert leftovers(ecs_server) == NOTHING
 
 
-def test_a_step_has_no_network(write_context, connection):
+def test_a_step_has_no_network(write_context, build_server):
     context = write_context('RUN test "$(ls /sys/class/net)" = lo')
 
     for builder in BUILDERS:
-        build(context, f"ecs-tests:{builder}", on=BuildServer(connection), builder=builder)
+        build(context, f"ecs-tests:{builder}", on=build_server, builder=builder)
 
 
-def test_a_cut_leaves_the_build_running_and_attach_goes_on(write_context, connect, ecs_server):
+def test_a_cut_leaves_the_build_running_and_attach_goes_on(write_context, reach, ecs_server):
     context = write_context(slow_step(4))
-    connection = connect(keep_alive_s=1)
 
     with (
         pytest.raises(ConnectionLost, match="goes on") as lost,
         when(ecs_server, "first line", ecs_server.cut),
     ):
-        build(context, "ecs-tests:cut", on=BuildServer(connection), builder="classic")
+        build(context, "ecs-tests:cut", on=reach(keep_alive_s=1), builder="classic")
     ecs_server.restore()
     job_id = str(lost.value).split("Job ")[1].split()[0]
-    image = attach(BuildServer(connect()), job_id)
+    image = attach(reach(), job_id)
 
     assert image.reference == "ecs-tests:cut"
-    job = Job.attach(connect(), job_id)
+    job = Job.attach(reach().connection, job_id)
     assert {"first line", "last line"} <= set(job.follow())
     assert job.code == 0
 
 
-def test_an_interrupt_leaves_the_build_running(write_context, connect, ecs_server, base):
+def test_an_interrupt_leaves_the_build_running(write_context, reach, ecs_server, base):
     context = write_context(slow_step(3))
     arguments = [ecs_server.host, ecs_server.ssh_config, context.folder, base]
     author = subprocess.Popen(
@@ -197,7 +197,7 @@ def test_an_interrupt_leaves_the_build_running(write_context, connect, ecs_serve
 
     with when(ecs_server, "first line", lambda: author.send_signal(signal.SIGINT)):
         said = author.communicate(timeout=60)[1]
-    image = attach(BuildServer(connect()), newest_job(ecs_server))
+    image = attach(reach(), newest_job(ecs_server))
 
     assert author.returncode != 0
     assert f"Job {newest_job(ecs_server)} goes on" in said
@@ -205,12 +205,12 @@ def test_an_interrupt_leaves_the_build_running(write_context, connect, ecs_serve
 
 
 def test_a_job_is_cancelled_from_another_connection_and_leaves_nothing(
-    write_context, connect, ecs_server
+    write_context, connect, build_server, ecs_server
 ):
-    connections = [connect(), connect()]
+    other = connect()
 
     def cancel() -> None:
-        Job.attach(connections[1], newest_job(ecs_server)).cancel()
+        Job.attach(other, newest_job(ecs_server)).cancel()
 
     for builder in BUILDERS:
         with (
@@ -220,29 +220,29 @@ def test_a_job_is_cancelled_from_another_connection_and_leaves_nothing(
             build(
                 write_context(slow_step(60), builder),
                 f"ecs-tests:cancelled-{builder}",
-                on=BuildServer(connections[0]),
+                on=build_server,
                 builder=builder,
             )
     wait_for(lambda: leftovers(ecs_server) == NOTHING, f"nothing left: {leftovers(ecs_server)}")
 
 
-def test_a_build_that_takes_too_long_is_ended(write_context, connection, ecs_server):
+def test_a_build_that_takes_too_long_is_ended(write_context, build_server, ecs_server):
     with pytest.raises(BuildFailed, match="longer than the time limit"):
-        build(write_context(slow_step(60)), "ecs-tests:slow", on=BuildServer(connection), limit_s=2)
+        build(write_context(slow_step(60)), "ecs-tests:slow", on=build_server, limit_s=2)
 
     wait_for(lambda: leftovers(ecs_server) == NOTHING, f"nothing left: {leftovers(ecs_server)}")
 
 
-def test_two_builds_at_once_do_not_harm_each_other(write_context, connect, ecs_server):
+def test_two_builds_at_once_do_not_harm_each_other(write_context, reach, ecs_server):
     built = {}
 
     def run(name: str) -> None:
         context = write_context(f"COPY mine /mine\n{slow_step(2)}", name)
         (context.folder / "mine").write_text(name)
-        built[name] = build(context, f"ecs-tests:{name}", on=BuildServer(connections[name]))
+        built[name] = build(context, f"ecs-tests:{name}", on=servers[name])
 
-    connections = {name: connect() for name in ("one", "two")}
-    threads = [threading.Thread(target=run, args=(name,)) for name in connections]
+    servers = {name: reach() for name in ("one", "two")}
+    threads = [threading.Thread(target=run, args=(name,)) for name in servers]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -254,23 +254,23 @@ def test_two_builds_at_once_do_not_harm_each_other(write_context, connect, ecs_s
         assert output == name
 
 
-def test_a_second_build_of_the_same_name_is_told_of_the_first(write_context, connect, ecs_server):
-    connections = [connect(), connect()]
+def test_a_second_build_of_the_same_name_is_told_of_the_first(write_context, reach, ecs_server):
+    first, second = reach(), reach()
     context = write_context(slow_step(60))
     refused = []
 
     def build_again() -> None:
         try:
-            build(context, "ecs-tests:same", on=BuildServer(connections[1]))
+            build(context, "ecs-tests:same", on=second)
         except Unavailable as error:
             refused.append(str(error))
-        Job.attach(connections[1], newest_job(ecs_server)).cancel()
+        Job.attach(second.connection, newest_job(ecs_server)).cancel()
 
     with (
         pytest.raises(BuildFailed, match="was cancelled"),
         when(ecs_server, "first line", build_again),
     ):
-        build(context, "ecs-tests:same", on=BuildServer(connections[0]))
+        build(context, "ecs-tests:same", on=first)
 
     assert "builds this image on the server already" in refused[0]
     assert newest_job(ecs_server) in refused[0]
@@ -278,12 +278,12 @@ def test_a_second_build_of_the_same_name_is_told_of_the_first(write_context, con
 
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_an_engine_that_restarts_in_mid_build_ends_in_the_image(
-    builder, write_context, connection, ecs_server
+    builder, write_context, build_server, ecs_server
 ):
     context = write_context(f"RUN echo kept\n{slow_step(2)}")
 
     with when(ecs_server, "first line", lambda: ecs_server.restart_engine(signal.SIGKILL)):
-        image = build(context, "ecs-tests:restart", on=BuildServer(connection), builder=builder)
+        image = build(context, "ecs-tests:restart", on=build_server, builder=builder)
 
     # Killed, an engine may forget the step that it did last, and do it again.
     assert [layer.instruction.split()[0] for layer in image.layers] == ["FROM", "RUN", "RUN"]
@@ -294,28 +294,28 @@ def test_an_engine_that_restarts_in_mid_build_ends_in_the_image(
     "builder", ["buildkit", pytest.param("classic", marks=pytest.mark.true_time)]
 )
 def test_a_full_disk_is_told_and_what_filled_it_is_given_back(
-    builder, write_context, start_server, connect, tmp_path
+    builder, write_context, start_server, reach, tmp_path
 ):
     (tmp_path / "server").mkdir()
     with start_server(tmp_path / "server", disk_gb=0.6) as small:
-        connection = connect(small)
+        server = reach(small)
         context = write_context(
             "RUN head -c 100000000 /dev/urandom >/first\nRUN head -c 900000000 /dev/zero >/second"
         )
-        build(write_context("RUN true", "before"), "ecs-tests:before", on=BuildServer(connection))
+        build(write_context("RUN true", "before"), "ecs-tests:before", on=server)
         free_bytes = small.free_bytes()
 
         with pytest.raises(BuildFailed, match="its disk became full") as failed:
-            build(context, "ecs-tests:full", on=BuildServer(connection), builder=builder)
+            build(context, "ecs-tests:full", on=server, builder=builder)
 
         assert "GB are free" in str(failed.value)
         assert small.free_bytes() > free_bytes - 20_000_000
         assert leftovers(small) == NOTHING
-        connection.close()
+        server.connection.close()
 
 
 def test_a_server_of_another_architecture_is_refused_before_anything_is_sent(
-    there, connection, ecs_server
+    there, build_server, ecs_server
 ):
     _, context = there("buildkit")
     ecs_server.run(
@@ -323,36 +323,39 @@ def test_a_server_of_another_architecture_is_refused_before_anything_is_sent(
         input=b'#!/bin/sh\n[ "$1" = version ] || exec /usr/bin/docker "$@"\n'
         b'/usr/bin/docker "$@" | sed s/amd64/arm64/\n',
     )
-    sent = connection.traffic.sent
+    sent = build_server.connection.traffic.sent
 
     try:
         with pytest.raises(Unavailable, match=r"is arm64, and the Python packages .* nothing was"):
-            build(context, "ecs-tests:arm", on=BuildServer(connection))
+            build(context, "ecs-tests:arm", on=build_server)
     finally:
         ecs_server.run("rm /usr/local/bin/docker")
 
-    assert connection.traffic.sent - sent < 10_000
+    assert build_server.connection.traffic.sent - sent < 10_000
 
 
-def test_an_image_that_no_deployment_takes_is_refused_before_anything_is_sent(there, connection):
+def test_an_image_that_no_deployment_takes_is_refused_before_anything_is_sent(there, build_server):
     _, context = there("buildkit")
-    sent = connection.traffic.sent
+    sent = build_server.connection.traffic.sent
 
     with pytest.raises(PackageError, match="largest parts: Python packages 14"):
         build(
             context,
             "ecs-tests:large",
-            on=BuildServer(connection),
+            on=build_server,
             limits=Limits(notebook_bytes=10**8, image_bytes=2 * 10**8),
         )
 
-    assert connection.traffic.sent == sent
+    assert build_server.connection.traffic.sent == sent
 
 
 def slow_step(seconds: int) -> str:
-    """A step that says two lines, that long apart; nothing else of it could wait for a test."""
+    """A step that says two lines, that long apart; nothing else of it could wait for a test.
+
+    No other try of a test has left it in the builder's cache.
+    """
     wait = f"n=0; while [ $n -lt {10 * seconds} ]; do n=$((n + 1)); sleep 0.1; done"
-    return f"RUN echo first line; {wait}; echo last line"
+    return f"RUN : {uuid.uuid4().hex}; echo first line; {wait}; echo last line"
 
 
 def newest_job(server) -> str:
@@ -367,7 +370,10 @@ def when(server, line: str, act: Callable[[], object]) -> Iterator[None]:
     def wait_and_act() -> None:
         wait_for(lambda: newest_job(server) != known, "a job", timeout_s=120)
         log = f"/root/{STORE}/jobs/{newest_job(server)}/log"
-        wait_for(lambda: server.run(f"grep -E '^(#.*)?{line}$' {log} || true"), line)
+        try:
+            wait_for(lambda: server.run(f"grep -E '^(#.*)?{line}$' {log} || true"), line)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {log}:\n{server.run(f'cat {log}')}") from error
         act()
 
     thread = threading.Thread(target=wait_and_act)

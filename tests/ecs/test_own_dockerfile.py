@@ -14,7 +14,7 @@ from ecs_registry import PASSWORD, USER
 
 from custom_image.builders.base import ensure_base_image
 from custom_image.dockerfile_context import write_dockerfile_context
-from custom_image.ecs import BuildServer, Connection, build, estimate_size
+from custom_image.ecs import build, estimate_size
 from custom_image.errors import Unavailable
 from custom_image.settings import find_project
 
@@ -39,22 +39,14 @@ def source(tmp_path: Path, docker_engine) -> Path:
     return folder
 
 
-@pytest.fixture
-def connection(shared_server):
-    with Connection.open(
-        shared_server.host, config_file=str(shared_server.ssh_config)
-    ) as connection:
-        yield connection
-
-
 @pytest.mark.parametrize("builder", ["buildkit", "classic"])
 def test_it_is_built_there_and_after_an_edit_only_the_edit_is_sent(
-    builder: str, source: Path, connection, tmp_path: Path
+    builder: str, source: Path, build_server, tmp_path: Path
 ) -> None:
     folder, tag = tmp_path / "context", f"own-{builder}:1"
     context = write_dockerfile_context(source, scenario="ecs_build", folder=folder)
 
-    image = build(context, tag, on=BuildServer(connection), builder=builder)
+    image = build(context, tag, on=build_server, builder=builder)
 
     assert [layer.instruction.split()[0] for layer in image.layers] == [
         "FROM",
@@ -65,7 +57,7 @@ def test_it_is_built_there_and_after_an_edit_only_the_edit_is_sent(
     edited = f"#!/bin/sh\ntrue {builder}\n"
     (source / "start").write_text(edited)
     context = write_dockerfile_context(source, scenario="ecs_build", folder=folder)
-    again = build(context, tag, on=BuildServer(connection), builder=builder)
+    again = build(context, tag, on=build_server, builder=builder)
     assert again.sent.bytes == len(edited)
     assert [layer.reused for layer in again.layers] == [True, True, False, False]
 
@@ -78,13 +70,13 @@ def test_the_estimate_names_what_is_sent(source: Path, tmp_path: Path) -> None:
 
 
 def test_an_image_that_is_nowhere_is_named_before_anything_is_sent(
-    source: Path, connection, tmp_path: Path, shared_server
+    source: Path, build_server, tmp_path: Path, shared_server
 ) -> None:
     (source / "Dockerfile").write_text("FROM registry.invalid/nobody/has:this\n")
     context = write_dockerfile_context(source, folder=tmp_path / "context")
 
     with pytest.raises(Unavailable, match=r"has no image registry\.invalid/nobody/has:this"):
-        build(context, "own-nowhere:1", on=BuildServer(connection))
+        build(context, "own-nowhere:1", on=build_server)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ecs_registry import PASSWORD, ServerRegistry
 from custom_image import local_platform
 from custom_image.cloud import open_cloud
 from custom_image.cloud.images import log_in
-from custom_image.ecs import BuildServer, Job, attach_push, push
+from custom_image.ecs import Job, attach_push, push
 from custom_image.ecs.push.plan import forecast
 from custom_image.ecs.push.registry import Registry
 from custom_image.ecs.transfer.send import STORE
@@ -146,10 +146,10 @@ def test_a_registry_that_dies_after_half_a_layer_gets_the_rest_later(
 
 
 def test_a_cut_leaves_the_push_running_and_attach_goes_on(
-    connect, registry, ecs_server, random_image
+    reach, registry, ecs_server, random_image
 ):
     registry.behave(pause_s=0.05)
-    connection = connect(keep_alive_s=1)
+    server = reach(keep_alive_s=1)
 
     def cut() -> None:
         wait_for(lambda: ecs_server.run("pgrep -f '^docker push' || true"), "a push")
@@ -161,7 +161,7 @@ def test_a_cut_leaves_the_push_running_and_attach_goes_on(
         push(
             random_image,
             f"{registry.host}/org/cut:1",
-            on=BuildServer(connection),
+            on=server,
             login=registry.login,
         )
     cutting.join()
@@ -169,11 +169,11 @@ def test_a_cut_leaves_the_push_running_and_attach_goes_on(
     registry.behave()
     job_id = str(lost.value).split("Job ")[1].split()[0]
 
-    again = connect()
-    pushed = attach_push(BuildServer(again), job_id, registry.login)
+    again = reach()
+    pushed = attach_push(again, job_id, registry.login)
 
     assert pushed.digest == registry.digest("org/cut", "1")
-    assert Job.attach(again, job_id).note()["reference"].endswith("/org/cut:1")
+    assert Job.attach(again.connection, job_id).note()["reference"].endswith("/org/cut:1")
 
 
 def test_a_layer_above_the_limit_and_too_many_layers_are_refused_before_the_push(

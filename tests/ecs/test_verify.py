@@ -11,7 +11,7 @@ from small_digits import small_digits
 from tiny_package import write_tiny_package
 
 from custom_image.build_context import write_build_context
-from custom_image.ecs import BuildServer, build, verify
+from custom_image.ecs import build, verify
 from custom_image.engines.client import predict
 from custom_image.engines.docker.owners import OWNER_LABEL, this_process
 from custom_image.engines.readiness import wait_until_ready
@@ -29,7 +29,7 @@ def image(there) -> str:
 
 
 def test_an_image_is_judged_there_and_no_port_of_the_server_is_opened(
-    image, connection, ecs_server
+    image, build_server, ecs_server
 ):
     listening = []
 
@@ -39,7 +39,7 @@ def test_an_image_is_judged_there_and_no_port_of_the_server_is_opened(
 
     looking = threading.Thread(target=look)
     looking.start()
-    report = verify(image, on=BuildServer(connection), only=RULES)
+    report = verify(image, on=build_server, only=RULES)
     looking.join()
 
     checks = {check.id: check.verdict for check in report.checks}
@@ -51,8 +51,8 @@ def test_an_image_is_judged_there_and_no_port_of_the_server_is_opened(
 
 # The SDK leaves its socket to the garbage collector where it cannot connect.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_cut_ends_in_no_verdict_and_what_was_left_is_found_again(image, connect, ecs_server):
-    connection = connect(keep_alive_s=1)
+def test_a_cut_ends_in_no_verdict_and_what_was_left_is_found_again(image, reach, ecs_server):
+    server = reach(keep_alive_s=1)
 
     def cut() -> None:
         wait_for(lambda: ecs_server.run("docker ps --quiet"), "a container")
@@ -61,7 +61,7 @@ def test_a_cut_ends_in_no_verdict_and_what_was_left_is_found_again(image, connec
     cutter = threading.Thread(target=cut)
     cutter.start()
     with pytest.raises(ConnectionLost, match="there is no verdict"):
-        verify(image, on=BuildServer(connection), only=("api.answers", "sigterm.exit-code"))
+        verify(image, on=server, only=("api.answers", "sigterm.exit-code"))
     cutter.join()
     ecs_server.restore()
 
@@ -70,8 +70,7 @@ def test_a_cut_ends_in_no_verdict_and_what_was_left_is_found_again(image, connec
     ).splitlines()
     assert left
     assert set(left) == {this_process()}, "the next Python removes them by this label"
-    again = connect()
-    BuildServer(again).engine.remove_every_run()
+    reach().engine.remove_every_run()
     assert ecs_server.run("docker ps --all --quiet") == ""
     gc.collect()
 

@@ -128,7 +128,8 @@ class BuildServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "engine" in self.__dict__:
+        # Where the connection broke off nothing leads to the engine: who uses it next tidies up.
+        if "engine" in self.__dict__ and self.connection.is_open():
             self.engine.close()
         self.connection.close()
 
