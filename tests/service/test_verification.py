@@ -382,6 +382,19 @@ def test_pythons_own_file_server_gets_a_sensible_table(tmp_path):
     assert "broke" not in str(report)
 
 
+def test_who_serves_one_at_a_time_and_ends_at_once_cuts_off_what_it_has_in_hand(service):
+    """No client behind that one was answered, so only its own end tells."""
+    code = service / "serve.py"
+    replace(code, ", ThreadingHTTPServer", ", HTTPServer as ThreadingHTTPServer")
+    replace(code, "HTTP/1.1", "HTTP/1.0")
+    replace(code, "signal.signal(signal.SIGTERM, stop)\n", "")
+
+    report = judge(service, only=["sigterm.in-flight"])
+
+    assert report.check("sigterm.in-flight").verdict is Verdict.FAILED, str(report)
+    assert "cut off" in report.check("sigterm.in-flight").measured
+
+
 def test_a_server_that_never_answers_costs_no_more_than_the_time_it_is_given():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
@@ -421,7 +434,7 @@ def test_what_a_stranger_answers_cannot_steer_the_terminal(service):
     assert "gone" in report.check("health.body").evidence
 
 
-def test_health_that_says_yes_before_the_model_can_is_a_lie(service):
+def test_health_that_says_yes_before_the_model_can_is_false_healthy(service):
     replace(service / "serve.py", "health = 200", "health = 200; began = time.monotonic()")
     replace(
         service / "serve.py",

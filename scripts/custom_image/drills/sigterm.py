@@ -8,7 +8,6 @@ is noted as :class:`~custom_image.drills.sigterm_clients.Event`, and the rules j
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ WARM_UP_S: Final = 0.5
 EDGE_S: Final = 0.25
 """A request sent so shortly before the service may stop can meet its end: it takes time to arrive,
 and who waits exactly as long as is required breaks no rule."""
-_FRESH: Final = ("new", "health")
-"""Kinds of requests that each come on a connection of their own."""
 OVERTIME_S: Final = 5.0
 """How long after its deadline the service is watched on, to say how late it is."""
 
@@ -66,16 +63,8 @@ class Drain:
         return [event for event in self.asked() if not event.ok]
 
     def cut_off(self) -> list[Event]:
-        """Return the requests that had been accepted, and were cut off.
-
-        Before a container stands the engine's proxy, which accepts connections for a service that
-        takes none any more. What the service itself accepted, a later connection tells that was
-        answered.
-        """
-        fresh = [event.t_s for event in self.events if event.kind in _FRESH and event.is_answered]
-        end_s = max(fresh, default=-math.inf)
-        slow = [event for event in self.events if event.kind == "slow" and not event.ok]
-        return [event for event in slow if event.t_s <= end_s]
+        """Return the requests that had been accepted, and were cut off."""
+        return [event for event in self.events if event.kind == "slow" and not event.ok]
 
     def to_fact(self) -> dict[str, Any]:
         """Return the drill for the report, its timeline as ``[t_s, kind, ok]`` for plots."""

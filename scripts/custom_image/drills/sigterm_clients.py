@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Event as Flag
 from threading import Lock
 from typing import Any, Final
 
 from custom_image.probing.http import (
-    Answer,
     Request,
     SlowRequest,
     ask,
@@ -32,14 +31,12 @@ class Event:
         t_s: seconds after SIGTERM; negative before it. Of a request: when it was sent.
         kind: ``new``, ``kept-alive``, ``slow``, ``health``, ``idle``, ``signal`` or ``exit``.
         note: what came back.
-        is_answered: of a request: whether anything came back, of whatever status.
     """
 
     t_s: float
     kind: str
     ok: bool
     note: str = ""
-    is_answered: bool = False
 
     def __str__(self) -> str:
         return f"{self.t_s:+7.2f} s  {self.kind}: {self.note}"
@@ -70,18 +67,16 @@ class Clients:
         """Return the seconds since SIGTERM."""
         return time.monotonic() - (self._signal_at or time.monotonic())
 
-    def note(
-        self, kind: str, ok: bool, at: float, note: str = "", *, is_answered: bool = False
-    ) -> None:
+    def note(self, kind: str, ok: bool, at: float, note: str = "") -> None:
         """Write an event down; ``at`` is a monotonic time."""
         with self._lock:
-            self._events.append(Event(at, kind, ok, note, is_answered))
+            self._events.append(Event(at, kind, ok, note))
 
     def events(self) -> tuple[Event, ...]:
         """Return the diary, its times counted from the signal."""
         zero = self._signal_at or self._began
         with self._lock:
-            events = [replace(e, t_s=e.t_s - zero) for e in self._events]
+            events = [Event(e.t_s - zero, e.kind, e.ok, e.note) for e in self._events]
         return tuple(sorted(events, key=lambda event: event.t_s))
 
     def come_new(self) -> None:
@@ -89,7 +84,7 @@ class Clients:
         while not self.over.wait(self.interval_s):
             sent = time.monotonic()
             answer = ask(self.url, self.request)
-            self._note_answer("new", answer, sent)
+            self.note("new", answer.status == self.expected_status, sent, str(answer))
 
     def stay(self) -> None:
         """Send requests on one connection; open another only when the server announced its end.
@@ -102,7 +97,7 @@ class Clients:
                 connection.close()
             sent = time.monotonic()
             answer = ask_on(connection, self.request)
-            self._note_answer("kept-alive", answer, sent)
+            self.note("kept-alive", answer.status == self.expected_status, sent, str(answer))
             if answer.closes:
                 connection.close()
         connection.close()
@@ -116,7 +111,7 @@ class Clients:
             sent = time.monotonic()
             answer = ask(self.url, Request("GET", path))
             kind = "health" if answer.status or answer.timed_out else "new"
-            self.note(kind, answer.is_good, sent, str(answer), is_answered=answer.status > 0)
+            self.note(kind, answer.is_good, sent, str(answer))
 
     def idle(self, number: int) -> None:
         """Open a connection, use it once, and leave it open until the server closes it."""
@@ -149,10 +144,6 @@ class Clients:
             if self._signal_at is not None and not self._is_called_off():
                 note = f"its second half {hold_s:g} s later: {answer}"
                 self.note("slow", answer.status == self.expected_status, began, note)
-
-    def _note_answer(self, kind: str, answer: Answer, sent: float) -> None:
-        is_good = answer.status == self.expected_status
-        self.note(kind, is_good, sent, str(answer), is_answered=answer.status > 0)
 
     def _is_called_off(self) -> bool:
         """Whether the drill cuts requests off, and not a service that left by itself."""

@@ -285,25 +285,11 @@ def test_a_request_is_lost_only_while_the_service_has_to_serve():
         Event(59.7, "kept-alive", False),
         Event(60.1, "new", False),
         Event(30.0, "health", False),
+        Event(30.0, "slow", False),
     )
 
     assert [event.t_s for event in found.lost()] == [0.0, 59.7]
-
-
-@pytest.mark.parametrize("kind", ["new", "health"])
-def test_a_request_is_cut_off_only_if_the_service_itself_accepted_it(kind):
-    """The engine's proxy accepts connections that a container takes no more."""
-    found = drain(
-        Event(29.0, "slow", True),
-        Event(30.0, "slow", False),
-        Event(59.0, "slow", False),
-        Event(59.5, kind, False, is_answered=True),
-        Event(60.1, "slow", False),
-        Event(60.2, "kept-alive", True, is_answered=True),
-        Event(60.3, kind, False),
-    )
-
-    assert [event.t_s for event in found.cut_off()] == [30.0, 59.0]
+    assert [event.t_s for event in found.cut_off()] == [30.0]
 
 
 def test_the_timeline_is_plain_data_for_plots():
