@@ -62,13 +62,12 @@ class Figures:
 
 
 class Bench:
-    """A connection, a package with real code and weights of random bytes, and the measuring."""
+    """A server, a package with real code and weights of random bytes, and the measuring."""
 
-    def __init__(self, connection: ecs.Connection, folder: Path, *, on_this_disk: bool) -> None:
+    def __init__(self, server: ecs.BuildServer, folder: Path, *, on_this_disk: bool) -> None:
         """Look at a server; ``on_this_disk`` where its disk is a file on this machine's."""
-        self.connection = connection
+        self.server, self.connection = server, server.connection
         self.on_this_disk = on_this_disk
-        self.server = ecs.BuildServer(connection)
         self.folder = folder
 
     def package(self, sizes: list[int]) -> Any:
@@ -275,9 +274,9 @@ def main() -> None:
         with (
             tempfile.TemporaryDirectory(dir="build/benchmarks") as folder,
             _server(options, Path(folder).resolve()) as (address, config),
-            ecs.Connection.open(address, config_file=config) as connection,
+            ecs.BuildServer(ecs.Connection.open(address, config_file=config)) as server,
         ):
-            bench = Bench(connection, Path(folder).resolve(), on_this_disk=options.stand_in)
+            bench = Bench(server, Path(folder).resolve(), on_this_disk=options.stand_in)
             sizes: list[Figures] = []
             splitting: list[Figures] = []
             made: list[Figures] = []

@@ -27,8 +27,7 @@ def through(
     """Go on until it is done with a platform that dies at its every change of state.
 
     It dies in turn before a change is written, when its effect is there and its record is not, and
-    just after. Returns how often it has died: twice at each change, of whatever else it has to do,
-    too.
+    just after. Returns how often it has died: twice at each change, also of what else is under way.
     """
     deaths = 0
     for die in itertools.cycle(("before", "after")):
